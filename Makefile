@@ -1,0 +1,61 @@
+# Every target is a command or two that can be run by hand. `make help` lists them.
+
+GO        ?= go
+BUF       := $(GO) tool -modfile=tools/go.mod buf
+LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+INTEROP   := $(GO) test -count=1 -parallel 3 -timeout 10m
+FUZZTIME  ?= 10s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test test-long unit race check gen gen-check fuzz interop bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: ## the programs, into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+run: build ## a concentrator with a demo tenant on this machine, state in run/ (root)
+	tools/demo.sh
+
+test: ## installs what is needed, then unit, in-process and real-client tests (root)
+	test/setup.sh
+	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on ./...
+	$(MAKE) interop
+
+test-long: ## real clients, the full matrix (root)
+	test/setup.sh
+	$(INTEROP) -tags=interop,interop_long ./test/interop
+
+unit: ## unit and in-process tests
+	$(GO) test -shuffle=on ./...
+
+race: ## the same under the race detector
+	$(GO) test -race -shuffle=on ./...
+
+check: ## format, vet, linters, import rules, go.mod, API lint
+	$(LINT) run
+	$(GO) test ./internal/archtest
+	$(GO) mod tidy -diff
+	tools/fetch-protos.sh
+	$(BUF) lint
+	$(BUF) format --diff --exit-code
+
+gen: ## api/gen from api/proto
+	tools/gen.sh
+
+gen-check: gen ## fails if api/gen is not what api/proto makes
+	git diff --exit-code --stat api/gen
+	test -z "$$(git ls-files --others --exclude-standard api/gen)"
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	test/fuzz.sh $(FUZZTIME)
+
+interop: ## real Linux clients in guests (root, test/setup.sh)
+	$(INTEROP) -tags=interop ./test/interop
+
+bench: ## benchmarks
+	$(GO) test -run='^$$' -bench=. -benchmem ./internal/...
+
+clean: ## removes what the other targets build; run/ stays
+	rm -rf bin build out

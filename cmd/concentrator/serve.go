@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"concentrator/internal/config"
+	"concentrator/internal/dataplane"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/ippool"
+	"concentrator/internal/manifest"
+	"concentrator/internal/server"
+	"concentrator/internal/session"
+	"concentrator/internal/store"
+	"concentrator/internal/store/bolt"
+	"concentrator/internal/telemetry"
+)
+
+// goodbye is how long clients and API callers have when the daemon stops.
+const goodbye = 5 * time.Second
+
+// serve builds the rooms from the inside out, waits for ctx, and takes them down in the opposite order.
+func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.Writer) (err error) {
+	log := logger(cfg.Log, stderr)
+	docs, err := readDocuments(applyFile)
+	if err != nil {
+		return err
+	}
+	closing := func(what string, f func() error) {
+		if cerr := f(); cerr != nil {
+			err = errors.Join(err, fmt.Errorf("close %s: %w", what, cerr))
+		}
+	}
+
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	kv, err := bolt.Open(filepath.Join(cfg.StateDir, "state.db"))
+	if err != nil {
+		return fmt.Errorf("open the state in %s: %w", cfg.StateDir, err)
+	}
+	defer func() { closing("the state", kv.Close) }()
+	st, err := store.Open(ctx, kv, cfg.KeyFile)
+	if err != nil {
+		return fmt.Errorf("open the state in %s: %w", cfg.StateDir, err)
+	}
+
+	plane, err := dataplane.Start(dataplane.Config{
+		Shards: cfg.Shards, MaxSessions: cfg.MaxSessions, Opener: netio.Linux{}, Log: log,
+	})
+	if err != nil {
+		return fmt.Errorf("start the dataplane: %w", err)
+	}
+	defer plane.Stop()
+
+	metrics := telemetry.NewMetrics()
+	manager := session.New(session.Config{
+		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Log: log,
+		MaxSessions: cfg.MaxSessions, Instance: cfg.Instance, Version: version(),
+	})
+	api, err := server.New(server.Config{
+		Store: st, Live: manager, Log: log, StateDir: cfg.StateDir,
+		GRPC: cfg.API.GRPC, REST: cfg.API.REST, Socket: cfg.API.Socket, TLS: server.TLS(cfg.API.TLS),
+	})
+	if err != nil {
+		return fmt.Errorf("open the API: %w", err)
+	}
+
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failed := make(chan error, 3)
+	go func() { failed <- api.Serve(running) }()
+	if cfg.API.Metrics != "" {
+		l, err := net.Listen("tcp", cfg.API.Metrics)
+		if err != nil {
+			return fmt.Errorf("api.metrics: %w", err)
+		}
+		go func() { failed <- metrics.Serve(running, l) }()
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(context.Background(), goodbye)
+		defer cancel()
+		api.SetReady(false)
+		closing("the sessions", func() error { return manager.Shutdown(bounded) })
+		closing("the API", func() error { return api.Shutdown(bounded) })
+	}()
+
+	// Applied before the first pass over the store: ready means that what the file says is up.
+	if err := apply(ctx, api, docs, log); err != nil {
+		return err
+	}
+	started := make(chan struct{})
+	go func() { failed <- manager.Run(running, func() { close(started) }) }()
+	select {
+	case <-started:
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+	api.SetReady(true)
+	log.Info("ready", telemetry.Shard, plane.Shards(), telemetry.Address, cfg.API.REST)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		log.Info("stopping")
+		return nil
+	}
+}
+
+// logger writes to stderr: the standard output is for data.
+func logger(cfg config.Log, stderr io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(stderr, opts))
+	}
+	return slog.New(slog.NewTextHandler(stderr, opts))
+}
+
+func readDocuments(file string) ([]manifest.Document, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read --apply: %w", err)
+	}
+	return manifest.Parse(file, text)
+}
+
+// apply brings the documents in through the API, as ctl would.
+func apply(ctx context.Context, api *server.Server, docs []manifest.Document, log *slog.Logger) error {
+	if len(docs) == 0 {
+		return nil
+	}
+	conn, err := api.Dial()
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // an in-process pipe
+	client := manifest.Client{Conn: conn}
+	plan, err := manifest.Plan(ctx, client, docs, false)
+	if err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	err = manifest.Apply(ctx, client, plan, false, func(c manifest.Change, err error) {
+		if err == nil && c.Action != manifest.Unchanged {
+			log.Info("applied", telemetry.Resource, c.Name, telemetry.Outcome, c.Action)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("apply: %w", err)
+	}
+	return nil
+}

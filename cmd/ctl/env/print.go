@@ -1,0 +1,195 @@
+package env
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"concentrator/internal/manifest"
+)
+
+// Column is one column of a table.
+type Column struct {
+	Head string
+	Wide bool // only with -o wide
+	Cell func(protoreflect.Message) string
+}
+
+// Field makes a column of a field, by its name in the proto file.
+func Field(head, name string) Column {
+	return Column{Head: head, Cell: func(m protoreflect.Message) string { return text(m, protoreflect.Name(name)) }}
+}
+
+// OnlyWide moves a column to -o wide.
+func (c Column) OnlyWide() Column { c.Wide = true; return c }
+
+// Name makes a column of the last part of the resource name, or of one further to the front: 0 is the last, 1 is the
+// tenant of a resource that stands below one.
+func Name(head string, back int) Column {
+	return Column{Head: head, Cell: func(m protoreflect.Message) string {
+		parts := strings.Split(text(m, "name"), "/")
+		if i := len(parts) - 1 - 2*back; i >= 0 {
+			return parts[i]
+		}
+		return ""
+	}}
+}
+
+// text shows a field: lists by commas, messages that have a text of their own by it, enums by name.
+func text(m protoreflect.Message, name protoreflect.Name) string {
+	f := m.Descriptor().Fields().ByName(name)
+	if f == nil || f.HasPresence() && !m.Has(f) {
+		return ""
+	}
+	v := m.Get(f)
+	if f.IsList() {
+		items := make([]string, v.List().Len())
+		for i := range items {
+			items[i] = scalar(f, v.List().Get(i))
+		}
+		return strings.Join(items, ",")
+	}
+	return scalar(f, v)
+}
+
+func scalar(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
+	switch {
+	case f.Enum() != nil:
+		if e := f.Enum().Values().ByNumber(v.Enum()); e != nil && e.Number() != 0 {
+			return string(e.Name())
+		}
+		return ""
+	case f.Message() != nil:
+		if ts, ok := v.Message().Interface().(*timestamppb.Timestamp); ok {
+			return ts.AsTime().Format(time.RFC3339)
+		}
+		b, err := protojson.Marshal(v.Message().Interface())
+		if err != nil {
+			return ""
+		}
+		return strings.Trim(string(b), `"`)
+	}
+	return v.String()
+}
+
+// options print every field that has a default as well, so that a reader finds the same keys each time.
+var options = protojson.MarshalOptions{EmitDefaultValues: true, Multiline: true, Indent: "  "}
+
+// Print shows one resource.
+func (e *Env) Print(m proto.Message, columns []Column) error {
+	return e.print(m, []protoreflect.Message{m.ProtoReflect()}, columns)
+}
+
+// PrintList shows a List response.
+func (e *Env) PrintList(list proto.Message, columns []Column) error {
+	var items []protoreflect.Message
+	r := list.ProtoReflect()
+	for i := range r.Descriptor().Fields().Len() {
+		if f := r.Descriptor().Fields().Get(i); f.IsList() && f.Message() != nil {
+			l := r.Get(f).List()
+			for j := range l.Len() {
+				items = append(items, l.Get(j).Message())
+			}
+			break
+		}
+	}
+	return e.print(list, items, columns)
+}
+
+func (e *Env) print(whole proto.Message, items []protoreflect.Message, columns []Column) error {
+	switch e.output {
+	case "json", "yaml":
+		b, err := options.Marshal(whole)
+		if err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		if e.output == "yaml" {
+			if b, err = manifest.ToYAML(b); err != nil {
+				return fmt.Errorf("print: %w", err)
+			}
+			_, err = e.Out.Write(b)
+			return err
+		}
+		_, err = fmt.Fprintf(e.Out, "%s\n", b)
+		return err
+	case "name":
+		for _, m := range items {
+			if _, err := fmt.Fprintln(e.Out, text(m, "name")); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return e.table(items, columns)
+}
+
+func (e *Env) table(items []protoreflect.Message, columns []Column) error {
+	w := tabwriter.NewWriter(e.Out, 2, 0, 2, ' ', 0)
+	row := func(cell func(Column) string) {
+		var cells []string
+		for _, c := range columns {
+			if !c.Wide || e.output == "wide" {
+				cells = append(cells, Clean(cell(c)))
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), " "))
+	}
+	row(func(c Column) string { return c.Head })
+	for _, m := range items {
+		row(func(c Column) string {
+			if s := c.Cell(m); s != "" {
+				return s
+			}
+			return "-"
+		})
+	}
+	return w.Flush()
+}
+
+// Clean makes a text fit for a terminal: what a client sent must not move its cursor.
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}
+
+// Structured says whether the output is for programs, one JSON or YAML document.
+func (e *Env) Structured() bool { return e.output == "json" || e.output == "yaml" }
+
+// Event writes one message of a stream: a line of JSON, a document of YAML, or line for people.
+func (e *Env) Event(m proto.Message, line string) error {
+	switch e.output {
+	case "json":
+		b, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+		if err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		_, err = fmt.Fprintf(e.Out, "%s\n", b)
+		return err
+	case "yaml":
+		b, err := options.Marshal(m)
+		if err == nil {
+			b, err = manifest.ToYAML(b)
+		}
+		if err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		_, err = fmt.Fprintf(e.Out, "---\n%s", b)
+		return err
+	}
+	if line == "" {
+		return nil
+	}
+	_, err := fmt.Fprintln(e.Out, line)
+	return err
+}

@@ -1,0 +1,84 @@
+// Command ctl is the operator's tool: `ctl <noun> <verb> [NAME] [flags]`. It speaks gRPC only, and shows what the API
+// shows.
+//
+// Its verbs stand by noun: resource for those of every configured noun, session, login and instance for the live ones,
+// apply for documents. env holds what all share: connection, output, usage.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"concentrator/cmd/ctl/apply"
+	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/instance"
+	"concentrator/cmd/ctl/login"
+	"concentrator/cmd/ctl/resource"
+	"concentrator/cmd/ctl/session"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], env.OS()))
+}
+
+// run is main without the process around it: 0 done, 1 refused or failed, 2 wrong usage.
+func run(ctx context.Context, args []string, e *env.Env) int {
+	cmd := root(e)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	e.Close()
+	if err == nil || errors.Is(err, context.Canceled) {
+		return 0
+	}
+	fmt.Fprintln(e.Err, "ctl: "+env.Describe(err))
+	if usage(err) {
+		fmt.Fprintln(e.Err, "ctl: see ctl --help")
+		return 2
+	}
+	return 1
+}
+
+// usage says whether the command line was wrong; cobra has no error type for a command that there is not.
+func usage(err error) bool {
+	return errors.Is(err, env.ErrUsage) || strings.HasPrefix(err.Error(), "unknown command")
+}
+
+func root(e *env.Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "ctl <noun> <verb> [NAME]",
+		Short: "Look at and change a concentrator",
+		Long: `ctl looks at and changes a concentrator, over its API.
+
+As root on the same machine it needs nothing more: it uses the daemon's unix socket. From elsewhere give the address,
+the CA and a token, by flags, by the environment or in ~/.config/concentrator/config.yaml.
+
+  ctl session list                     who is connected
+  ctl session watch                    who comes and goes
+  ctl login list --outcome REFUSED     why did a login fail
+  ctl apply -f acme.yaml               bring resources to what a file says
+  ctl user create alice --tenant acme --password @-
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetOut(e.Out)
+	cmd.SetErr(e.Err)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", env.ErrUsage, err) })
+	e.Flags(cmd.PersistentFlags())
+	cmd.AddCommand(resource.Commands(e)...)
+	cmd.AddCommand(session.Command(e), login.Command(e), instance.Command(e), apply.Command(e))
+	return cmd
+}

@@ -1,0 +1,34 @@
+package resource
+
+import (
+	"github.com/spf13/cobra"
+
+	"concentrator/cmd/ctl/env"
+	"concentrator/internal/manifest"
+)
+
+func create(e *env.Env, n noun, k manifest.Kind) *cobra.Command {
+	var dryRun bool
+	var f *fields
+	cmd := &cobra.Command{
+		Use: "create NAME", Short: "Create a " + n.name, Args: env.Args(1, 1),
+		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
+			name, err := named(e, k, args[0])
+			if err != nil {
+				return err
+			}
+			r, _, err := f.resource(e, k, name)
+			if err != nil {
+				return err
+			}
+			made, err := e.Client().Create(cmd.Context(), k, name, r, dryRun)
+			if err != nil {
+				return err
+			}
+			return e.Print(made, n.columns)
+		}),
+	}
+	f = addFields(cmd.Flags(), k)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only")
+	return cmd
+}

@@ -1,0 +1,70 @@
+// Package resource has the verbs of every configured noun: create, get, list, update and delete. The flags of create
+// and update are made of the API's own descriptors, so that a new field is a new flag.
+package resource
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"concentrator/cmd/ctl/env"
+	"concentrator/internal/manifest"
+)
+
+// noun is one configured noun as ctl shows it.
+type noun struct {
+	name    string // as typed
+	kind    string // as in documents
+	short   string
+	columns []env.Column
+}
+
+var nouns = []noun{
+	{"tenant", "Tenant", "Customers, each with its own users, addresses and network", []env.Column{
+		env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Field("REALMS", "realms"),
+		env.Field("SUSPENDED", "suspended"), env.Field("LIMITS", "limits").OnlyWide(), env.Field("NETWORK", "network").OnlyWide(),
+	}},
+	{"profile", "Profile", "What sessions are like: methods, encryption, pool, limits", []env.Column{
+		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("METHODS", "auth_methods"), env.Field("POOL", "pool"),
+		env.Field("DNS", "dns_servers"), env.Field("MPPE", "mppe").OnlyWide(), env.Field("PLAINTEXT", "allow_plaintext").OnlyWide(),
+	}},
+	{"user", "User", "Who may log in, where the tenant decides itself", []env.Column{
+		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("PROFILE", "profile"), env.Field("ADDRESS", "static_address"),
+		env.Field("DISABLED", "disabled"), env.Field("EXPIRES", "expire_time").OnlyWide(), env.Field("ROUTES", "framed_routes").OnlyWide(),
+	}},
+	{"pool", "Pool", "Addresses for clients", []env.Column{
+		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("RANGES", "ranges"), env.Field("GATEWAY", "gateway"),
+		env.Field("USAGE", "usage"),
+	}},
+	{"radius-server", "RadiusServer", "Who decides logins, where the tenant asks RADIUS", []env.Column{
+		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PORT", "auth_port"),
+		env.Field("PRIORITY", "priority"), env.Field("MESSAGE-AUTHENTICATOR", "message_authenticator"),
+	}},
+	{"listener", "Listener", "Where clients arrive", []env.Column{
+		env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PROTOCOLS", "protocols"), env.Field("TENANTS", "tenants"),
+		env.Field("DEFAULT", "default_tenant").OnlyWide(), env.Field("NAMESPACE", "namespace").OnlyWide(),
+	}},
+}
+
+// Commands makes the commands of all configured nouns.
+func Commands(e *env.Env) []*cobra.Command {
+	var out []*cobra.Command
+	for _, n := range nouns {
+		k, err := manifest.KindOf(n.kind)
+		if err != nil {
+			panic("ctl: " + err.Error()) // nouns names a kind that the API does not have
+		}
+		out = append(out, env.Noun(n.name, n.short,
+			create(e, n, k), get(e, n, k), list(e, n, k), update(e, n, k), remove(e, n, k)))
+	}
+	return out
+}
+
+// named makes the full resource name of the argument.
+func named(e *env.Env, k manifest.Kind, arg string) (string, error) {
+	name, err := k.FullName(e.Tenant(), arg)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", env.ErrUsage, err)
+	}
+	return name, nil
+}

@@ -1,0 +1,78 @@
+package archtest
+
+// module is the module path; every room is a folder below it.
+const module = "concentrator"
+
+// core are the three rooms that nearly everybody may use.
+var core = []string{"internal/wire", "internal/tenant", "internal/telemetry"}
+
+// inner are the rooms between the wire and the API: all that internal/session conducts.
+var inner = []string{
+	"internal/wire", "internal/tenant", "internal/secret", "internal/telemetry", "internal/config", "internal/ippool",
+	"internal/store", "internal/ppp", "internal/ike", "internal/tunnel", "internal/dataplane", "internal/authz",
+}
+
+// mayImport says, for each room, which rooms (or packages of a room) its packages may import besides their own room.
+// A package in no room of this table fails the test: a new room is a decision, not an accident.
+var mayImport = map[string][]string{
+	"api/gen": {},
+
+	"internal/wire":      {},
+	"internal/tenant":    {},
+	"internal/secret":    {"internal/tenant"},
+	"internal/telemetry": {"internal/tenant"},
+	"internal/config":    {"internal/tenant"},
+	"internal/ippool":    {"internal/tenant"},
+	"internal/store":     {"internal/tenant", "internal/secret"},
+	"internal/ppp":       core,
+	"internal/ike":       core,
+	"internal/tunnel":    core,
+	"internal/dataplane": core,
+	"internal/authz":     core,
+	"internal/session":   inner,
+	"internal/manifest":  {"api/gen"},
+	"internal/server":    {"internal/session", "internal/store", "internal/tenant", "internal/telemetry", "api/gen"},
+	"internal/simclient": append([]string{
+		"internal/ppp", "internal/ike", "internal/tunnel",
+		"internal/dataplane/esp", "internal/dataplane/gre", "internal/dataplane/l2tpdata", "internal/dataplane/mppe",
+		"internal/dataplane/pktbuf",
+	}, core...),
+	"internal/archtest": {},
+
+	"cmd/concentrator": append([]string{"internal/session", "internal/manifest", "internal/server", "api/gen"}, inner...),
+	"cmd/ctl":          {"api/gen", "internal/manifest"},
+	"cmd/loadgen":      append([]string{"internal/simclient"}, core...),
+
+	// The real-client tests know the product only by its commands and its API, as a user does.
+	"test/interop": {},
+}
+
+// mayUse says, for each third-party import path and all below it, which rooms or packages may import it. The longest
+// matching row counts. A third-party import without a row fails the test.
+var mayUse = map[string][]string{
+	"golang.org/x/crypto/md4": {"internal/wire/mschap"},
+
+	"github.com/tink-crypto/tink-go":      {"internal/secret"},
+	"github.com/prometheus/client_golang": {"internal/telemetry"},
+	"sigs.k8s.io/yaml":                    {"internal/config", "internal/manifest"},
+	"go.etcd.io/bbolt":                    {"internal/store/bolt"},
+	"layeh.com/radius":                    {"internal/authz/radius"},
+	"filippo.io/bigmod":                   {"internal/ike"},
+
+	"golang.org/x/sys/unix":          {"internal/dataplane", "test/interop"},
+	"github.com/cilium/ebpf":         {"internal/dataplane"},
+	"github.com/vishvananda/netlink": {"internal/dataplane"},
+	"github.com/vishvananda/netns":   {"internal/dataplane"},
+	"github.com/google/nftables":     {"internal/dataplane"},
+	"github.com/insomniacslk/dhcp":   {"internal/dataplane"},
+
+	"google.golang.org/grpc":                 {"api/gen", "internal/server", "internal/manifest", "cmd/ctl"},
+	"google.golang.org/protobuf":             {"api/gen", "internal/server", "internal/manifest", "cmd/ctl"},
+	"google.golang.org/genproto":             {"api/gen", "internal/server", "internal/manifest", "cmd/ctl"},
+	"github.com/grpc-ecosystem/grpc-gateway": {"api/gen", "internal/server"},
+	"buf.build/go/protovalidate":             {"internal/server"},
+	"go.einride.tech/aip":                    {"internal/server"},
+
+	"github.com/spf13/cobra": {"cmd/ctl", "cmd/loadgen"},
+	"charm.land":             {"cmd/ctl"},
+}

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"concentrator/internal/tenant"
+)
+
+// MaxSessions is the most sessions that an instance may be set to carry.
+const MaxSessions = 1000
+
+// MaxShards is the most shards; their number is four bits of every ID.
+const MaxShards = 16
+
+// LogFormat is how log lines are written.
+type LogFormat string
+
+// The log formats.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Config is the daemon's file, checked and with its defaults filled in.
+type Config struct {
+	StateDir    string // absolute
+	KeyFile     string // absolute
+	Instance    string // name of this instance, as tenant.CheckID has it
+	Shards      int    // 0: one for each CPU, at most MaxShards
+	MaxSessions int    // 1 to MaxSessions
+	API         API
+	Radius      Radius
+	Log         Log
+}
+
+// API is where the API is served. An address is host:port; an empty one is not served.
+type API struct {
+	GRPC, REST, Metrics string
+	Socket              string // absolute path of the unix socket; empty: none
+	TLS                 TLS
+}
+
+// TLS names the files of the API's certificate; all empty: one is made at first start.
+type TLS struct {
+	Cert, Key string // PEM; both or neither
+	ClientCA  string // PEM; set: clients must show a certificate
+}
+
+// Radius is what the RADIUS side listens on.
+type Radius struct {
+	CoA string // host:port of the UDP socket for CoA and Disconnect (RFC 5176); empty: none
+}
+
+// Log is what is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format LogFormat
+}
+
+// Default returns the configuration of an empty file. The instance is called after the machine.
+func Default() Config {
+	c := Config{
+		StateDir:    "/var/lib/concentrator",
+		Instance:    hostInstance(os.Hostname()),
+		MaxSessions: MaxSessions,
+		API: API{
+			GRPC:    "127.0.0.1:9443",
+			REST:    "127.0.0.1:8443",
+			Metrics: "127.0.0.1:9090",
+			Socket:  "/run/concentrator/api.sock",
+		},
+		Radius: Radius{CoA: "0.0.0.0:3799"},
+		Log:    Log{Level: slog.LevelInfo, Format: LogText},
+	}
+	c.KeyFile = defaultKeyFile(c.StateDir)
+	return c
+}
+
+func defaultKeyFile(stateDir string) string { return filepath.Join(stateDir, "master.key") }
+
+// hostInstance makes an instance's name of the machine's.
+func hostInstance(host string, err error) string {
+	host, _, _ = strings.Cut(host, ".")
+	id := strings.Trim(strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
+		case 'A' <= r && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return '-'
+	}, host), "-")
+	if err != nil || tenant.CheckID(id) != nil {
+		return "concentrator"
+	}
+	return id
+}

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+)
+
+// maxFile bounds the file, octets.
+const maxFile = 1 << 20
+
+// Error is one wrong key of a file.
+type Error struct {
+	File    string
+	Line    int    // from 1; 0: not known
+	Key     string // "api.tls.cert"; empty: the file as a whole
+	Value   string // as written, quoted where that helps; empty: none
+	Problem string // what is wrong and what is allowed
+}
+
+func (e *Error) Error() string {
+	s := e.File
+	if e.Line > 0 {
+		s += fmt.Sprintf(":%d", e.Line)
+	}
+	if e.Key != "" {
+		s += ": " + e.Key
+	}
+	if e.Value != "" {
+		s += ": " + e.Value
+	}
+	return s + ": " + e.Problem
+}
+
+// Load reads and checks the file at path; an empty path gives Default. Its error joins one *Error for each wrong key,
+// unless the file can't be read at all.
+func Load(path string) (Config, error) {
+	if path == "" {
+		return Default(), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("open configuration: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return parse(path, b)
+}
+
+// parse turns the octets of a file into a Config.
+func parse(file string, b []byte) (Config, error) {
+	if len(b) > maxFile {
+		return Config{}, &Error{File: file, Problem: fmt.Sprintf("is larger than %d octets", maxFile)}
+	}
+	root, err := decode(file, b)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Default()
+	c.KeyFile = ""
+	r := &reader{file: file, lines: keyLines(string(b))}
+	r.section("", root, keys{
+		"state_dir":    r.path(&c.StateDir),
+		"key_file":     r.path(&c.KeyFile),
+		"instance":     r.instance(&c.Instance),
+		"shards":       r.number(&c.Shards, 0, MaxShards, "a number from 0 (one for each CPU) to 16"),
+		"max_sessions": r.number(&c.MaxSessions, 1, MaxSessions, "a number from 1 to 1000"),
+		"api": r.sub(keys{
+			"grpc":    r.address(&c.API.GRPC),
+			"rest":    r.address(&c.API.REST),
+			"metrics": r.address(&c.API.Metrics),
+			"socket":  r.optionalPath(&c.API.Socket),
+			"tls": r.sub(keys{
+				"cert":      r.path(&c.API.TLS.Cert),
+				"key":       r.path(&c.API.TLS.Key),
+				"client_ca": r.path(&c.API.TLS.ClientCA),
+			}),
+		}),
+		"radius": r.sub(keys{"coa": r.address(&c.Radius.CoA)}),
+		"log": r.sub(keys{
+			"level":  oneOf(r, &c.Log.Level, logLevels),
+			"format": oneOf(r, &c.Log.Format, logFormats),
+		}),
+	})
+	if c.KeyFile == "" {
+		c.KeyFile = defaultKeyFile(c.StateDir)
+	}
+	r.checkTogether(c)
+	if err := r.err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// decode reads the one YAML document of a file. An empty file has no keys.
+func decode(file string, b []byte) (map[string]any, error) {
+	if line := secondDocument(string(b)); line > 0 {
+		return nil, &Error{File: file, Line: line, Problem: "a second YAML document begins, only one is allowed"}
+	}
+	text, err := yaml.YAMLToJSONStrict(b)
+	if err != nil {
+		return nil, yamlError(file, err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return nil, &Error{File: file, Problem: err.Error()}
+	}
+	if v == nil {
+		return nil, nil
+	}
+	root, ok := v.(map[string]any)
+	if !ok {
+		return nil, &Error{File: file, Problem: "must be keys and values, such as \"state_dir: /var/lib/concentrator\""}
+	}
+	return root, nil
+}
+
+// secondDocument returns the line on which a second document begins, or 0. The library reads the first and is silent on
+// the rest, which would then be a part of the file that does nothing.
+func secondDocument(text string) int {
+	n, begun := 0, false
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, " \t\r\n")
+		switch marker := line == "---" || strings.HasPrefix(line, "--- "); {
+		case marker && begun:
+			return n
+		case marker, line != "" && line[0] != '#' && line[0] != '%':
+			begun = true
+		}
+	}
+	return 0
+}
+
+// yamlError turns the library's error, "yaml: line 3: …" or lines of those, into ours.
+func yamlError(file string, err error) error {
+	var errs []error
+	for text := range strings.Lines(strings.TrimPrefix(err.Error(), "yaml: ")) {
+		text = strings.TrimSpace(text)
+		if text == "unmarshal errors:" {
+			continue
+		}
+		e := &Error{File: file, Problem: text}
+		if _, err := fmt.Sscanf(text, "line %d:", &e.Line); err == nil {
+			_, e.Problem, _ = strings.Cut(text, ": ")
+		}
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,335 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"concentrator/internal/dataplane/gre"
+	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/dataplane/policy"
+	"concentrator/internal/dataplane/steer"
+	"concentrator/internal/telemetry"
+)
+
+// CallSpec describes a PPTP call that the control connection has agreed on.
+type CallSpec struct {
+	Namespace     string     // where its GRE packets come in; OpenGRE must have been called
+	Local, Remote netip.Addr // outer addresses of the control connection
+	PeerCallID    uint16     // goes into every header that we send
+	Sink          Sink
+}
+
+// Sink takes what a call's packets bring for the control side. It is called on the shard's thread: it must not block, must
+// copy what it keeps, and must not call what waits for a shard. Call's methods that say "doesn't wait" are fine.
+type Sink interface {
+	// Deliver is given each PPP frame that is not IP, decrypted: LCP, CHAP, IPCP, CCP and what nobody knows. packet is
+	// what follows the protocol number, borrowed until Deliver returns.
+	Deliver(protocol uint16, packet []byte)
+	// OutOfSync says that a stateful MPPE receiver has lost its place: a CCP Reset-Request is wanted.
+	OutOfSync()
+}
+
+// SessionSpec is what a call needs to carry IP.
+type SessionSpec struct {
+	Address     netip.Addr     // the client's inner address
+	Routes      []netip.Prefix // framed routes behind it
+	MTU         int            // largest inner IP packet towards the client, octets; 0: the network's MTU
+	PFC, ACFC   bool           // what we may compress in PPP headers of data
+	RequireMPPE bool           // no IP in the clear: dropped both ways
+}
+
+// Call is one PPTP call in its shard. Its methods are safe for concurrent use; commands reach the shard in the order in
+// which they were called.
+type Call struct {
+	d     *Dataplane
+	shard *shard
+	call  *call // belongs to the shard
+
+	mu       sync.Mutex // guards all below; serialises Attach and Close
+	closed   bool
+	last     Counters
+	net      *Network
+	spec     SessionSpec
+	prefixes []netip.Prefix
+}
+
+// OpenCall gives the call an ID and installs it in its shard: the peer may use the ID as soon as this returns.
+func (d *Dataplane) OpenCall(spec CallSpec) (*Call, error) {
+	if !spec.Local.Is4() || !spec.Remote.Is4() || spec.Sink == nil {
+		return nil, fmt.Errorf("%w: a call needs IPv4 addresses and a sink", ErrSpec)
+	}
+	id, err := d.newID()
+	if err != nil {
+		return nil, err
+	}
+	s := d.shards[int(id)%steer.MaxShards]
+	d.mu.Lock()
+	g := d.faces[spec.Namespace]
+	d.mu.Unlock()
+	if g == nil {
+		d.freeID(id)
+		return nil, fmt.Errorf("%w: %q", ErrNoGRE, spec.Namespace)
+	}
+	c := &call{
+		id: id, face: g.faces[s.id], local: spec.Local.As4(), remote: spec.Remote.As4(), sink: spec.Sink,
+		gre: gre.NewSession(spec.PeerCallID, s.held),
+	}
+	c.credible = c.judge // once: a method value allocates
+	if err := s.do(func(s *shard) { s.addCall(c) }); err != nil {
+		d.freeID(id)
+		return nil, err
+	}
+	return &Call{d: d, shard: s, call: c}, nil
+}
+
+// ID is our call ID, unique in the instance and never 0.
+func (c *Call) ID() uint16 { return c.call.id }
+
+// Shard is the shard that carries the call.
+func (c *Call) Shard() int { return c.shard.id }
+
+// SendControl sends a PPP control packet, framed FF 03 and a protocol number of two octets, with the next sequence number.
+// It copies packet and doesn't wait.
+func (c *Call) SendControl(protocol uint16, packet []byte) {
+	frame := slices.Clone(packet)
+	c.shard.inbox.push(func(s *shard) { s.sendControl(c.call, protocol, frame) })
+}
+
+// SetDecrypt installs the receive key; a new one replaces it. It doesn't wait, but a later SendControl comes after it.
+func (c *Call) SetDecrypt(p mppe.Params) {
+	r := mppe.NewReceiver(p)
+	c.shard.inbox.push(func(*shard) { c.call.decrypt = r })
+}
+
+// SetEncrypt installs the send key: IP goes out encrypted from now on. It doesn't wait.
+func (c *Call) SetEncrypt(p mppe.Params) {
+	e := mppe.NewSender(p)
+	c.shard.inbox.push(func(*shard) { c.call.encrypt = e })
+}
+
+// ClearMPPE takes both keys away. It doesn't wait.
+func (c *Call) ClearMPPE() {
+	c.shard.inbox.push(func(*shard) { c.call.encrypt, c.call.decrypt = nil, nil })
+}
+
+// ResetEncrypt re-initialises a stateful sender, as the peer's CCP Reset-Request wants. It doesn't wait.
+func (c *Call) ResetEncrypt() {
+	c.shard.inbox.push(func(*shard) {
+		if c.call.encrypt != nil {
+			c.call.encrypt.Reset()
+		}
+	})
+}
+
+// SetOpen lets IP pass or not. It doesn't wait.
+func (c *Call) SetOpen(open bool) {
+	c.shard.inbox.push(func(*shard) { c.call.open = open })
+}
+
+// Attach makes the session's address and routes live: the shards' tables, steering and the kernel's routes are in place
+// when it returns. An attached call may be attached again: what is no longer in the specification is taken away.
+// ErrAddressInUse if some other session or the network itself has one of the prefixes; then nothing has changed.
+func (c *Call) Attach(n *Network, spec SessionSpec) error {
+	if err := spec.check(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	if c.net != nil && c.net != n {
+		if err := c.detach(); err != nil {
+			return err
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	if n.d != c.d {
+		return fmt.Errorf("%w: the network belongs to another dataplane", ErrSpec)
+	}
+	if spec.MTU == 0 {
+		spec.MTU = n.spec.MTU
+	}
+	want := prefixesOf(spec)
+	added := slices.DeleteFunc(slices.Clone(want), func(p netip.Prefix) bool { return slices.Contains(c.prefixes, p) })
+	if err := n.claim(c, want); err != nil {
+		return err
+	}
+	if err := c.install(n, spec, added); err != nil {
+		n.disclaim(c, added)
+		return fmt.Errorf("attach %v: %w", spec.Address, err)
+	}
+	removed := slices.DeleteFunc(slices.Clone(c.prefixes), func(p netip.Prefix) bool { return slices.Contains(want, p) })
+	c.net, c.spec, c.prefixes = n, spec, want
+	return c.uninstall(n, removed)
+}
+
+func (s SessionSpec) check() error {
+	if !isInner(s.Address) {
+		return fmt.Errorf("%w: %v can't be a session's address", ErrSpec, s.Address)
+	}
+	for _, r := range s.Routes {
+		if !r.IsValid() || !r.Addr().Is4() {
+			return fmt.Errorf("%w: route %v is not an IPv4 prefix", ErrSpec, r)
+		}
+	}
+	if s.MTU != 0 && (s.MTU < minSessionMTU || s.MTU > MaxMTU) {
+		return fmt.Errorf("%w: MTU %d is not between %d and %d", ErrSpec, s.MTU, minSessionMTU, MaxMTU)
+	}
+	return nil
+}
+
+// install brings the session to its shard and the added prefixes to all shards and to the device.
+func (c *Call) install(n *Network, spec SessionSpec, added []netip.Prefix) error {
+	err := c.d.onAll(func(s *shard) {
+		e := &entry{net: n.parts[s.id], shard: c.shard.id}
+		if s == c.shard {
+			e.call = c.call
+			c.call.attach(e.net, spec)
+		}
+		for _, p := range added {
+			e.net.table.set(p, e)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for i, p := range added {
+		if err := n.dev.Add(p, c.shard.id); err != nil {
+			for _, done := range added[:i] {
+				err = errors.Join(err, n.dev.Remove(done))
+			}
+			return errors.Join(err, c.d.onAll(func(s *shard) {
+				for _, p := range added {
+					n.parts[s.id].table.unset(p)
+				}
+				if s != c.shard {
+					return
+				}
+				if c.net == nil {
+					c.call.detach()
+				} else {
+					c.call.attach(n.parts[s.id], c.spec)
+				}
+			}))
+		}
+	}
+	return nil
+}
+
+// uninstall takes prefixes away from shards and device.
+func (c *Call) uninstall(n *Network, ps []netip.Prefix) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	var errs []error
+	for _, p := range ps {
+		errs = append(errs, n.dev.Remove(p))
+	}
+	errs = append(errs, c.d.onAll(func(s *shard) {
+		for _, p := range ps {
+			n.parts[s.id].table.unset(p)
+		}
+	}))
+	n.disclaim(c, ps)
+	return errors.Join(errs...)
+}
+
+// detach undoes Attach. c.mu must be held.
+func (c *Call) detach() error {
+	n := c.net
+	if n == nil {
+		return nil
+	}
+	c.net = nil
+	ps := c.prefixes
+	c.prefixes = nil
+	c.shard.inbox.push(func(*shard) { c.call.detach() })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil
+	}
+	return c.uninstall(n, ps)
+}
+
+// Counters asks the shard for the call's counters; of a closed call they are the last ones.
+func (c *Call) Counters() Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.last
+	}
+	return c.ask(func(*shard) {})
+}
+
+// ask runs f on the shard and then reads the counters. After Stop they are zero.
+func (c *Call) ask(f func(*shard)) Counters {
+	var now Counters
+	if err := c.shard.do(func(s *shard) {
+		f(s)
+		now = s.countersOf(c.call)
+	}); err != nil {
+		return Counters{}
+	}
+	return now
+}
+
+// Close takes the call out of its shard, detaches it and gives its ID back. It returns the last counters, the same ones
+// when called again.
+func (c *Call) Close() Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.last
+	}
+	c.last = c.ask(func(s *shard) { s.removeCall(c.call) })
+	if err := c.detach(); err != nil && !errors.Is(err, ErrStopped) {
+		c.d.log.Error("can't detach call", telemetry.Call, c.call.id, telemetry.Error, err)
+	}
+	c.closed = true
+	c.d.freeID(c.call.id)
+	return c.last
+}
+
+// call is a Call's part on its shard, and belongs to it.
+type call struct {
+	id            uint16
+	removed       bool
+	local, remote [4]byte
+	face          *face
+	sink          Sink
+
+	gre          *gre.Session
+	encrypt      *mppe.Sender
+	decrypt      *mppe.Receiver
+	credible     mppe.Credible // judge
+	open         bool
+	timed        bool // in shard.timed
+	net          *network
+	sources      policy.Sources
+	mtu          int
+	pfc, acfc    bool
+	requireMPPE  bool
+	opened       int64 // the shard's time
+	lastInbound  int64
+	lastActivity int64
+	counters     Counters
+}
+
+func (c *call) attach(n *network, spec SessionSpec) {
+	c.net, c.mtu = n, spec.MTU
+	c.pfc, c.acfc, c.requireMPPE = spec.PFC, spec.ACFC, spec.RequireMPPE
+	c.sources = policy.NewSources(spec.Address, spec.Routes)
+}
+
+func (c *call) detach() {
+	c.net, c.open = nil, false
+}

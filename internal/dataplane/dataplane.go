@@ -1,0 +1,366 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/steer"
+	"concentrator/internal/telemetry"
+)
+
+// reportInterval is how often the drops since the last time are logged.
+const reportInterval = time.Minute
+
+// Errors of the control side.
+var (
+	// ErrStopped is returned by everything after Stop.
+	ErrStopped = errors.New("dataplane: stopped")
+	// ErrTooManyCalls is returned by OpenCall when MaxSessions calls are open.
+	ErrTooManyCalls = errors.New("dataplane: too many calls")
+	// ErrNoCallID is returned by OpenCall when every call ID is in use.
+	ErrNoCallID = errors.New("dataplane: no free call ID")
+	// ErrNoGRE is returned by OpenCall and CloseGRE for a namespace without OpenGRE.
+	ErrNoGRE = errors.New("dataplane: GRE is not open in this namespace")
+	// ErrClosed is returned by methods of a closed Network or Call.
+	ErrClosed = errors.New("dataplane: closed")
+	// ErrAddressInUse is returned by Attach when the address or a route is another session's, or our own.
+	ErrAddressInUse = errors.New("dataplane: inner address in use")
+	// ErrSpec is returned for a specification that can't be right.
+	ErrSpec = errors.New("dataplane: bad specification")
+	// ErrFixed is returned by Network.Update for a change that only a new network can make.
+	ErrFixed = errors.New("dataplane: namespace and device can't be changed")
+)
+
+// Config says how to start.
+type Config struct {
+	Shards      int          // 0: one for each CPU; at most 16
+	MaxSessions int          // 0: as many as there are call IDs
+	Opener      netio.Opener // nil: netio.Linux
+	Log         *slog.Logger // nil: slog.Default
+}
+
+// Dataplane is a set of running shards. Its methods are safe for concurrent use and must not be called by a Sink.
+type Dataplane struct {
+	opener      netio.Opener
+	log         *slog.Logger
+	maxSessions int
+	shards      []*shard
+	reporter    sync.WaitGroup
+	stop        context.CancelFunc
+
+	// opening serialises what makes and removes sockets, devices and namespaces, which takes milliseconds. It is taken
+	// before mu.
+	opening sync.Mutex
+
+	mu        sync.Mutex // guards all below; held for no system call
+	stopped   bool
+	faces     map[string]*greFaces // by namespace
+	spaces    map[string]*space    // by namespace
+	networks  map[*Network]struct{}
+	ids       []*idQueue // by shard
+	load      []int      // calls, by shard
+	calls     int
+	lastIndex uint32 // of faces and networks
+}
+
+// greFaces are the GRE sockets of one namespace, one for each shard.
+type greFaces struct {
+	refs  int
+	faces []*face
+}
+
+// Start starts the shards. It raises GOMAXPROCS to the number of shards + 2, because shards never yield and the control
+// side's timers must fire in time.
+func Start(cfg Config) (*Dataplane, error) {
+	n := cfg.Shards
+	if n == 0 {
+		n = min(runtime.NumCPU(), steer.MaxShards)
+	}
+	if n < 0 || n > steer.MaxShards {
+		return nil, fmt.Errorf("%w: %d shards; 0 to %d are possible", ErrSpec, n, steer.MaxShards)
+	}
+	if runtime.GOMAXPROCS(0) < n+2 {
+		runtime.GOMAXPROCS(n + 2)
+	}
+	d := &Dataplane{
+		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions,
+		faces: map[string]*greFaces{}, spaces: map[string]*space{}, networks: map[*Network]struct{}{},
+		load: make([]int, n),
+	}
+	if d.opener == nil {
+		d.opener = netio.Linux{}
+	}
+	if d.log == nil {
+		d.log = slog.Default()
+	}
+	if d.maxSessions <= 0 {
+		d.maxSessions = n * idsPerShard
+	}
+	epoch := time.Now()
+	cpus := allowedCPUs()
+	for i := range n {
+		s, err := newShard(i, epoch, d.log)
+		if err != nil {
+			for _, s := range d.shards {
+				s.release()
+			}
+			return nil, fmt.Errorf("shard %d: %w", i, err)
+		}
+		s.cpu = -1
+		if len(cpus) > 0 {
+			s.cpu = cpus[i%len(cpus)]
+		}
+		d.shards = append(d.shards, s)
+		d.ids = append(d.ids, newIDQueue(i))
+	}
+	for _, s := range d.shards {
+		s.peers = d.shards
+		go s.run()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d.stop = cancel
+	d.reporter.Go(func() { d.reportDrops(ctx) })
+	return d, nil
+}
+
+// allowedCPUs lists the CPUs that this process may use; nil if the kernel won't say.
+func allowedCPUs() []int {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		return nil
+	}
+	var cpus []int
+	for cpu := range len(set) * 64 {
+		if set.IsSet(cpu) {
+			cpus = append(cpus, cpu)
+		}
+	}
+	return cpus
+}
+
+// Shards is how many there are.
+func (d *Dataplane) Shards() int { return len(d.shards) }
+
+// Stop ends the shards and gives back sockets and devices. Namespaces that were made stay and are known as ours at the
+// next start; Network.Close removes them. Calls and networks are of no use afterwards.
+func (d *Dataplane) Stop() {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	d.mu.Lock()
+	again := d.stopped
+	d.stopped = true
+	networks := d.networks
+	d.networks = map[*Network]struct{}{}
+	d.mu.Unlock()
+	if again {
+		return
+	}
+	d.stop()
+	d.reporter.Wait()
+	for _, s := range d.shards {
+		s.inbox.push(func(s *shard) { s.stopping = true })
+	}
+	for _, s := range d.shards {
+		<-s.stopped
+		s.release()
+	}
+	for _, g := range d.faces {
+		d.closeFaces(g)
+	}
+	for n := range networks {
+		n.mu.Lock()
+		n.closed = true
+		if err := n.dev.Close(); err != nil {
+			d.log.Error("can't close network", telemetry.Tenant, n.spec.Tenant, telemetry.Device, n.spec.Device,
+				telemetry.Error, err)
+		}
+		n.mu.Unlock()
+	}
+}
+
+func (d *Dataplane) closeFaces(g *greFaces) {
+	for _, f := range g.faces {
+		if err := f.sock.Close(); err != nil {
+			d.log.Error("can't close GRE socket", telemetry.Error, err)
+		}
+	}
+}
+
+// onAll runs f on every shard and waits until all have.
+func (d *Dataplane) onAll(f func(*shard)) error {
+	done := make(chan struct{}, len(d.shards))
+	for _, s := range d.shards {
+		s.inbox.push(func(s *shard) {
+			f(s)
+			done <- struct{}{}
+		})
+	}
+	for _, s := range d.shards {
+		select {
+		case <-done:
+		case <-s.stopped:
+			return ErrStopped
+		}
+	}
+	return nil
+}
+
+// ShardStats asks every shard for its numbers; nil after Stop.
+func (d *Dataplane) ShardStats() []ShardStats {
+	all := make([]ShardStats, len(d.shards))
+	if err := d.onAll(func(s *shard) { all[s.id] = s.snapshot() }); err != nil {
+		return nil
+	}
+	return all
+}
+
+// reportDrops logs once a minute what was dropped and why: a shard counts and never logs a packet.
+func (d *Dataplane) reportDrops(ctx context.Context) {
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	last := make([]ShardStats, len(d.shards))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for i, now := range d.ShardStats() {
+			for drop, n := range now.Drops {
+				if more := n - last[i].Drops[drop]; more != 0 {
+					d.log.Info("packets dropped", telemetry.Shard, i, telemetry.Drop, Drop(drop).String(), telemetry.Count, more)
+				}
+			}
+			last[i] = now
+		}
+	}
+}
+
+// OpenGRE opens the raw GRE sockets of a namespace that exists, "" being the daemon's. Each OpenGRE wants its CloseGRE;
+// the sockets close with the last.
+func (d *Dataplane) OpenGRE(namespace string) error {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	d.mu.Lock()
+	if d.stopped {
+		d.mu.Unlock()
+		return ErrStopped
+	}
+	if g := d.faces[namespace]; g != nil {
+		g.refs++
+		d.mu.Unlock()
+		return nil
+	}
+	d.lastIndex++
+	index := d.lastIndex
+	d.mu.Unlock()
+
+	g := &greFaces{refs: 1}
+	for i := range d.shards {
+		sock, err := d.opener.OpenGRE(namespace, i, len(d.shards))
+		if err != nil {
+			d.closeFaces(g)
+			return fmt.Errorf("open GRE: %w", err)
+		}
+		g.faces = append(g.faces, &face{index: index, sock: sock})
+	}
+	errs := make([]error, len(d.shards))
+	err := d.onAll(func(s *shard) { errs[s.id] = s.addFace(g.faces[s.id]) })
+	if err = errors.Join(err, errors.Join(errs...)); err != nil {
+		err = errors.Join(err, d.onAll(func(s *shard) { s.removeFace(g.faces[s.id]) }))
+		d.closeFaces(g)
+		return fmt.Errorf("open GRE: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.faces[namespace] = g
+	return nil
+}
+
+// CloseGRE undoes one OpenGRE. Calls of the namespace that are still open get no more packets once the last is undone.
+func (d *Dataplane) CloseGRE(namespace string) error {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	d.mu.Lock()
+	g := d.faces[namespace]
+	if g == nil {
+		d.mu.Unlock()
+		return fmt.Errorf("%w: %q", ErrNoGRE, namespace)
+	}
+	g.refs--
+	if g.refs > 0 {
+		d.mu.Unlock()
+		return nil
+	}
+	delete(d.faces, namespace)
+	d.mu.Unlock()
+	if err := d.onAll(func(s *shard) { s.removeFace(g.faces[s.id]) }); err != nil {
+		return err // Stop closes, or has closed, the sockets
+	}
+	d.closeFaces(g)
+	return nil
+}
+
+// Counters asks for the counters of several calls, with one command for each shard. A call that is closed keeps its
+// last.
+func (d *Dataplane) Counters(calls []*Call) []Counters {
+	all := make([]Counters, len(calls))
+	// After Stop there is nobody to ask, and what is not told is zero.
+	_ = d.onAll(func(s *shard) {
+		for i, c := range calls {
+			if c.shard == s {
+				all[i] = s.countersOf(c.call)
+			}
+		}
+	})
+	return all
+}
+
+// newID takes a slot and a call ID on the shard with the fewest calls.
+func (d *Dataplane) newID() (uint16, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return 0, ErrStopped
+	}
+	if d.calls >= d.maxSessions {
+		return 0, fmt.Errorf("%w: %d", ErrTooManyCalls, d.calls)
+	}
+	best := -1
+	for i, q := range d.ids {
+		if q.n > 0 && (best < 0 || d.load[i] < d.load[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return 0, ErrNoCallID
+	}
+	id, _ := d.ids[best].take()
+	d.load[best]++
+	d.calls++
+	return id, nil
+}
+
+// freeID gives back what newID took.
+func (d *Dataplane) freeID(id uint16) {
+	shard := int(id) % steer.MaxShards
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ids[shard].put(id)
+	d.load[shard]--
+	d.calls--
+}
+
+// isInner says whether a can be an inner address: IPv4, one host's.
+func isInner(a netip.Addr) bool {
+	return a.Is4() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
+}

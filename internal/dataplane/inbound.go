@@ -1,0 +1,342 @@
+package dataplane
+
+import (
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/gre"
+	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/policy"
+	"concentrator/internal/dataplane/steer"
+	"concentrator/internal/dataplane/tun"
+	wiregre "concentrator/internal/wire/gre"
+	"concentrator/internal/wire/ppp"
+)
+
+// inboundItem is a packet of a batch that has found its call.
+type inboundItem struct {
+	call *call
+	buf  *pktbuf.Buf // from the PPP protocol number on; of kind opened and kept from the MPPE header on
+	seq  uint32
+	kind inboundKind
+	op   int // of kind opened: index in shard.opens
+}
+
+type inboundKind uint8
+
+const (
+	inClear    inboundKind = iota // not encrypted
+	inOpened                      // encrypted, opened with the batch
+	inStateful                    // encrypted, to be opened when its turn has come
+)
+
+// inboundBatch carries n packets, read into s.in, from the wire to the tenants' devices.
+func (s *shard) inboundBatch(f *face, n int) {
+	s.items, s.opens = s.items[:0], s.opens[:0]
+	for i := range n {
+		b := &s.in[i]
+		b.Reset()
+		s.stats.WireInPackets++
+		s.stats.WireInBytes += uint64(s.sizes[i])
+		if s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]) {
+			s.drop(nil, DropWireOversize)
+			continue
+		}
+		s.find(f, b, false)
+	}
+	s.deliverAll()
+}
+
+// Offsets in the outer IPv4 header (RFC 791 section 3.1), which a raw socket gives with the packet.
+const (
+	ipMinHeader   = 20
+	ipProtocol    = 9
+	ipSource      = 12
+	ipDestination = 16
+)
+
+// find does steps 2 to 4 for a packet that starts with its outer IPv4 header: the shard, the call, and whether the
+// packet can be new. passed says that it came through the ring.
+func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
+	outer := b.Bytes()
+	if len(outer) < ipMinHeader || outer[0]>>4 != 4 || outer[ipProtocol] != unix.IPPROTO_GRE {
+		s.drop(nil, DropWireMalformed)
+		return
+	}
+	source, destination := [4]byte(outer[ipSource:]), [4]byte(outer[ipDestination:])
+	length := int(outer[0]&0xf) * 4
+	if length < ipMinHeader || length > len(outer) {
+		s.drop(nil, DropWireMalformed)
+		return
+	}
+	h, payload, err := wiregre.ParseHeader(outer[length:])
+	if err != nil {
+		s.drop(nil, DropGREMalformed)
+		return
+	}
+	if to := int(h.CallID) % steer.MaxShards; to != s.id { // 2
+		if to < len(s.peers) && !passed {
+			s.pass(to, false, f.index, outer)
+		} else {
+			s.drop(nil, DropGREUnknownCall)
+		}
+		return
+	}
+	c := s.calls[h.CallID>>steer.ShardBits] // 3
+	if c == nil {
+		s.drop(nil, DropGREUnknownCall)
+		return
+	}
+	if c.face != f || source != c.remote || destination != c.local {
+		s.drop(c, DropGREWrongSource)
+		return
+	}
+	if !h.HasSeq {
+		return // a bare acknowledgement: nothing of ours waits for it
+	}
+	switch c.gre.Place(h.Seq) { // 4
+	case gre.Late:
+		s.drop(c, DropGRELate)
+		return
+	case gre.Duplicate:
+		s.drop(c, DropGREDuplicate)
+		return
+	}
+	protocol, info, err := ppp.ParseFrame(payload)
+	if err != nil {
+		s.drop(c, DropPPPMalformed)
+		return
+	}
+	item := inboundItem{call: c, buf: b, seq: h.Seq}
+	head := length + h.Len() + len(payload) - len(info) // up to what follows the protocol number
+	switch {
+	case protocol != ppp.ProtocolCompressed:
+		// Without the address and control field, as what MPPE decrypts.
+		head -= protocolLen(payload, info)
+	case c.decrypt == nil:
+		s.drop(c, DropMPPENoKey)
+		return
+	case c.decrypt.Stateful():
+		item.kind = inStateful
+	default:
+		item.kind, item.op = inOpened, len(s.opens)
+		s.opens = append(s.opens, mppe.OpenOp{Receiver: c.decrypt, Buf: b, Seq: h.Seq, Credible: c.credible})
+	}
+	end := length + h.Len() + len(payload)
+	b.Truncate(end)
+	b.TrimFront(head)
+	s.items = append(s.items, item)
+}
+
+// protocolLen is the length of the protocol number in a frame that ParseFrame has read: 1 or 2 octets.
+func protocolLen(frame, info []byte) int {
+	if at := len(frame) - len(info); at >= 2 && frame[at-2]&1 == 0 {
+		return 2
+	}
+	return 1
+}
+
+// deliverAll does steps 5 to 8 for the packets in s.items. Decryption is one call for all of them; what follows goes in
+// the order of arrival, because each packet's place depends on those before it.
+func (s *shard) deliverAll() {
+	mppe.OpenBatch(s.opens, s.now, s.scratch) // 5
+	for i := range s.items {
+		s.accept(&s.items[i])
+	}
+	clear(s.items)
+	clear(s.opens)
+}
+
+// accept gives a packet its place in the call's order (RFC 2637 section 4.3), if it is credible.
+func (s *shard) accept(it *inboundItem) {
+	c := it.call
+	evidence := gre.Clear
+	switch it.kind {
+	case inClear:
+		protocol, info, err := ppp.ParseFrame(it.buf.Bytes())
+		if err != nil || !policy.CredibleFrame(protocol, info, &c.sources, c.gre.Place(it.seq) == gre.Far) {
+			s.drop(c, DropPPPMalformed)
+			return
+		}
+		if c.decrypt != nil {
+			evidence = gre.Control
+		}
+	case inStateful:
+		if c.gre.Place(it.seq) == gre.Early {
+			evidence = gre.Unverified
+			break
+		}
+		evidence = s.evidenceOf(c, c.decrypt.Open(it.buf, it.seq, c.credible, s.now, s.scratch))
+	case inOpened:
+		evidence = s.evidenceOf(c, s.opens[it.op].Verdict)
+	}
+	if evidence == 0 {
+		return // counted
+	}
+	switch c.gre.Accept(it.seq, it.buf, evidence, s.now) {
+	case gre.Deliver:
+		s.deliver(c, it.buf, it.seq, evidence)
+		s.deliverHeld(c)
+	case gre.DeliverLast:
+		s.deliverHeld(c)
+		s.deliver(c, it.buf, it.seq, evidence)
+	case gre.Waiting:
+		s.drop(c, DropGREFarJump)
+	case gre.Refused:
+		if c.gre.Place(it.seq) == gre.Far {
+			s.drop(c, DropGREFarJump)
+		} else {
+			s.drop(c, DropGRELate)
+		}
+	}
+	if c.gre.AckDue(s.now) {
+		s.acknowledge(c)
+	}
+	s.time(c)
+}
+
+// evidenceOf says what a verdict of MPPE proves; 0, and counted, if nothing.
+func (s *shard) evidenceOf(c *call, v mppe.Verdict) gre.Evidence {
+	switch v {
+	case mppe.OK:
+		return gre.Verified
+	case mppe.Resynced:
+		return gre.Confirmed
+	case mppe.Late:
+		s.drop(c, DropMPPELate)
+	case mppe.FarJump:
+		s.drop(c, DropMPPEFarJump)
+	case mppe.OverBudget:
+		s.drop(c, DropMPPEBudget)
+	case mppe.Implausible:
+		s.drop(c, DropMPPEImplausible)
+	case mppe.NeedReset:
+		s.drop(c, DropMPPEOutOfSync)
+		c.sink.OutOfSync()
+	case mppe.OutOfSync:
+		s.drop(c, DropMPPEOutOfSync)
+	default:
+		s.drop(c, DropMPPEMalformed)
+	}
+	return 0
+}
+
+// deliverHeld delivers early packets whose turn has come.
+func (s *shard) deliverHeld(c *call) {
+	for {
+		p, any := c.gre.Pop()
+		if !any {
+			return
+		}
+		evidence := p.Evidence
+		if evidence == gre.Unverified {
+			evidence = 0
+			if c.decrypt != nil {
+				evidence = s.evidenceOf(c, c.decrypt.Open(p.Buf, p.Seq, c.credible, s.now, s.scratch))
+			} else {
+				s.drop(c, DropMPPENoKey)
+			}
+		}
+		if evidence != 0 {
+			s.deliver(c, p.Buf, p.Seq, evidence)
+		}
+		s.held.Put(p.Buf)
+	}
+}
+
+// deliver does steps 6 to 8 for one packet, from its PPP protocol number on.
+func (s *shard) deliver(c *call, b *pktbuf.Buf, seq uint32, evidence gre.Evidence) {
+	if evidence == gre.Control && c.decrypt != nil {
+		c.decrypt.NoteClear(seq)
+	}
+	protocol, info, err := ppp.ParseFrame(b.Bytes()) // 6
+	if err != nil {
+		s.drop(c, DropPPPMalformed)
+		return
+	}
+	switch protocol {
+	case ppp.ProtocolIPv4:
+	case ppp.ProtocolIPv6:
+		s.drop(c, DropPPPUnsupported)
+		return
+	default:
+		c.sink.Deliver(protocol, info)
+		return
+	}
+	encrypted := evidence == gre.Verified || evidence == gre.Confirmed
+	if c.net == nil || !c.open {
+		s.drop(c, DropNotOpen)
+		return
+	}
+	if c.requireMPPE && !encrypted {
+		s.drop(c, DropMPPERequired)
+		return
+	}
+	b.TrimFront(b.Len() - len(info))
+	if d := s.admit(c, b); d != Pass { // 7
+		s.drop(c, d)
+		return
+	}
+	n := b.Len()
+	if d := s.writeTUN(c.net, b); d != Pass { // 8
+		s.drop(c, d)
+		return
+	}
+	c.countIn(s.now, n)
+}
+
+// admit decides whether an inner packet may enter the network, cuts padding off and clamps its MSS.
+func (s *shard) admit(c *call, b *pktbuf.Buf) Drop {
+	h, ok := policy.ParseIPv4(b.Bytes())
+	if !ok {
+		return DropIPMalformed
+	}
+	b.Truncate(h.TotalLen)
+	if !c.sources.Allow(h.Src) {
+		return DropSpoofedSource
+	}
+	if to := c.net.table.lookup(h.Dst); to != nil {
+		if to.net != c.net {
+			return DropOtherNetwork
+		}
+		if to.call != c && !c.net.clientToClient {
+			return DropClientToClient
+		}
+	}
+	policy.ClampMSS(b.Bytes(), h, c.mtu)
+	return Pass
+}
+
+// judge is the call's mppe.Credible.
+func (c *call) judge(head []byte, n int, far bool) bool {
+	return policy.CredibleInner(head, n, &c.sources, far)
+}
+
+// writeTUN hands an inner packet to the network's device.
+func (s *shard) writeTUN(n *network, b *pktbuf.Buf) Drop {
+	if n.gone {
+		return DropTUNGone
+	}
+	header := b.Prepend(tun.HeaderLen)
+	if header == nil {
+		return DropNoRoom
+	}
+	clear(header)
+	switch errno := tun.Write(n.fd, b.Bytes()); {
+	case errno == 0:
+		s.stats.TUNOutPackets++
+		return Pass
+	case gone(errno):
+		s.loseNetwork(n)
+		return DropTUNGone
+	}
+	return DropTUNWrite
+}
+
+// acknowledge sends a bare acknowledgement (RFC 2637 section 4.1). With no buffer left it stays owed.
+func (s *shard) acknowledge(c *call) {
+	if b := s.buf(); b != nil {
+		c.gre.Ack(b)
+		s.queue(c, b)
+	}
+}

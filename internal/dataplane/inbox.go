@@ -1,0 +1,84 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// command is something to do on the shard's thread.
+type command struct {
+	next *command
+	run  func(*shard)
+}
+
+// inbox is a shard's queue of commands: any goroutine pushes, the shard takes. Neither ever waits for the other.
+type inbox struct {
+	top atomic.Pointer[command] // a stack, newest first
+	bell
+}
+
+// bell is an eventfd that ends a shard's wait. It is never closed by hand, because a late ring could then write to
+// whatever got its number: the File closes it when nobody can ring any more.
+type bell struct {
+	file *os.File
+	fd   int
+}
+
+func newBell() (bell, error) {
+	// Blocking: nobody reads an eventfd that is not readable, and a write blocks after 2^64 rings.
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return bell{}, fmt.Errorf("make eventfd: %w", err)
+	}
+	return bell{file: os.NewFile(uintptr(fd), "shard bell"), fd: fd}, nil
+}
+
+// stroke is what ringing writes, in the byte order of the machine.
+var stroke = binary.NativeEndian.AppendUint64(nil, 1)
+
+// ring wakes the shard.
+func (b bell) ring() {
+	for {
+		if _, err := unix.Write(b.fd, stroke); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	runtime.KeepAlive(b.file)
+}
+
+// silence hears all rings so far.
+func (b bell) silence() {
+	var n [8]byte
+	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(b.fd), uintptr(unsafe.Pointer(&n[0])), uintptr(len(n)))
+}
+
+// push adds a command and wakes the shard if it may be asleep.
+func (in *inbox) push(run func(*shard)) {
+	c := &command{run: run}
+	for {
+		top := in.top.Load()
+		c.next = top
+		if in.top.CompareAndSwap(top, c) {
+			if top == nil {
+				in.ring()
+			}
+			return
+		}
+	}
+}
+
+// take returns all commands, oldest first.
+func (in *inbox) take() *command {
+	var first *command
+	for c := in.top.Swap(nil); c != nil; {
+		c, c.next, first = c.next, first, c
+	}
+	return first
+}

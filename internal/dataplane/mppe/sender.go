@@ -1,0 +1,70 @@
+package mppe
+
+import (
+	"crypto/subtle"
+	"encoding/binary"
+
+	"concentrator/internal/dataplane/pktbuf"
+)
+
+// streamLen is the longest keystream for one packet.
+const streamLen = pktbuf.Size
+
+// Sender encrypts one direction of a session.
+type Sender struct {
+	schedule schedule
+	session  key
+	// count is the coherency count of the next packet.
+	count uint16
+	// stream is the RC4 stream that stateful mode continues from packet to packet; nil when stateless.
+	stream *rc4
+	flush  bool
+}
+
+// NewSender returns a sender at coherency count 0.
+func NewSender(p Params) *Sender {
+	x := NewScratch()
+	s := &Sender{schedule: newSchedule(p)}
+	s.session = s.schedule.initial(x)
+	if p.Stateful {
+		s.stream = &rc4{}
+		s.stream.init(&s.session, s.schedule.n)
+	}
+	return s
+}
+
+// Reset answers a CCP Reset-Request: in stateful mode the next packet starts a new RC4 stream and says so. There is no
+// Reset-Ack from MPPE (RFC 3078 section 8.2).
+func (s *Sender) Reset() {
+	s.flush = s.stream != nil
+}
+
+// Seal encrypts one packet; see SealOp.
+func (s *Sender) Seal(b *pktbuf.Buf, x *Scratch) bool {
+	return s.seal(b, x)
+}
+
+func (s *Sender) seal(b *pktbuf.Buf, x *Scratch) bool {
+	n := b.Len()
+	if n == 0 || b.Front() < headerLen {
+		return false
+	}
+	header := s.count | bitEncrypted
+	stream := &x.rc4
+	if s.stream != nil {
+		stream = s.stream
+	}
+	// Like Linux's ppp_mppe: the very first stateful packet isn't flushed, and every flushed one changes the key.
+	if s.stream == nil || isFlag(s.count) || s.flush {
+		s.schedule.change(&s.session, x)
+		stream.init(&s.session, s.schedule.n)
+		header |= bitFlushed
+		s.flush = false
+	}
+	s.count = (s.count + 1) & countMask
+	body := b.Bytes()
+	stream.stream(x.stream[:n])
+	subtle.XORBytes(body, body, x.stream[:n])
+	binary.BigEndian.PutUint16(b.Prepend(headerLen), header)
+	return true
+}

@@ -1,0 +1,40 @@
+package netio
+
+import (
+	"errors"
+
+	"concentrator/internal/dataplane/netns"
+	"concentrator/internal/dataplane/tun"
+)
+
+// Linux is the Opener of the running kernel. It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and, for namespaces,
+// CAP_SYS_ADMIN.
+type Linux struct{}
+
+var _ Opener = Linux{}
+
+// OpenGRE implements Opener.
+func (Linux) OpenGRE(namespace string, shard, shards int) (Socket, error) {
+	s, err := openGREIn(namespace, shard, shards)
+	if err != nil {
+		return nil, err // not s: a nil pointer in an interface is not nil
+	}
+	return s, nil
+}
+
+// RemoveNamespace implements Opener.
+func (Linux) RemoveNamespace(name string) error {
+	if err := netns.Remove(name); err != nil && !errors.Is(err, netns.ErrNotOurs) {
+		return err
+	}
+	return nil
+}
+
+// OpenTUN implements Opener.
+func (Linux) OpenTUN(spec tun.Spec) (Device, error) {
+	d, err := tun.Open(spec)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}

@@ -1,0 +1,62 @@
+package netio
+
+import (
+	"net"
+	"net/netip"
+
+	"concentrator/internal/dataplane/tun"
+)
+
+// BatchSize is the most packets that one ReadBatch or WriteBatch moves.
+const BatchSize = 64
+
+// Opener does what needs privilege. Its methods are safe for concurrent use, may block for milliseconds and are called
+// from the control side only.
+type Opener interface {
+	// OpenGRE opens shard's raw GRE socket in a namespace that exists; "" is the daemon's own. The caller closes it.
+	OpenGRE(namespace string, shard, shards int) (Socket, error)
+	// ListenTCP opens a listening socket in a namespace that exists. The caller closes it.
+	ListenTCP(namespace string, addr netip.AddrPort) (net.Listener, error)
+	// OpenTUN makes a TUN device, and its namespace where that is missing. The caller closes it.
+	OpenTUN(spec tun.Spec) (Device, error)
+	// RemoveNamespace removes a namespace that OpenTUN made, in this run or in one that crashed. One that is gone is no
+	// error; an operator's is left alone, which is none either.
+	RemoveNamespace(name string) error
+}
+
+// Message is one packet to send.
+type Message struct {
+	Data []byte  // from the GRE header on; borrowed until WriteBatch returns
+	From [4]byte // our outer address
+	To   [4]byte // the peer's
+}
+
+// Socket is a shard's raw GRE socket in one namespace. It belongs to the shard; only Close may come from elsewhere, after
+// the shard has let go of it.
+type Socket interface {
+	// FD is the descriptor to wait on for input.
+	FD() int
+	// ReadBatch fills up to BatchSize of bufs with packets from their IPv4 header on, and sizes with their lengths. A size
+	// over the buffer's length is a packet that was cut. It never blocks; EAGAIN is its error when nothing waits.
+	ReadBatch(bufs [][]byte, sizes []int) (int, error)
+	// WriteBatch sends up to BatchSize of msgs in order. It returns how many went out and, if that is not all, why the next
+	// one did not. It never blocks.
+	WriteBatch(msgs []Message) (int, error)
+	Close() error
+}
+
+// Device is a multi-queue TUN device. Its methods are for the control side and safe for concurrent use.
+type Device interface {
+	// Queues holds one non-blocking descriptor for each queue. They stay the Device's.
+	Queues() []int
+	// Warnings are sentences for an operator about a namespace that is not ours to configure.
+	Warnings() []string
+	// Configure makes the device's MTU, addresses, pool routes and masquerading those of c.
+	Configure(c tun.Config) error
+	// Add steers what goes to p to queue and, unless a pool's route covers p, routes p to the device. tun.ErrRouteExists.
+	Add(p netip.Prefix, queue int) error
+	// Remove undoes Add.
+	Remove(p netip.Prefix) error
+	// Close removes the device and the masquerading, not the namespace.
+	Close() error
+}

@@ -1,0 +1,307 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/tun"
+	"concentrator/internal/telemetry"
+)
+
+// Bounds of a network's MTU in octets of inner IP packet: every host takes 576 (RFC 791 section 3.1), and a buffer holds
+// no more than MaxMTU behind the virtio-net header.
+const (
+	DefaultMTU = 1500
+	MinMTU     = 576
+	MaxMTU     = pktbuf.MaxRead - tun.HeaderLen
+
+	// minSessionMTU is what every link carries (RFC 791 section 3.2).
+	minSessionMTU = 68
+)
+
+// NetworkSpec describes one tenant's network.
+type NetworkSpec struct {
+	Tenant         string
+	Namespace      string         // "" is the daemon's own; another is made at /run/netns if it is missing
+	Device         string         // of the TUN device, 1 to 15 octets
+	MTU            int            // of the device; 0: DefaultMTU
+	Gateways       []netip.Addr   // our addresses towards clients, /32 on the device; the first signs our ICMP messages
+	Routes         []netip.Prefix // the pools' ranges, routed to the device
+	ClientToClient bool           // false: packets between sessions of this network are dropped
+	Masquerade     bool           // rewrite the sources of what leaves the namespace by another device
+}
+
+func (s NetworkSpec) check() error {
+	if s.MTU < MinMTU || s.MTU > MaxMTU {
+		return fmt.Errorf("%w: MTU %d is not between %d and %d", ErrSpec, s.MTU, MinMTU, MaxMTU)
+	}
+	for _, g := range s.Gateways {
+		if !isInner(g) {
+			return fmt.Errorf("%w: gateway %v is not an IPv4 address", ErrSpec, g)
+		}
+	}
+	for _, r := range s.Routes {
+		if !r.IsValid() || !r.Addr().Is4() {
+			return fmt.Errorf("%w: route %v is not an IPv4 prefix", ErrSpec, r)
+		}
+	}
+	return nil
+}
+
+func (s NetworkSpec) device() tun.Config {
+	return tun.Config{MTU: s.MTU, Addresses: s.Gateways, Routes: s.Routes, Masquerade: s.Masquerade}
+}
+
+// Network is one tenant's inner network: a TUN device and the sessions behind it. Its methods are safe for concurrent use
+// and must not be called by a Sink.
+type Network struct {
+	d     *Dataplane
+	dev   netio.Device
+	space *space
+	parts []*network // by shard; each belongs to its shard
+
+	lost     chan struct{}
+	loseOnce sync.Once
+
+	mu     sync.Mutex // guards all below; serialises changes of the device
+	spec   NetworkSpec
+	closed bool
+}
+
+// space is the control side's view of the inner addresses in one namespace: which session has which.
+type space struct {
+	namespace string
+	refs      int // guarded by Dataplane.mu
+
+	mu    sync.Mutex
+	taken map[netip.Prefix]taken
+}
+
+type taken struct {
+	net  *Network
+	call *Call
+}
+
+// OpenNetwork makes the TUN device, and the namespace if it is missing, with addresses, routes and masquerading, and
+// brings it to the shards.
+func (d *Dataplane) OpenNetwork(spec NetworkSpec) (*Network, error) {
+	if spec.MTU == 0 {
+		spec.MTU = DefaultMTU
+	}
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	d.mu.Lock()
+	if d.stopped {
+		d.mu.Unlock()
+		return nil, ErrStopped
+	}
+	sp := d.spaces[spec.Namespace]
+	if sp == nil {
+		sp = &space{namespace: spec.Namespace, taken: map[netip.Prefix]taken{}}
+		d.spaces[spec.Namespace] = sp
+	}
+	sp.refs++
+	d.lastIndex++
+	index := d.lastIndex
+	d.mu.Unlock()
+
+	n := &Network{d: d, spec: spec, space: sp, lost: make(chan struct{})}
+	if err := n.open(index); err != nil {
+		if n.dev != nil {
+			err = errors.Join(err, n.dev.Close())
+		}
+		return nil, errors.Join(fmt.Errorf("open network of %s: %w", spec.Tenant, err), n.leaveSpace())
+	}
+	d.mu.Lock()
+	d.networks[n] = struct{}{}
+	d.mu.Unlock()
+	for _, w := range n.dev.Warnings() {
+		d.log.Warn("network may not work", telemetry.Tenant, spec.Tenant, telemetry.Device, spec.Device, telemetry.Detail, w)
+	}
+	return n, nil
+}
+
+func (n *Network) open(index uint32) error {
+	dev, err := n.d.opener.OpenTUN(tun.Spec{
+		Namespace: n.spec.Namespace, Device: n.spec.Device, Queues: len(n.d.shards), MTU: n.spec.MTU,
+	})
+	if err != nil {
+		return err
+	}
+	n.dev = dev
+	if err := dev.Configure(n.spec.device()); err != nil {
+		return err
+	}
+	for i := range n.d.shards {
+		n.parts = append(n.parts, &network{index: index, fd: dev.Queues()[i], owner: n})
+	}
+	errs := make([]error, len(n.d.shards))
+	spec := n.spec
+	err = n.d.onAll(func(s *shard) { errs[s.id] = s.addNetwork(n.parts[s.id], spec) })
+	if err = errors.Join(err, errors.Join(errs...)); err != nil {
+		return errors.Join(err, n.d.onAll(func(s *shard) { s.removeNetwork(n.parts[s.id]) }))
+	}
+	return nil
+}
+
+// leaveSpace gives up the network's part in its namespace. The last one removes the namespace, if we made it.
+// Dataplane.opening must be held.
+func (n *Network) leaveSpace() error {
+	d := n.d
+	d.mu.Lock()
+	n.space.refs--
+	last := n.space.refs == 0
+	if last {
+		delete(d.spaces, n.space.namespace)
+	}
+	d.mu.Unlock()
+	if !last || n.space.namespace == "" {
+		return nil
+	}
+	return d.opener.RemoveNamespace(n.space.namespace)
+}
+
+// Lost is closed when the TUN device was deleted under us. The network carries nothing any more; Close it and open
+// another.
+func (n *Network) Lost() <-chan struct{} { return n.lost }
+
+// lose is called by shards when their queue is gone, each once.
+func (n *Network) lose() {
+	n.loseOnce.Do(func() {
+		close(n.lost)
+		// Not on the shard's thread: a log may block.
+		go n.d.log.Error("TUN device is gone", telemetry.Tenant, n.spec.Tenant, telemetry.Device, n.spec.Device)
+	})
+}
+
+// Update changes MTU, gateways, routes, client-to-client and masquerading, and disturbs no session. ErrFixed if
+// Namespace or Device differ.
+func (n *Network) Update(spec NetworkSpec) error {
+	if spec.MTU == 0 {
+		spec.MTU = DefaultMTU
+	}
+	if err := spec.check(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	if spec.Namespace != n.spec.Namespace || spec.Device != n.spec.Device {
+		return ErrFixed
+	}
+	spec.Tenant = n.spec.Tenant // what lose logs must not change under it
+	if err := n.dev.Configure(spec.device()); err != nil {
+		return fmt.Errorf("update network of %s: %w", spec.Tenant, err)
+	}
+	n.spec = spec
+	return n.d.onAll(func(s *shard) { n.parts[s.id].configure(spec) })
+}
+
+// Close detaches the network's sessions and removes the device, the masquerading and, with the last network in it, the
+// namespace if we made it.
+func (n *Network) Close() error {
+	n.d.opening.Lock()
+	defer n.d.opening.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	err := n.d.onAll(func(s *shard) { s.removeNetwork(n.parts[s.id]) })
+	n.space.mu.Lock()
+	for p, t := range n.space.taken {
+		if t.net == n {
+			delete(n.space.taken, p)
+		}
+	}
+	n.space.mu.Unlock()
+	n.d.mu.Lock()
+	delete(n.d.networks, n)
+	n.d.mu.Unlock()
+	err = errors.Join(err, n.dev.Close(), n.leaveSpace())
+	if err != nil {
+		return fmt.Errorf("close network of %s: %w", n.spec.Tenant, err)
+	}
+	return nil
+}
+
+// claim takes the prefixes for c, all or none. n.mu must be held.
+func (n *Network) claim(c *Call, ps []netip.Prefix) error {
+	sp := n.space
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	for _, p := range ps {
+		for _, g := range n.spec.Gateways {
+			if p.IsSingleIP() && p.Addr() == g {
+				return fmt.Errorf("%w: %v is our own", ErrAddressInUse, g)
+			}
+		}
+		if t, found := sp.taken[p]; found && t.call != c {
+			return fmt.Errorf("%w: %v", ErrAddressInUse, p)
+		}
+		for q, t := range sp.taken {
+			if t.net != n && q.Overlaps(p) {
+				return fmt.Errorf("%w: %v overlaps %v of another network in this namespace", ErrAddressInUse, p, q)
+			}
+		}
+	}
+	for _, p := range ps {
+		sp.taken[p] = taken{n, c}
+	}
+	return nil
+}
+
+// disclaim gives back what claim took.
+func (n *Network) disclaim(c *Call, ps []netip.Prefix) {
+	n.space.mu.Lock()
+	defer n.space.mu.Unlock()
+	for _, p := range ps {
+		if n.space.taken[p].call == c {
+			delete(n.space.taken, p)
+		}
+	}
+}
+
+// network is a shard's part of a Network. It belongs to the shard.
+type network struct {
+	index          uint32
+	owner          *Network
+	fd             int // our queue
+	slot           int // in shard.sources
+	gone           bool
+	clientToClient bool
+	gateway        [4]byte // signs ICMP
+	mtu            int
+	table          *prefixes // of the namespace
+}
+
+// configure takes over what may change. It runs on the shard.
+func (p *network) configure(spec NetworkSpec) {
+	p.clientToClient, p.mtu = spec.ClientToClient, spec.MTU
+	p.gateway = [4]byte{}
+	if len(spec.Gateways) > 0 {
+		p.gateway = spec.Gateways[0].As4()
+	}
+}
+
+// prefixesOf lists what leads to a session: its address and its routes, without repetition.
+func prefixesOf(s SessionSpec) []netip.Prefix {
+	ps := []netip.Prefix{netip.PrefixFrom(s.Address, 32)}
+	for _, r := range s.Routes {
+		if r = r.Masked(); !slices.Contains(ps, r) {
+			ps = append(ps, r)
+		}
+	}
+	return ps
+}

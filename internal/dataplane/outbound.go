@@ -1,0 +1,198 @@
+package dataplane
+
+import (
+	"encoding/binary"
+
+	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/policy"
+	"concentrator/internal/dataplane/tun"
+	"concentrator/internal/wire/ppp"
+)
+
+// outboundItem is a packet of a batch on its way to a client.
+type outboundItem struct {
+	call *call
+	buf  *pktbuf.Buf // from the inner protocol number on, and after sealing from the MPPE header on
+	size int         // of the inner packet, octets
+	op   int         // index in shard.seals; -1: in the clear
+}
+
+// outboundBatch carries n packets, read into s.in, from a tenant's device to the wire.
+func (s *shard) outboundBatch(n *network, got int) {
+	s.outs = s.outs[:0]
+	for i := range got {
+		b := &s.in[i]
+		b.Reset()
+		s.stats.TUNInPackets++
+		if s.sizes[i] >= len(s.areas[i]) || !b.SetLen(s.sizes[i]) { // a full buffer: read(2) cuts what is longer
+			s.drop(nil, DropTUNOversize)
+			continue
+		}
+		header := b.TrimFront(tun.HeaderLen)
+		if header == nil || !tun.Whole(header) {
+			s.drop(nil, DropTUNOffload)
+			continue
+		}
+		s.route(n, b, false)
+	}
+	s.sendAll()
+}
+
+// route does steps 2 to 4 for an inner packet: the session, the policy and the PPP header. passed says that it came
+// through the ring.
+func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
+	h, ok := policy.ParseIPv4(b.Bytes())
+	if !ok {
+		s.drop(nil, DropIPMalformed)
+		return
+	}
+	b.Truncate(h.TotalLen)
+	to := n.table.lookup(h.Dst) // 2
+	switch {
+	case to == nil:
+		s.drop(nil, DropNoSession)
+		return
+	case to.net != n:
+		s.drop(nil, DropOtherNetwork)
+		return
+	case to.shard != s.id:
+		if passed { // it moves just now
+			s.drop(nil, DropNoSession)
+			return
+		}
+		s.pass(to.shard, true, n.index, b.Bytes())
+		return
+	}
+	c := to.call
+	switch { // 3
+	case !c.open:
+		s.drop(c, DropNotOpen)
+		return
+	case c.requireMPPE && c.encrypt == nil:
+		s.drop(c, DropMPPERequired)
+		return
+	}
+	policy.ClampMSS(b.Bytes(), h, c.mtu)
+	if h.TotalLen <= c.mtu {
+		s.encapsulate(c, b)
+		return
+	}
+	if h.DontFragment {
+		s.tooBig(n, c, b, h)
+		return
+	}
+	pieces, ok := policy.Fragment(b.Bytes(), h, c.mtu)
+	if !ok {
+		s.drop(c, DropTooBig)
+		return
+	}
+	for {
+		piece := s.buf()
+		if piece == nil {
+			s.drop(c, DropNoRoom)
+			return
+		}
+		if !pieces.Next(piece) {
+			return
+		}
+		s.encapsulate(c, piece)
+	}
+}
+
+// tooBig tells the sender of an inner packet that it does not fit the session (RFC 1191 section 4).
+func (s *shard) tooBig(n *network, c *call, b *pktbuf.Buf, h policy.IPv4) {
+	s.drop(c, DropTooBig)
+	answer := s.buf()
+	if answer == nil || n.gateway == [4]byte{} {
+		return
+	}
+	from := binary.BigEndian.Uint32(n.gateway[:])
+	if !policy.FragmentationNeeded(answer, b.Bytes(), h, from, c.mtu) {
+		return
+	}
+	if d := s.writeTUN(n, answer); d != Pass {
+		s.drop(nil, d)
+	}
+}
+
+// encapsulate puts the inner protocol number before an inner packet and adds it to the batch.
+func (s *shard) encapsulate(c *call, b *pktbuf.Buf) { // 4
+	if len(s.outs) == cap(s.outs) {
+		s.drop(c, DropNoRoom)
+		return
+	}
+	it := outboundItem{call: c, buf: b, size: b.Len(), op: -1}
+	if c.encrypt != nil {
+		// Inside MPPE the number is never compressed: Linux and Windows send it whole whatever was negotiated.
+		protocol := b.Prepend(2)
+		if protocol == nil {
+			s.drop(c, DropNoRoom)
+			return
+		}
+		binary.BigEndian.PutUint16(protocol, ppp.ProtocolIPv4)
+		it.op = len(s.seals)
+		s.seals = append(s.seals, mppe.SealOp{Sender: c.encrypt, Buf: b})
+	}
+	s.outs = append(s.outs, it)
+}
+
+// sendAll does steps 5 to 7 for the packets in s.outs: one call encrypts all of them, then each gets its GRE header.
+func (s *shard) sendAll() {
+	mppe.SealBatch(s.seals, s.scratch) // 5
+	for i := range s.outs {
+		it := &s.outs[i]
+		protocol := ppp.ProtocolIPv4
+		if it.op >= 0 {
+			if !s.seals[it.op].OK {
+				s.drop(it.call, DropNoRoom)
+				continue
+			}
+			protocol = ppp.ProtocolCompressed
+		}
+		if s.send(it.call, it.buf, protocol, it.call.acfc, it.call.pfc) {
+			it.call.countOut(s.now, it.size)
+		}
+	}
+	clear(s.outs)
+	clear(s.seals)
+	s.outs, s.seals = s.outs[:0], s.seals[:0]
+}
+
+// send puts PPP and GRE headers before b and queues it. False, and counted, if there is no room for them.
+func (s *shard) send(c *call, b *pktbuf.Buf, protocol uint16, acfc, pfc bool) bool {
+	if !putFrameHeader(b, protocol, acfc, pfc) || !c.gre.Wrap(b) { // 6
+		s.drop(c, DropNoRoom)
+		return false
+	}
+	s.queue(c, b)
+	return true
+}
+
+// putFrameHeader is ppp.AppendHeader in place: RFC 1661 section 6.5 and 6.6 say what may be left out.
+func putFrameHeader(b *pktbuf.Buf, protocol uint16, acfc, pfc bool) bool {
+	var header [4]byte
+	h := ppp.AppendHeader(header[:0], protocol, acfc, pfc)
+	room := b.Prepend(len(h))
+	if room == nil {
+		return false
+	}
+	copy(room, h)
+	return true
+}
+
+// sendControl sends a control frame in the order of the inbox. Nothing is compressed in its header.
+func (s *shard) sendControl(c *call, protocol uint16, packet []byte) {
+	if c.removed {
+		return
+	}
+	if s.spare.Free() == 0 {
+		s.flush() // a burst of commands: nothing else uses the buffers now
+	}
+	b := s.buf()
+	if b == nil || !b.SetBytes(packet) {
+		s.drop(c, DropNoRoom)
+		return
+	}
+	s.send(c, b, protocol, false, false)
+}

@@ -1,0 +1,633 @@
+package dataplane
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/steer"
+	"concentrator/internal/dataplane/tun"
+	"concentrator/internal/telemetry"
+)
+
+const (
+	batchSize = netio.BatchSize
+	// heldBufs is how many early GRE packets all calls of a shard may keep together.
+	heldBufs = 512
+	// spareBufs is how many packets a shard may make itself between two flushes: fragments, acknowledgements, control
+	// frames, and copies of what the ring brings.
+	spareBufs = 4 * batchSize
+	// timerGrain is how late a timer may fire, in nanoseconds: many calls then share one look.
+	timerGrain = int64(5 * time.Millisecond)
+	// maxEvents is how many ready descriptors one wait returns.
+	maxEvents = 64
+	// maxReadErrors in a row take a GRE socket out of the loop, so that a broken one can't spin.
+	maxReadErrors = 100
+)
+
+// source is what a shard waits on: its bell (both nil), a GRE socket or a TUN queue.
+type source struct {
+	face *face
+	net  *network
+}
+
+// face is a shard's GRE socket in one namespace, with what waits to be sent by it. It belongs to the shard.
+type face struct {
+	index      uint32 // the same on every shard
+	sock       netio.Socket
+	slot       int
+	gone       bool
+	readErrors int
+	dirty      bool // in shard.dirty
+	n          int  // of pending
+	pending    [batchSize]netio.Message
+	calls      [batchSize]*call // whose message it is
+}
+
+// shard is one core's part of the dataplane. All but inbox, ring, stopped and the fields set before run belongs to its
+// goroutine.
+type shard struct {
+	id      int
+	cpu     int // to pin to; -1: none
+	epoch   time.Time
+	log     *slog.Logger
+	peers   []*shard // all shards, by id
+	inbox   inbox
+	ring    *ring
+	stopped chan struct{} // closed when the goroutine ends
+
+	epoll     int
+	events    [maxEvents]unix.EpollEvent
+	sources   []source // by slot; the bell's is 0
+	freeSlots []int
+
+	stopping bool
+	now      int64 // nanoseconds since epoch, as of the last wait or batch
+	faces    map[uint32]*face
+	networks map[uint32]*network
+	tables   map[*space]*tableRef
+	calls    [idsPerShard]*call // by call ID without the shard bits
+	timed    []*call            // calls with a deadline
+	nextDue  int64              // when to look through timed; only if it is not empty
+	dirty    []*face            // with messages pending
+	stats    ShardStats
+
+	in      []pktbuf.Buf // of one batch, either way
+	areas   [][]byte     // where a batch is read to
+	sizes   []int
+	held    *pktbuf.Pool   // for the GRE sessions
+	spare   *pktbuf.Pool   // for packets that the shard makes
+	lent    []*pktbuf.Buf  // of spare, until the flush
+	items   []inboundItem  // of one batch
+	opens   []mppe.OpenOp  // of one batch
+	outs    []outboundItem // of one batch
+	seals   []mppe.SealOp  // of one batch
+	scratch *mppe.Scratch
+	takeIn  func(*ringItem) // takeRing: once, because a method value allocates
+}
+
+// tableRef counts the networks that use a namespace's table.
+type tableRef struct {
+	table prefixes
+	refs  int
+}
+
+func newShard(id int, epoch time.Time, log *slog.Logger) (*shard, error) {
+	s := &shard{
+		id: id, epoch: epoch, log: log, ring: newRing(), stopped: make(chan struct{}), epoll: -1,
+		faces: map[uint32]*face{}, networks: map[uint32]*network{}, tables: map[*space]*tableRef{},
+		in: make([]pktbuf.Buf, batchSize), sizes: make([]int, batchSize),
+		held: pktbuf.NewPool(heldBufs), spare: pktbuf.NewPool(spareBufs), lent: make([]*pktbuf.Buf, 0, spareBufs),
+		items: make([]inboundItem, 0, batchSize), opens: make([]mppe.OpenOp, 0, batchSize),
+		outs: make([]outboundItem, 0, spareBufs+batchSize), seals: make([]mppe.SealOp, 0, spareBufs+batchSize),
+		scratch: mppe.NewScratch(),
+	}
+	s.takeIn = s.takeRing
+	for i := range s.in {
+		s.areas = append(s.areas, s.in[i].ReadArea())
+	}
+	var err error
+	if s.inbox.bell, err = newBell(); err != nil {
+		return nil, err
+	}
+	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("make epoll: %w", err)
+	}
+	if _, err := s.watch(s.inbox.fd, source{}); err != nil {
+		s.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+// release gives back the descriptors of a shard that doesn't run.
+func (s *shard) release() {
+	if s.epoll >= 0 {
+		if err := unix.Close(s.epoll); err != nil {
+			s.log.Error("can't close epoll", telemetry.Shard, s.id, telemetry.Error, err)
+		}
+		s.epoll = -1
+	}
+}
+
+// do runs f on the shard and waits until it has run. ErrStopped if it never will.
+func (s *shard) do(f func(*shard)) error {
+	done := make(chan struct{})
+	s.inbox.push(func(s *shard) {
+		f(s)
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-s.stopped:
+	}
+	select {
+	case <-done: // it was among the last
+		return nil
+	default:
+		return ErrStopped
+	}
+}
+
+// run is the shard's goroutine. It never unlocks its thread, which is pinned and must not serve others.
+func (s *shard) run() {
+	defer close(s.stopped)
+	runtime.LockOSThread()
+	s.pin()
+	s.tick()
+	for !s.stopping {
+		s.runCommands() // what the control plane asked for, in order
+		s.runRing()     // what came to the wrong shard
+		s.runTimers()   // reorder windows and acknowledgements
+		s.flush()
+		n := s.wait()
+		s.tick()
+		for i := range n {
+			s.serve(&s.events[i]) // one batch from each that is ready
+		}
+	}
+}
+
+func (s *shard) pin() {
+	if s.cpu < 0 {
+		s.stats.CPU = -1
+		return
+	}
+	var set unix.CPUSet
+	set.Set(s.cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		s.log.Warn("can't pin shard to its CPU", telemetry.Shard, s.id, telemetry.Error, err)
+		s.cpu = -1
+	}
+	s.stats.CPU = s.cpu
+}
+
+func (s *shard) tick() { s.now = int64(time.Since(s.epoch)) }
+
+func (s *shard) runCommands() {
+	for c := s.inbox.take(); c != nil; c = c.next {
+		c.run(s)
+	}
+}
+
+// runRing takes up to a batch of packets that other shards passed on.
+func (s *shard) runRing() {
+	for range batchSize {
+		if !s.ring.take(s.takeIn) {
+			return
+		}
+	}
+}
+
+// wait returns how many events there are. It blocks until one comes or the next timer is due, and only after a look
+// without blocking: a call that may block tells the scheduler, which costs.
+func (s *shard) wait() int {
+	if n := s.poll(0); n != 0 {
+		return n
+	}
+	if s.inbox.top.Load() != nil || s.ring.waiting() {
+		return 0
+	}
+	timeout := -1
+	if len(s.timed) > 0 {
+		s.tick()
+		timeout = int(max(0, s.nextDue-s.now)/int64(time.Millisecond)) + 1
+	}
+	return s.poll(timeout)
+}
+
+// poll is epoll_pwait(2) with a timeout in milliseconds; -1 waits for ever.
+func (s *shard) poll(timeout int) int {
+	var n uintptr
+	var errno unix.Errno
+	if timeout == 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
+			uintptr(unsafe.Pointer(&s.events[0])), maxEvents, 0, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(s.epoll),
+			uintptr(unsafe.Pointer(&s.events[0])), maxEvents, uintptr(timeout), 0, 0)
+	}
+	if errno != 0 { // EINTR, by the runtime's preemption signals
+		return 0
+	}
+	return int(n)
+}
+
+func (s *shard) serve(e *unix.EpollEvent) {
+	src := &s.sources[e.Fd]
+	switch {
+	case src.face != nil:
+		s.readWire(src.face)
+	case src.net != nil:
+		if e.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			s.loseNetwork(src.net)
+			return
+		}
+		s.readTUN(src.net)
+	case e.Fd == bellSlot:
+		s.inbox.silence()
+	}
+}
+
+// bellSlot is the slot of the inbox's bell.
+const bellSlot = 0
+
+// watch adds a descriptor to what wait waits for and returns its slot.
+func (s *shard) watch(fd int, src source) (int, error) {
+	slot := len(s.sources)
+	if n := len(s.freeSlots); n > 0 {
+		slot = s.freeSlots[n-1]
+	}
+	e := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(slot)}
+	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &e); err != nil {
+		return 0, fmt.Errorf("wait for descriptor: %w", err)
+	}
+	if slot == len(s.sources) {
+		s.sources = append(s.sources, src)
+	} else {
+		s.freeSlots = s.freeSlots[:len(s.freeSlots)-1]
+		s.sources[slot] = src
+	}
+	return slot, nil
+}
+
+// unwatch undoes watch. Events of the descriptor that wait has already returned find an empty slot.
+func (s *shard) unwatch(fd, slot int) {
+	if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_DEL, fd, nil); err != nil {
+		s.log.Error("can't stop waiting for descriptor", telemetry.Shard, s.id, telemetry.Error, err)
+	}
+	s.sources[slot] = source{}
+	s.freeSlots = append(s.freeSlots, slot)
+}
+
+func (s *shard) addFace(f *face) error {
+	f.gone = true // until it is watched
+	slot, err := s.watch(f.sock.FD(), source{face: f})
+	if err != nil {
+		return err
+	}
+	f.slot, f.gone = slot, false
+	s.faces[f.index] = f
+	return nil
+}
+
+// removeFace lets go of the socket, which the caller then closes. What waits in it is lost.
+func (s *shard) removeFace(f *face) {
+	s.flush()
+	if !f.gone {
+		f.gone = true
+		s.unwatch(f.sock.FD(), f.slot)
+	}
+	delete(s.faces, f.index)
+}
+
+func (s *shard) addNetwork(n *network, spec NetworkSpec) error {
+	sp := n.owner.space
+	ref := s.tables[sp]
+	if ref == nil {
+		ref = &tableRef{}
+		s.tables[sp] = ref
+	}
+	ref.refs++
+	n.table, n.gone = &ref.table, true
+	n.configure(spec)
+	s.networks[n.index] = n
+	slot, err := s.watch(n.fd, source{net: n})
+	if err != nil {
+		return err
+	}
+	n.slot, n.gone = slot, false
+	return nil
+}
+
+// removeNetwork lets go of the queue and detaches the network's sessions.
+func (s *shard) removeNetwork(n *network) {
+	if s.networks[n.index] != n {
+		return
+	}
+	if !n.gone {
+		n.gone = true
+		s.unwatch(n.fd, n.slot)
+	}
+	delete(s.networks, n.index)
+	n.table.unsetNetwork(n)
+	for _, c := range s.calls {
+		if c != nil && c.net == n {
+			c.detach()
+		}
+	}
+	ref := s.tables[n.owner.space]
+	if ref.refs--; ref.refs == 0 {
+		delete(s.tables, n.owner.space)
+	}
+}
+
+// loseNetwork is for a device that was deleted under us: its queue would be "ready" for ever.
+func (s *shard) loseNetwork(n *network) {
+	if n.gone {
+		return
+	}
+	n.gone = true
+	s.unwatch(n.fd, n.slot)
+	n.owner.lose()
+}
+
+func (s *shard) addCall(c *call) {
+	c.opened = s.now
+	c.lastInbound, c.lastActivity = s.now, s.now
+	s.calls[c.id>>steer.ShardBits] = c
+	s.stats.Calls++
+}
+
+// removeCall takes the call out. What it had pending is sent first, because it points to it.
+func (s *shard) removeCall(c *call) {
+	if c.removed {
+		return
+	}
+	s.flush()
+	c.removed = true
+	c.open = false
+	s.calls[c.id>>steer.ShardBits] = nil
+	s.stats.Calls--
+	c.counters.Lost = c.gre.Lost()
+	c.gre.Close()
+	if c.timed {
+		s.untime(c)
+	}
+}
+
+func (s *shard) countersOf(c *call) Counters {
+	now := int64(time.Since(s.epoch))
+	k := c.counters
+	if !c.removed {
+		k.Lost = c.gre.Lost()
+	}
+	k.LastInbound = time.Duration(now - c.lastInbound)
+	k.LastActivity = time.Duration(now - c.lastActivity)
+	return k
+}
+
+func (s *shard) snapshot() ShardStats {
+	st := s.stats
+	st.Shard = s.id
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err == nil {
+		st.CPUTime = time.Duration(ts.Nano())
+	}
+	return st
+}
+
+// drop counts a packet that goes no further; c may be nil.
+func (s *shard) drop(c *call, d Drop) {
+	s.stats.Drops[d]++
+	if c != nil {
+		c.counters.Drops[d]++
+	}
+}
+
+// time sees to it that runTimers looks at c.
+func (s *shard) time(c *call) {
+	due, any := c.deadline()
+	if !any {
+		return
+	}
+	due = max(due, s.now+timerGrain)
+	if len(s.timed) == 0 || due < s.nextDue {
+		s.nextDue = due
+	}
+	if !c.timed {
+		c.timed = true
+		s.timed = append(s.timed, c)
+	}
+}
+
+func (c *call) deadline() (int64, bool) {
+	hold, holds := c.gre.Deadline()
+	ack, owes := c.gre.AckDeadline()
+	switch {
+	case holds && owes:
+		return min(hold, ack), true
+	case holds:
+		return hold, true
+	}
+	return ack, owes
+}
+
+func (s *shard) untime(c *call) {
+	c.timed = false
+	for i, t := range s.timed {
+		if t == c {
+			last := len(s.timed) - 1
+			s.timed[i], s.timed[last] = s.timed[last], nil
+			s.timed = s.timed[:last]
+			return
+		}
+	}
+}
+
+// runTimers gives up what reorder windows have waited for long enough, and acknowledges what nothing else has.
+func (s *shard) runTimers() {
+	if len(s.timed) == 0 || s.now < s.nextDue {
+		return
+	}
+	next := int64(0)
+	for i := 0; i < len(s.timed); {
+		c := s.timed[i]
+		if due, any := c.gre.Deadline(); any && due <= s.now && c.gre.Expire(s.now) {
+			s.deliverHeld(c)
+		}
+		if c.gre.AckDue(s.now) {
+			s.acknowledge(c)
+		}
+		due, any := c.deadline()
+		if !any {
+			s.untime(c) // puts another into place i
+			continue
+		}
+		if i == 0 || due < next {
+			next = due
+		}
+		i++
+	}
+	s.nextDue = max(next, s.now+timerGrain)
+}
+
+// gone says that a TUN queue's device was deleted.
+func gone(errno unix.Errno) bool { return errno == unix.EBADFD || errno == unix.EBADF }
+
+// readWire serves one batch from a GRE socket.
+func (s *shard) readWire(f *face) {
+	if f.gone {
+		return
+	}
+	n, err := f.sock.ReadBatch(s.areas, s.sizes) // 1
+	if err != nil {
+		s.readFailed(f, err)
+		return
+	}
+	f.readErrors = 0
+	s.inboundBatch(f, n)
+	s.flush() // 8
+}
+
+func (s *shard) readFailed(f *face, err error) {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return
+	}
+	s.stats.ReceiveErrors++
+	if f.readErrors++; f.readErrors < maxReadErrors {
+		return
+	}
+	f.gone = true
+	s.unwatch(f.sock.FD(), f.slot)
+	go s.log.Error("GRE socket is broken", telemetry.Shard, s.id, telemetry.Error, err) // a log may block
+}
+
+// readTUN serves one batch from a TUN queue.
+func (s *shard) readTUN(n *network) {
+	if n.gone {
+		return
+	}
+	got, errno := tun.ReadBatch(n.fd, s.areas, s.sizes) // 1
+	s.outboundBatch(n, got)
+	s.flush() // 8
+	if gone(errno) {
+		s.loseNetwork(n)
+	}
+}
+
+// buf lends a buffer of the shard's own until the next flush; nil when none is left.
+func (s *shard) buf() *pktbuf.Buf {
+	b := s.spare.Get()
+	if b != nil {
+		s.lent = append(s.lent, b)
+	}
+	return b
+}
+
+// queue puts a finished GRE packet of c into the next batch to the wire. b must stay as it is until the flush.
+func (s *shard) queue(c *call, b *pktbuf.Buf) {
+	f := c.face
+	if f.gone {
+		s.drop(c, DropWireSend)
+		return
+	}
+	if f.n == batchSize {
+		s.write(f)
+	}
+	if !f.dirty {
+		f.dirty = true
+		s.dirty = append(s.dirty, f)
+	}
+	f.pending[f.n] = netio.Message{Data: b.Bytes(), From: c.local, To: c.remote}
+	f.calls[f.n] = c
+	f.n++
+}
+
+// write sends what is pending on f. A message that can't be sent is dropped and never keeps the others.
+func (s *shard) write(f *face) {
+	for done := 0; done < f.n; {
+		n, err := f.sock.WriteBatch(f.pending[done:f.n])
+		for _, m := range f.pending[done : done+n] {
+			s.stats.WireOutPackets++
+			s.stats.WireOutBytes += uint64(len(m.Data))
+		}
+		done += n
+		if err == nil {
+			if n == 0 {
+				break
+			}
+			continue
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN): // the send buffer is full: the rest too
+			for _, c := range f.calls[done:f.n] {
+				s.drop(c, DropWireSend)
+			}
+			done = f.n
+		default:
+			s.drop(f.calls[done], DropWireSend)
+			done++
+		}
+	}
+	clear(f.calls[:f.n])
+	f.n = 0
+}
+
+// flush sends all that is pending and takes the lent buffers back.
+func (s *shard) flush() {
+	for _, f := range s.dirty {
+		s.write(f)
+		f.dirty = false
+	}
+	clear(s.dirty)
+	s.dirty = s.dirty[:0]
+	for _, b := range s.lent {
+		s.spare.Put(b)
+	}
+	s.lent = s.lent[:0]
+}
+
+// pass gives a packet that belongs to another shard to that one.
+func (s *shard) pass(to int, inner bool, source uint32, packet []byte) {
+	s.stats.WrongShard++
+	peer := s.peers[to]
+	if !peer.ring.put(inner, source, packet) {
+		s.drop(nil, DropRingFull)
+		return
+	}
+	peer.inbox.ring()
+}
+
+// takeRing carries on with a packet that another shard passed on.
+func (s *shard) takeRing(it *ringItem) {
+	b := s.buf()
+	if b == nil || !b.SetBytes(it.data[:it.size]) {
+		s.drop(nil, DropNoRoom)
+		return
+	}
+	if it.inner {
+		if n := s.networks[it.source]; n != nil {
+			s.outs = s.outs[:0]
+			s.route(n, b, true)
+			s.sendAll()
+		}
+		return
+	}
+	if f := s.faces[it.source]; f != nil {
+		s.items = s.items[:0]
+		s.opens = s.opens[:0]
+		s.find(f, b, true)
+		s.deliverAll()
+	}
+}

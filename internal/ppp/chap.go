@@ -1,0 +1,129 @@
+package ppp
+
+import (
+	"bytes"
+
+	"concentrator/internal/tenant"
+	"concentrator/internal/wire/chap"
+	"concentrator/internal/wire/mschap"
+	wire "concentrator/internal/wire/ppp"
+)
+
+// newChallenge makes a challenge and, as RFC 1994 section 4.1 demands, an identifier to go with it. After an MS-CHAPv2
+// Failure with R=1 it is the challenge that the Failure carries, and the peer counts the identifier up.
+func (a *auth) newChallenge() bool {
+	a.id++
+	return a.l.random(a.challenge[:])
+}
+
+// sendChallenge sends the Challenge. A repetition is the same packet, so that a slow peer's Response to the first copy
+// still counts.
+func (a *auth) sendChallenge() {
+	v := chap.Value{Value: a.challenge[:], Name: []byte(a.l.cfg.Name)}
+	data, err := v.AppendBinary(nil)
+	if err != nil {
+		panic("ppp: a challenge of 16 octets can not be written: " + err.Error())
+	}
+	a.l.send(wire.ProtocolCHAP, chap.CodeChallenge, a.id, data)
+}
+
+// receiveCHAP handles a CHAP packet. Only Responses come to an authenticator.
+func (a *auth) receiveCHAP(p wire.Packet) {
+	if p.Code != chap.CodeResponse {
+		return
+	}
+	v, err := chap.ParseValue(p.Data)
+	if err != nil {
+		return
+	}
+	want := chap.MD5Len
+	if a.method == tenant.AuthMSCHAPv2 {
+		want = mschap.ResponseLen
+	}
+	if len(v.Value) != want {
+		return
+	}
+	switch a.state {
+	case authWait:
+		if p.ID == a.id {
+			a.attempt++
+			a.askCHAP(p, v)
+		} else {
+			a.answerAgain(p)
+		}
+	case authAsked:
+		// A peer that got our Challenge twice answers twice. MS-CHAPv2 proves us against the latest answer only.
+		if p.ID == a.askedID && !a.sameAsked(p) && a.replaced < maxReplaced {
+			a.replaced++
+			a.askCHAP(p, v)
+		}
+	case authRetry:
+		if p.ID != a.askedID {
+			a.id, a.replaced = p.ID, 0
+			a.attempt++
+			a.askCHAP(p, v)
+		} else {
+			a.answerAgain(p)
+		}
+	case authPassed, authFailed:
+		a.answerAgain(p)
+	case authIdle:
+	}
+}
+
+func (a *auth) askCHAP(p wire.Packet, v chap.Value) {
+	a.ask(p.ID, p.Data, AuthRequest{
+		Name:      string(v.Name),
+		Challenge: bytes.Clone(a.challenge[:]),
+		Response:  bytes.Clone(v.Value),
+	})
+}
+
+// answerAgain repeats our answer to a Response that was answered already (RFC 1994 section 4.2).
+func (a *auth) answerAgain(p wire.Packet) {
+	if a.reply != nil && p.ID == a.askedID {
+		a.sendReply()
+	}
+}
+
+// replyCHAP builds Success or Failure.
+func (a *auth) replyCHAP(allowed bool, d Decision, retry bool) (code byte, data []byte) {
+	text := d.Message
+	if a.method == tenant.AuthMSCHAPv2 {
+		switch {
+		case !allowed:
+			var challenge [challengeLen]byte
+			if retry {
+				challenge = a.challenge
+			}
+			text = mschap.FailureMessage(errorCode(d.Reason), retry, challenge, d.Message)
+		case d.Message == "":
+			text = d.Success
+		default:
+			text = d.Success + " M=" + d.Message
+		}
+	}
+	text = text[:min(len(text), maxReplyText)]
+	if allowed {
+		return chap.CodeSuccess, []byte(text)
+	}
+	return chap.CodeFailure, []byte(text)
+}
+
+// maxReplyText is how much text goes out in a Success or Failure, in octets. It keeps within every MRU.
+const maxReplyText = 512
+
+// errorCode picks the code of RFC 2759 section 6 that makes a client show what comes closest to the reason. Clients have
+// a text of their own for each and ask for the password again after 691.
+func errorCode(r tenant.Reason) int {
+	switch r {
+	case tenant.ReasonUserDisabled:
+		return mschap.ErrorAccountDisabled
+	case tenant.ReasonUserExpired:
+		return mschap.ErrorPasswordExpired
+	case tenant.ReasonTenantSuspended:
+		return mschap.ErrorNoDialinPermission
+	default:
+		return mschap.ErrorAuthentication
+	}
+}

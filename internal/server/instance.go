@@ -1,0 +1,66 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/session"
+	"concentrator/internal/store"
+)
+
+// thisInstance names the instance that answers, whatever it is called.
+const thisInstance = "instances/-"
+
+type instanceService struct {
+	concentratorv1.UnimplementedInstanceServiceServer
+	*backend
+}
+
+func (s instanceService) GetInstance(_ context.Context, r *concentratorv1.GetInstanceRequest) (*concentratorv1.Instance, error) {
+	if id, ok := strings.CutPrefix(r.GetName(), "instances/"); !ok || id == "" || strings.Contains(id, "/") {
+		return nil, invalid("name", "%q is not instances/{instance}", r.GetName())
+	}
+	m := encodeInstance(s.live.Instance())
+	if r.GetName() != thisInstance && r.GetName() != m.GetName() {
+		return nil, &resourceError{r.GetName(), fmt.Errorf("%s: %w; this is %s", r.GetName(), store.ErrNotFound, m.GetName())}
+	}
+	return m, nil
+}
+
+func (s instanceService) ListInstances(_ context.Context, r *concentratorv1.ListInstancesRequest) (*concentratorv1.ListInstancesResponse, error) {
+	_, after, err := query{"Instance"}.page(r.GetPageSize(), r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	m := encodeInstance(s.live.Instance())
+	if m.GetName() <= after {
+		return &concentratorv1.ListInstancesResponse{}, nil
+	}
+	return &concentratorv1.ListInstancesResponse{Instances: []*concentratorv1.Instance{m}}, nil
+}
+
+func encodeInstance(i session.InstanceInfo) *concentratorv1.Instance {
+	m := &concentratorv1.Instance{
+		Name:        "instances/" + strings.TrimPrefix(i.Name, "instances/"),
+		Version:     i.Version,
+		StartTime:   timestamp(i.StartTime),
+		MaxSessions: int32(i.MaxSessions),
+		Sessions:    int32(i.Sessions),
+	}
+	for _, s := range i.ShardStats {
+		m.Shards = append(m.Shards, &concentratorv1.Instance_Shard{
+			Shard:      int32(s.Shard),
+			Sessions:   int32(s.Sessions),
+			InPackets:  int64(s.InPackets),
+			OutPackets: int64(s.OutPackets),
+			WrongShard: int64(s.WrongShard),
+			CpuTime:    durationpb.New(s.CPUTime),
+			Drops:      encodeDrops(s.Drops),
+		})
+	}
+	return m
+}

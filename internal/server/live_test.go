@@ -1,0 +1,454 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/session"
+	"concentrator/internal/tenant"
+)
+
+// seedLive makes two tenants' sessions and logins.
+func (f *fixture) seedLive(t *testing.T) {
+	t.Helper()
+	f.seed(t)
+	f.tenant(t, "beta", "beta", "10.64.0.0/24")
+	f.live.sessions = []session.Info{
+		info("tenants/acme/sessions/s1"), info("tenants/acme/sessions/s2"), info("tenants/beta/sessions/s3"),
+	}
+	login := func(name, tenantName, user string, outcome session.Outcome, reason tenant.Reason, from string) session.LoginAttempt {
+		return session.LoginAttempt{
+			Name: name, Tenant: tenantName, Time: time.Unix(1700000000, 0), Protocol: tenant.ProtocolPPTP, User: user,
+			ClientAddress: netip.MustParseAddrPort(from), Stage: tenant.StageAuthentication, Outcome: outcome, Reason: reason, Detail: "why",
+		}
+	}
+	f.live.logins = []session.LoginAttempt{ // the newest first
+		login("tenants/acme/logins/5", "tenants/acme", "alice", session.OutcomeAccepted, "", "192.0.2.7:1042"),
+		login("tenants/beta/logins/4", "tenants/beta", "alice", session.OutcomeRefused, tenant.ReasonUserDisabled, "192.0.2.8:1"),
+		login("logins/3", "", "", session.OutcomeRefused, tenant.ReasonPeerTimeout, "192.0.2.9:1"),
+		login("tenants/acme/logins/2", "tenants/acme", "bob", session.OutcomeRefused, tenant.ReasonWrongCredentials, "192.0.2.7:9"),
+		login("tenants/acme/logins/1", "tenants/acme", "alice", session.OutcomeRefused, tenant.ReasonWrongCredentials, "192.0.2.7:1041"),
+	}
+}
+
+// Each row is one question asked both ways. The answers must be the same message.
+func TestRESTEqualsGRPC(t *testing.T) {
+	f := start(t)
+	f.seedLive(t)
+	ctx := t.Context()
+	for _, c := range []struct {
+		path string
+		into proto.Message
+		grpc func() (proto.Message, error)
+	}{
+		{"/v1/tenants", &concentratorv1.ListTenantsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewTenantServiceClient(f.conn).ListTenants(ctx, &concentratorv1.ListTenantsRequest{})
+		}},
+		{"/v1/tenants/acme", &concentratorv1.Tenant{}, func() (proto.Message, error) {
+			return concentratorv1.NewTenantServiceClient(f.conn).GetTenant(ctx, &concentratorv1.GetTenantRequest{Name: "tenants/acme"})
+		}},
+		{"/v1/tenants/acme/profiles/staff", &concentratorv1.Profile{}, func() (proto.Message, error) {
+			return concentratorv1.NewProfileServiceClient(f.conn).GetProfile(ctx, &concentratorv1.GetProfileRequest{Name: "tenants/acme/profiles/staff"})
+		}},
+		{"/v1/tenants/-/users?pageSize=1", &concentratorv1.ListUsersResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewUserServiceClient(f.conn).ListUsers(ctx, &concentratorv1.ListUsersRequest{Parent: "tenants/-", PageSize: 1})
+		}},
+		{"/v1/tenants/acme/pools", &concentratorv1.ListPoolsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewPoolServiceClient(f.conn).ListPools(ctx, &concentratorv1.ListPoolsRequest{Parent: "tenants/acme"})
+		}},
+		{"/v1/tenants/acme/radiusServers", &concentratorv1.ListRadiusServersResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewRadiusServerServiceClient(f.conn).ListRadiusServers(ctx, &concentratorv1.ListRadiusServersRequest{Parent: "tenants/acme"})
+		}},
+		{"/v1/listeners", &concentratorv1.ListListenersResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewListenerServiceClient(f.conn).ListListeners(ctx, &concentratorv1.ListListenersRequest{})
+		}},
+		{"/v1/tenants/-/sessions?pageSize=2", &concentratorv1.ListSessionsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewSessionServiceClient(f.conn).ListSessions(ctx, &concentratorv1.ListSessionsRequest{Parent: "tenants/-", PageSize: 2})
+		}},
+		{"/v1/tenants/acme/sessions/s1", &concentratorv1.Session{}, func() (proto.Message, error) {
+			return concentratorv1.NewSessionServiceClient(f.conn).GetSession(ctx, &concentratorv1.GetSessionRequest{Name: "tenants/acme/sessions/s1"})
+		}},
+		{"/v1/logins?outcome=REFUSED&peer=192.0.2.7", &concentratorv1.ListLoginAttemptsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewLoginAttemptServiceClient(f.conn).ListLoginAttempts(ctx, &concentratorv1.ListLoginAttemptsRequest{
+				Outcome: concentratorv1.LoginAttempt_REFUSED, Peer: "192.0.2.7",
+			})
+		}},
+		{"/v1/logins/3", &concentratorv1.LoginAttempt{}, func() (proto.Message, error) {
+			return concentratorv1.NewLoginAttemptServiceClient(f.conn).GetLoginAttempt(ctx, &concentratorv1.GetLoginAttemptRequest{Name: "logins/3"})
+		}},
+		{"/v1/instances/-", &concentratorv1.Instance{}, func() (proto.Message, error) {
+			return concentratorv1.NewInstanceServiceClient(f.conn).GetInstance(ctx, &concentratorv1.GetInstanceRequest{Name: "instances/-"})
+		}},
+		{"/v1/instances", &concentratorv1.ListInstancesResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewInstanceServiceClient(f.conn).ListInstances(ctx, &concentratorv1.ListInstancesRequest{})
+		}},
+	} {
+		want, err := c.grpc()
+		if err != nil {
+			t.Errorf("%s: %v", c.path, err)
+			continue
+		}
+		code, body := f.rest(t, "GET", c.path, "")
+		if err := restJSON.Unmarshal([]byte(body), c.into); code != 200 || err != nil {
+			t.Errorf("%s: %d %s: %v", c.path, code, body, err)
+			continue
+		}
+		if !proto.Equal(c.into, want) || proto.Size(want) == 0 {
+			t.Errorf("%s:\nREST %v\ngRPC %v", c.path, c.into, want)
+		}
+	}
+
+	// Errors too: the same code, message and details.
+	_, err := concentratorv1.NewTenantServiceClient(f.conn).GetTenant(ctx, &concentratorv1.GetTenantRequest{Name: "tenants/none"})
+	code, body := f.rest(t, "GET", "/v1/tenants/none", "")
+	want, _ := restJSON.Marshal(status.Convert(err).Proto())
+	if code != 404 || strings.ReplaceAll(body, " ", "") != strings.ReplaceAll(string(want), " ", "") {
+		t.Errorf("REST %d %s\ngRPC %s", code, body, want)
+	}
+}
+
+func TestSessionJSON(t *testing.T) {
+	f := start(t)
+	f.seedLive(t)
+	_, body := f.rest(t, "GET", "/v1/tenants/acme/sessions/s1", "")
+	got := decodeJSON(t, body)
+	for k, want := range map[string]any{
+		"name": "tenants/acme/sessions/s1", "user": "alice", "protocol": "PPTP", "state": "OPEN", "listener": "listeners/main",
+		"clientAddress": "192.0.2.7:1042", "natDetected": false, "address": "10.64.0.9", "profile": "tenants/acme/profiles/staff",
+		"authMethod": "MSCHAPV2", "cipher": "MPPE-128", "mtu": 1400.0, "shard": 1.0, "startTime": "2023-11-14T22:13:20Z",
+		"idleTime": "1.500s", "inBytes": "1099511627776", "outBytes": "2", "inPackets": "3", "outPackets": "4",
+	} {
+		if got[k] != want {
+			t.Errorf("%s is %v, want %v", k, got[k], want)
+		}
+	}
+	if drops, _ := got["drops"].(map[string]any); drops["spoofed_source"] != "5" {
+		t.Errorf("drops are %v", got["drops"])
+	}
+}
+
+func TestSessions(t *testing.T) {
+	f := start(t)
+	f.seedLive(t)
+	f.live.sessions = append([]session.Info{{User: "nobody yet"}}, f.live.sessions...) // has no name, so nobody can ask for it
+	names := func(path string) string {
+		_, body := f.rest(t, "GET", path, "")
+		var all []string
+		list, _ := decodeJSON(t, body)["sessions"].([]any)
+		for _, s := range list {
+			all = append(all, s.(map[string]any)["name"].(string))
+		}
+		next, _ := decodeJSON(t, body)["nextPageToken"].(string)
+		if next != "" {
+			all = append(all, next)
+		}
+		return strings.Join(all, " ")
+	}
+	if got, want := names("/v1/tenants/-/sessions"), "tenants/acme/sessions/s1 tenants/acme/sessions/s2 tenants/beta/sessions/s3"; got != want {
+		t.Errorf("all: %s", got)
+	}
+	if got, want := names("/v1/tenants/beta/sessions"), "tenants/beta/sessions/s3"; got != want {
+		t.Errorf("beta's: %s", got)
+	}
+	first := strings.Fields(names("/v1/tenants/-/sessions?pageSize=2"))
+	if len(first) != 3 {
+		t.Fatalf("first page: %s", first)
+	}
+	if got, want := names("/v1/tenants/-/sessions?pageSize=2&pageToken="+first[2]), "tenants/beta/sessions/s3"; got != want {
+		t.Errorf("second page: %s", got)
+	}
+	if code, _ := f.rest(t, "GET", "/v1/tenants/none/sessions", ""); code != 404 {
+		t.Errorf("no tenant: %d", code)
+	}
+	f.live.sessions = nil
+	if _, body := f.rest(t, "GET", "/v1/tenants/-/sessions", ""); !strings.Contains(body, `"sessions":[]`) {
+		t.Errorf("an empty list is %s", body)
+	}
+}
+
+func TestDisconnect(t *testing.T) {
+	f := start(t)
+	f.seedLive(t)
+	if code, body := f.rest(t, "POST", "/v1/tenants/acme/sessions/s2:disconnect", "{}"); code != 200 {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, body := f.rest(t, "POST", "/v1/tenants/acme/sessions/s9:disconnect", ""); code != 404 {
+		t.Errorf("no session: %d %s", code, body)
+	}
+	if got := strings.Join(f.live.disconnected, ","); got != "tenants/acme/sessions/s2 ADMIN_DISCONNECT" {
+		t.Errorf("disconnected %s", got)
+	}
+	for _, name := range []string{"", "s2", "tenants/acme/users/alice", "tenants//sessions/s2", "tenants/acme/sessions/"} {
+		_, err := concentratorv1.NewSessionServiceClient(f.conn).DisconnectSession(t.Context(), &concentratorv1.DisconnectSessionRequest{Name: name})
+		if status.Code(err) != codes.InvalidArgument {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+}
+
+func TestLogins(t *testing.T) {
+	f := start(t)
+	f.seedLive(t)
+	list := func(r *concentratorv1.ListLoginAttemptsRequest) (string, string) {
+		t.Helper()
+		resp, err := concentratorv1.NewLoginAttemptServiceClient(f.conn).ListLoginAttempts(t.Context(), r)
+		must(t)(resp, err)
+		var all []string
+		for _, a := range resp.GetLogins() {
+			all = append(all, a.GetName()[strings.LastIndex(a.GetName(), "/")+1:])
+		}
+		return strings.Join(all, " "), resp.GetNextPageToken()
+	}
+	for _, c := range []struct {
+		r    *concentratorv1.ListLoginAttemptsRequest
+		want string
+	}{
+		{&concentratorv1.ListLoginAttemptsRequest{}, "5 4 3 2 1"},
+		{&concentratorv1.ListLoginAttemptsRequest{Parent: "tenants/-"}, "5 4 2 1"},
+		{&concentratorv1.ListLoginAttemptsRequest{Parent: "tenants/acme"}, "5 2 1"},
+		{&concentratorv1.ListLoginAttemptsRequest{Parent: "tenants/acme", User: "alice"}, "5 1"},
+		{&concentratorv1.ListLoginAttemptsRequest{Outcome: concentratorv1.LoginAttempt_ACCEPTED}, "5"},
+		{&concentratorv1.ListLoginAttemptsRequest{Peer: "192.0.2.9"}, "3"},
+	} {
+		if got, _ := list(c.r); got != c.want {
+			t.Errorf("%v: got %s, want %s", c.r, got, c.want)
+		}
+	}
+
+	// New attempts come in front: they move nothing behind the page.
+	first, token := list(&concentratorv1.ListLoginAttemptsRequest{PageSize: 2})
+	f.live.logins = append([]session.LoginAttempt{{Name: "logins/6"}}, f.live.logins...)
+	second, token2 := list(&concentratorv1.ListLoginAttemptsRequest{PageSize: 2, PageToken: token})
+	if first != "5 4" || second != "3 2" || token2 == "" {
+		t.Errorf("pages %q and %q", first, second)
+	}
+	f.live.logins = f.live.logins[:1] // all seen ones have gone from the end of the ring, and so has what came after
+	if got, next := list(&concentratorv1.ListLoginAttemptsRequest{PageSize: 2, PageToken: token2}); got != "" || next != "" {
+		t.Errorf("after the end: %q", got)
+	}
+
+	code, body := f.rest(t, "GET", "/v1/logins?peer=nowhere", "")
+	if code != 400 || !strings.Contains(body, `"peer"`) {
+		t.Errorf("bad peer: %d %s", code, body)
+	}
+	if code, body := f.rest(t, "GET", "/v1/tenants/acme/logins/77", ""); code != 404 {
+		t.Errorf("no such attempt: %d %s", code, body)
+	}
+	for _, name := range []string{"", "logins/", "logins/a/b", "x/logins/3", "tenants/-/logins/3"} {
+		_, err := concentratorv1.NewLoginAttemptServiceClient(f.conn).GetLoginAttempt(t.Context(), &concentratorv1.GetLoginAttemptRequest{Name: name})
+		if status.Code(err) != codes.InvalidArgument {
+			t.Errorf("name %q: %v", name, err)
+		}
+	}
+}
+
+func TestInstance(t *testing.T) {
+	f := start(t)
+	_, body := f.rest(t, "GET", "/v1/instances/vpn-1", "")
+	got := decodeJSON(t, body)
+	if got["name"] != "instances/vpn-1" || got["version"] != "1.2.3" || got["maxSessions"] != 1000.0 || got["sessions"] != 2.0 || len(got["shards"].([]any)) != 1 {
+		t.Errorf("got %s", body)
+	}
+	if code, _ := f.rest(t, "GET", "/v1/instances/other", ""); code != 404 {
+		t.Errorf("another instance: %d", code)
+	}
+	if _, err := concentratorv1.NewInstanceServiceClient(f.conn).GetInstance(t.Context(), &concentratorv1.GetInstanceRequest{Name: "vpn-1"}); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a bare name: %v", err)
+	}
+}
+
+// script is a watch that plays events and then waits for the caller to go.
+func script(started chan<- string, events ...session.Event) func(context.Context, string, string, func(session.Event) error) error {
+	return func(ctx context.Context, tenantName, token string, fn func(session.Event) error) error {
+		started <- tenantName + "|" + token
+		for _, e := range events {
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+}
+
+func watchEvents() []session.Event {
+	i := info("tenants/acme/sessions/s1")
+	return []session.Event{
+		{Upsert: &i, Revision: "r1"}, {SnapshotDone: true, Revision: "r2"}, {Removed: "tenants/acme/sessions/s1", Revision: "r3"},
+	}
+}
+
+func TestWatchGRPC(t *testing.T) {
+	f := start(t)
+	f.seed(t)
+	asked := make(chan string, 1)
+	f.live.watch = script(asked, watchEvents()...)
+	ctx, cancel := context.WithCancel(t.Context())
+	stream, err := concentratorv1.NewSessionServiceClient(f.conn).WatchSessions(ctx, &concentratorv1.WatchSessionsRequest{Parent: "tenants/acme", Revision: "r0"})
+	must(t)(stream, err)
+	var got []string
+	for range 3 {
+		m, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e := m.GetEvent().(type) {
+		case *concentratorv1.WatchSessionsResponse_Upsert:
+			got = append(got, "+"+e.Upsert.GetName())
+		case *concentratorv1.WatchSessionsResponse_Removed:
+			got = append(got, "-"+e.Removed)
+		case *concentratorv1.WatchSessionsResponse_SnapshotDone:
+			got = append(got, "done")
+		}
+		got = append(got, m.GetRevision())
+	}
+	if s := strings.Join(got, " "); s != "+tenants/acme/sessions/s1 r1 done r2 -tenants/acme/sessions/s1 r3" {
+		t.Errorf("watched %s", s)
+	}
+	if q := <-asked; q != "tenants/acme|r0" {
+		t.Errorf("the watch was asked for %s", q)
+	}
+	cancel()
+	if _, err := stream.Recv(); status.Code(err) != codes.Canceled {
+		t.Errorf("after cancel: %v", err)
+	}
+}
+
+func TestWatchErrors(t *testing.T) {
+	f := start(t)
+	f.seed(t)
+	watch := func(parent string) error {
+		stream, err := concentratorv1.NewSessionServiceClient(f.conn).WatchSessions(t.Context(), &concentratorv1.WatchSessionsRequest{Parent: parent, Revision: "old"})
+		must(t)(stream, err)
+		_, err = stream.Recv()
+		return err
+	}
+	f.live.watch = func(context.Context, string, string, func(session.Event) error) error { return session.ErrExpired }
+	if err := watch("tenants/-"); !failureOf(err).equal(failure{code: codes.OutOfRange, reason: "RESOURCE_EXPIRED"}) {
+		t.Errorf("an old revision: %v", err)
+	}
+	if err := watch("tenants/none"); !failureOf(err).equal(failure{code: codes.NotFound, reason: "RESOURCE_NOT_FOUND"}) {
+		t.Errorf("no tenant: %v", err)
+	}
+	if err := watch("acme"); !failureOf(err).equal(failure{codes.InvalidArgument, "INVALID_FIELD", []string{"parent"}}) {
+		t.Errorf("a bare tenant: %v", err)
+	}
+	f.live.watch = func(context.Context, string, string, func(session.Event) error) error { return errors.New("private") }
+	if err := watch("tenants/-"); status.Code(err) != codes.Internal || strings.Contains(err.Error(), "private") {
+		t.Errorf("an unknown error: %v", err)
+	}
+}
+
+// Over REST a watch is one JSON object a line, lasts longer than a request may take to arrive, and tells at the end why
+// it ended.
+func TestWatchREST(t *testing.T) {
+	f := startSlowly(t)
+	f.seed(t)
+	asked := make(chan string, 1)
+	more := make(chan struct{})
+	events := watchEvents()
+	f.live.watch = func(ctx context.Context, tenantName, token string, fn func(session.Event) error) error {
+		asked <- tenantName + "|" + token
+		for i, e := range events {
+			if i == 2 {
+				<-more
+			}
+			if err := fn(e); err != nil {
+				return err
+			}
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(protocol, func(t *testing.T) {
+			client := f.http
+			if protocol == "HTTP/1.1" {
+				client = &http.Client{Transport: &http.Transport{TLSClientConfig: f.http.Transport.(*http.Transport).TLSClientConfig.Clone()}}
+				client.Transport.(*http.Transport).TLSClientConfig.NextProtos = nil
+				defer client.CloseIdleConnections()
+			}
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.RESTAddr().String()+"/v1/tenants/-/sessions:watch?revision=r0", nil)
+			must(t)(req, err)
+			req.Header.Set("Authorization", "Bearer "+f.token)
+			resp, err := client.Do(req)
+			must(t)(resp, err)
+			defer resp.Body.Close()
+			if resp.Proto != protocol || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+				t.Errorf("%s, content type %q", resp.Proto, resp.Header.Get("Content-Type"))
+			}
+			if q := <-asked; q != "|r0" {
+				t.Errorf("the watch was asked for %s", q)
+			}
+			lines := bufio.NewScanner(resp.Body)
+			for i, want := range []string{`"upsert"`, `"snapshotDone"`, `"removed"`} {
+				if i == 2 {
+					select {
+					case <-time.After(3 * slowly): // the time to send a request is over
+					case <-t.Context().Done():
+					}
+					more <- struct{}{}
+				}
+				if !lines.Scan() {
+					t.Fatalf("line %d: %v", i, lines.Err())
+				}
+				result, _ := decodeJSON(t, lines.Text())["result"].(map[string]any)
+				if result["revision"] != events[i].Revision || !strings.Contains(lines.Text(), want) {
+					t.Errorf("line %d is %s, want %s", i, lines.Text(), want)
+				}
+			}
+		})
+	}
+}
+
+// slowly is what startSlowly gives a caller to send a request.
+const slowly = 100 * time.Millisecond
+
+// startSlowly serves an API that gives callers little time, so that a test can outlast it.
+func startSlowly(t *testing.T) *fixture {
+	t.Helper()
+	before := [...]time.Duration{headerTimeout, bodyTimeout}
+	headerTimeout, bodyTimeout = slowly, slowly
+	t.Cleanup(func() { headerTimeout, bodyTimeout = before[0], before[1] })
+	return start(t)
+}
+
+// When the server stops, watches end with UNAVAILABLE, so that clients come back elsewhere.
+func TestWatchEndsAtShutdown(t *testing.T) {
+	f := start(t)
+	f.seed(t)
+	asked := make(chan string, 2)
+	f.live.watch = script(asked, watchEvents()[1])
+	stream, err := concentratorv1.NewSessionServiceClient(f.conn).WatchSessions(t.Context(), &concentratorv1.WatchSessionsRequest{Parent: "tenants/-"})
+	must(t)(stream, err)
+	must(t)(stream.Recv())
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.RESTAddr().String()+"/v1/tenants/-/sessions:watch", nil)
+	must(t)(req, err)
+	req.Header.Set("Authorization", "Bearer "+f.token)
+	resp, err := f.http.Do(req)
+	must(t)(resp, err)
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	lines.Scan()
+
+	if err := f.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := stream.Recv(); !failureOf(err).equal(failure{code: codes.Unavailable, reason: "SHUTTING_DOWN"}) {
+		t.Errorf("the watch ended with %v", err)
+	}
+	if !lines.Scan() || !strings.Contains(lines.Text(), `{"error":`) || !strings.Contains(lines.Text(), "SHUTTING_DOWN") {
+		t.Errorf("the last line is %q", lines.Text())
+	}
+}

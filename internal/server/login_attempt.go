@@ -1,0 +1,88 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/session"
+	"concentrator/internal/store"
+)
+
+type loginAttemptService struct {
+	concentratorv1.UnimplementedLoginAttemptServiceServer
+	*backend
+}
+
+func (s loginAttemptService) GetLoginAttempt(_ context.Context, r *concentratorv1.GetLoginAttemptRequest) (*concentratorv1.LoginAttempt, error) {
+	name := r.GetName()
+	parent, id, ok := strings.Cut("/"+name, "/logins/")
+	parent = strings.TrimPrefix(parent, "/")
+	if !ok || id == "" || strings.Contains(id, "/") || parent != "" && checkTenantName(parent) != nil {
+		return nil, invalid("name", "%q is neither tenants/{tenant}/logins/{login} nor logins/{login}", name)
+	}
+	for _, a := range s.live.Logins(session.LoginFilter{Tenant: parent}) {
+		if a.Name == name {
+			return encodeLogin(a), nil
+		}
+	}
+	return nil, &resourceError{name, fmt.Errorf("%s: %w; only the latest attempts are kept", name, store.ErrNotFound)}
+}
+
+func (s loginAttemptService) ListLoginAttempts(_ context.Context, r *concentratorv1.ListLoginAttemptsRequest) (*concentratorv1.ListLoginAttemptsResponse, error) {
+	q := query{"LoginAttempt", r.GetParent(), r.GetUser(), r.GetPeer(), r.GetOutcome().String()}
+	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	f := session.LoginFilter{User: r.GetUser()}
+	if r.GetParent() != "" {
+		if f.Tenant, err = s.liveParent(r.GetParent()); err != nil {
+			return nil, err
+		}
+	}
+	var bad fieldErrors
+	f.Outcome = session.Outcome(word(&bad, "outcome", r.GetOutcome()))
+	if r.GetPeer() != "" {
+		if f.Peer, err = netip.ParseAddr(r.GetPeer()); err != nil {
+			bad.add("peer", "%q is not an IP address", r.GetPeer())
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+
+	all := s.live.Logins(f)
+	if r.GetParent() == anyTenant {
+		all = slices.DeleteFunc(all, func(a session.LoginAttempt) bool { return a.Tenant == "" })
+	}
+	if after != "" {
+		// New attempts come in before the page and old ones go behind it: when the last one seen is gone, so is all
+		// that came after it.
+		i := slices.IndexFunc(all, func(a session.LoginAttempt) bool { return a.Name == after })
+		if i < 0 {
+			return &concentratorv1.ListLoginAttemptsResponse{}, nil
+		}
+		all = all[i+1:]
+	}
+	page, next := fill(q, all[:min(len(all), limit)], len(all) > limit,
+		func(a session.LoginAttempt) string { return a.Name }, encodeLogin)
+	return &concentratorv1.ListLoginAttemptsResponse{Logins: page, NextPageToken: next}, nil
+}
+
+func encodeLogin(a session.LoginAttempt) *concentratorv1.LoginAttempt {
+	return &concentratorv1.LoginAttempt{
+		Name:          a.Name,
+		Time:          timestamp(a.Time),
+		Protocol:      toEnum[concentratorv1.Listener_Protocol](a.Protocol),
+		ClientAddress: textOfPort(a.ClientAddress),
+		User:          a.User,
+		Stage:         toEnum[concentratorv1.LoginAttempt_Stage](a.Stage),
+		Outcome:       toEnum[concentratorv1.LoginAttempt_Outcome](a.Outcome),
+		Reason:        toEnum[concentratorv1.LoginAttempt_Reason](a.Reason),
+		Detail:        a.Detail,
+	}
+}

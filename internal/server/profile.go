@@ -1,0 +1,203 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/store"
+	"concentrator/internal/tenant"
+)
+
+// Bounds of a profile's fields.
+const (
+	minMTU         = 576 // RFC 791: what every host takes
+	maxMTU         = 1500
+	maxServers     = 2 // RFC 1877 has a primary and a secondary one
+	maxTimeout     = 365 * 24 * time.Hour
+	minInterim     = time.Minute // RFC 2869 section 2.1
+	maxEchoTries   = 100
+	maxAuthMethods = 4
+)
+
+type profileService struct {
+	concentratorv1.UnimplementedProfileServiceServer
+	*backend
+}
+
+var profiles = &resource[store.Profile, *concentratorv1.Profile]{
+	idField: "profileId",
+	meta:    func(r *store.Profile) *store.Meta { return &r.Meta },
+	stamp: func(m *concentratorv1.Profile, s stamp) {
+		m.Name, m.CreateTime, m.UpdateTime, m.Etag = s.name, s.create, s.update, s.etag
+	},
+	encode: encodeProfile,
+	decode: decodeProfile,
+	check:  checkProfile,
+	show:   showProfile,
+	stored: func(*backend, string, *store.Profile) {},
+	referrers: func(b *backend, name string) ([]string, error) {
+		return referrersOf(b, store.TenantOf(name), func(u *store.User) (string, bool) { return u.Name, u.Profile == name })
+	},
+}
+
+func (s profileService) CreateProfile(_ context.Context, r *concentratorv1.CreateProfileRequest) (*concentratorv1.Profile, error) {
+	return create(s.backend, profiles, r.GetParent(), r.GetProfileId(), r.GetProfile(), r.GetValidateOnly())
+}
+
+func (s profileService) GetProfile(_ context.Context, r *concentratorv1.GetProfileRequest) (*concentratorv1.Profile, error) {
+	return get(s.backend, profiles, r.GetName())
+}
+
+func (s profileService) ListProfiles(_ context.Context, r *concentratorv1.ListProfilesRequest) (*concentratorv1.ListProfilesResponse, error) {
+	page, next, err := list(s.backend, profiles, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+	return &concentratorv1.ListProfilesResponse{Profiles: page, NextPageToken: next}, err
+}
+
+func (s profileService) UpdateProfile(_ context.Context, r *concentratorv1.UpdateProfileRequest) (*concentratorv1.Profile, error) {
+	return update(s.backend, profiles, r.GetProfile(), r.GetUpdateMask(), r.GetValidateOnly())
+}
+
+func (s profileService) DeleteProfile(_ context.Context, r *concentratorv1.DeleteProfileRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(s.backend, profiles, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+}
+
+func encodeProfile(r *store.Profile) *concentratorv1.Profile {
+	m := &concentratorv1.Profile{
+		AllowPlaintext: r.AllowPlaintext,
+		Mppe: &concentratorv1.Profile_Mppe{
+			Policy:        toEnum[concentratorv1.Profile_Mppe_Policy](r.MPPE.Policy),
+			AllowStateful: r.MPPE.AllowStateful,
+		},
+		Pool:                r.Pool,
+		DnsServers:          texts(r.DNSServers),
+		WinsServers:         texts(r.WINSServers),
+		ClientRoutes:        texts(r.ClientRoutes),
+		Mtu:                 int32(r.MTU),
+		Echo:                &concentratorv1.Profile_Echo{Interval: toDuration(r.Echo.Interval), Failures: int32(r.Echo.Failures)},
+		IdleTimeout:         toDuration(r.IdleTimeout),
+		SessionTimeout:      toDuration(r.SessionTimeout),
+		AcctInterimInterval: toDuration(r.AcctInterimInterval),
+	}
+	for _, a := range r.AuthMethods {
+		m.AuthMethods = append(m.AuthMethods, toEnum[concentratorv1.Profile_AuthMethod](a))
+	}
+	for _, n := range r.MPPE.KeyBits {
+		m.Mppe.KeyBits = append(m.Mppe.KeyBits, int32(n))
+	}
+	return m
+}
+
+func decodeProfile(m *concentratorv1.Profile, _ *store.Profile, bad *fieldErrors) *store.Profile {
+	return &store.Profile{
+		AuthMethods:    decodeAuthMethods(m.GetAuthMethods(), bad),
+		AllowPlaintext: m.GetAllowPlaintext(),
+		MPPE: tenant.MPPE{
+			Policy:        tenant.MPPEPolicy(word(bad, "mppe.policy", m.GetMppe().GetPolicy())),
+			KeyBits:       decodeKeyBits(m.GetMppe().GetKeyBits(), bad),
+			AllowStateful: m.GetMppe().GetAllowStateful(),
+		},
+		Pool:         bad.reference("pool", m.GetPool(), store.KindPool),
+		DNSServers:   bad.hosts("dnsServers", m.GetDnsServers(), maxServers),
+		WINSServers:  bad.hosts("winsServers", m.GetWinsServers(), maxServers),
+		ClientRoutes: bad.prefixes("clientRoutes", m.GetClientRoutes()),
+		MTU:          bad.number("mtu", m.GetMtu(), minMTU, maxMTU),
+		Echo: tenant.Echo{
+			Interval: bad.duration("echo.interval", m.GetEcho().GetInterval(), time.Second, time.Hour),
+			Failures: bad.number("echo.failures", m.GetEcho().GetFailures(), 1, maxEchoTries),
+		},
+		IdleTimeout:         bad.duration("idleTimeout", m.GetIdleTimeout(), time.Second, maxTimeout),
+		SessionTimeout:      bad.duration("sessionTimeout", m.GetSessionTimeout(), time.Second, maxTimeout),
+		AcctInterimInterval: bad.duration("acctInterimInterval", m.GetAcctInterimInterval(), minInterim, maxTimeout),
+	}
+}
+
+func decodeAuthMethods(list []concentratorv1.Profile_AuthMethod, bad *fieldErrors) []tenant.AuthMethod {
+	const path = "authMethods"
+	if !bad.short(path, len(list), maxAuthMethods) {
+		return nil
+	}
+	var all []tenant.AuthMethod
+	for i, e := range list {
+		a := tenant.AuthMethod(word(bad, at(path, i), e))
+		switch {
+		case e == 0:
+			bad.add(at(path, i), "is unset, must be one of %s", words(e.Descriptor().Values()))
+		case slices.Contains(all, a):
+			bad.add(at(path, i), "%s stands in the list twice", a)
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+func decodeKeyBits(list []int32, bad *fieldErrors) []int {
+	const path = "mppe.keyBits"
+	if !bad.short(path, len(list), 3) {
+		return nil
+	}
+	var all []int
+	for i, n := range list {
+		switch {
+		case n != 128 && n != 56 && n != 40:
+			bad.add(at(path, i), "is %d, must be 128, 56 or 40", n)
+		case slices.Contains(all, int(n)):
+			bad.add(at(path, i), "%d stands in the list twice", n)
+		}
+		all = append(all, int(n))
+	}
+	return all
+}
+
+// showProfile fills in the defaults of store.Profile.WithDefaults.
+func showProfile(_ *backend, m *concentratorv1.Profile) {
+	d := encodeProfile(new(store.Profile{}.WithDefaults()))
+	if len(m.GetAuthMethods()) == 0 {
+		m.AuthMethods = d.GetAuthMethods()
+	}
+	if m.GetMppe().GetPolicy() == 0 {
+		m.Mppe.Policy = d.GetMppe().GetPolicy()
+	}
+	if len(m.GetMppe().GetKeyBits()) == 0 {
+		m.Mppe.KeyBits = d.GetMppe().GetKeyBits()
+	}
+	if m.GetMtu() == 0 {
+		m.Mtu = d.GetMtu()
+	}
+	if m.GetEcho().GetInterval() == nil {
+		m.Echo.Interval = d.GetEcho().GetInterval()
+	}
+	if m.GetEcho().GetFailures() == 0 {
+		m.Echo.Failures = d.GetEcho().GetFailures()
+	}
+	for _, t := range []**durationpb.Duration{&m.IdleTimeout, &m.SessionTimeout, &m.AcctInterimInterval} {
+		if *t == nil {
+			*t = &durationpb.Duration{}
+		}
+	}
+}
+
+func checkProfile(b *backend, r *store.Profile, bad *fieldErrors) error {
+	return checkOwn[store.Pool](b, "pool", store.TenantOf(r.Name), r.Pool, bad)
+}
+
+// checkOwn wants ref, unless empty, to be a resource of kind T of the tenant called owner, and to exist.
+func checkOwn[T store.Record](b *backend, path, owner, ref string, bad *fieldErrors) error {
+	if ref == "" {
+		return nil
+	}
+	if store.TenantOf(ref) != owner {
+		bad.addUnmet(path, "%s is not of %s", ref, owner)
+		return nil
+	}
+	_, err := store.Get[T](b.store, ref)
+	if isNotFound(err) {
+		bad.addUnmet(path, "%s does not exist", ref)
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,307 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"concentrator/internal/store"
+	"concentrator/internal/tenant"
+)
+
+// message is what the API's stored resources have in common.
+type message interface {
+	proto.Message
+	comparable
+	GetName() string
+	GetEtag() string
+}
+
+// resource describes one stored kind; the standard methods of all kinds are the functions below.
+type resource[T store.Record, M message] struct {
+	idField string // of a create request: "poolId"
+
+	meta func(*T) *store.Meta
+	// encode makes the message of a record as it is stored, without secrets, name, times and etag.
+	encode func(*T) M
+	// stamp sets what all resources have: name, times, etag.
+	stamp func(M, stamp)
+	// decode makes the record of a message, without its Meta. What the message leaves out of old's secrets is kept; old
+	// is nil for a new record. Whatever is wrong goes to bad, and the record is then not used.
+	decode func(m M, old *T, bad *fieldErrors) *T
+	// check holds the record, with its name set, against other resources.
+	check func(b *backend, r *T, bad *fieldErrors) error
+	// show completes a message for the caller: defaults in effect, and what is not stored.
+	show func(b *backend, m M)
+	// stored is told, under backend.writing, of each record that was stored, and of each that was removed (nil).
+	stored func(b *backend, name string, r *T)
+	// referrers names the resources that refer to the one called name, and so keep it from being deleted.
+	referrers func(b *backend, name string) ([]string, error)
+}
+
+// stamp is what all resources have, in the form of the API.
+type stamp struct {
+	name           string
+	create, update *timestamppb.Timestamp
+	etag           string
+}
+
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// message makes the message of a record as callers see it.
+func (k *resource[T, M]) message(b *backend, r *T) M {
+	m := k.raw(r)
+	k.show(b, m)
+	return m
+}
+
+// raw makes the message of a record without defaults.
+func (k *resource[T, M]) raw(r *T) M {
+	m, meta := k.encode(r), k.meta(r)
+	k.stamp(m, stamp{meta.Name, timestamp(meta.CreateTime), timestamp(meta.UpdateTime), meta.Etag})
+	return m
+}
+
+// create is the standard method Create. The parent is tenants/{tenant}, or "" for kinds that stand alone.
+func create[T store.Record, M message](b *backend, k *resource[T, M], parent, id string, m M, validateOnly bool) (M, error) {
+	var none M
+	if m == none {
+		m = m.ProtoReflect().Type().New().Interface().(M)
+	}
+	name, err := k.newName(parent, id, m.GetName())
+	if err != nil {
+		return none, err
+	}
+	var bad fieldErrors
+	r := k.decode(m, nil, &bad)
+	if err := bad.err(); err != nil {
+		return none, err
+	}
+	k.meta(r).Name = name
+
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	if parent != "" {
+		if _, err := store.Get[store.Tenant](b.store, parent); err != nil {
+			return none, &resourceError{parent, err}
+		}
+	}
+	if validateOnly {
+		switch _, err := store.Get[T](b.store, name); {
+		case err == nil:
+			return none, &resourceError{name, fmt.Errorf("create %s: %w", name, store.ErrExists)}
+		case !isNotFound(err):
+			return none, err
+		}
+	}
+	if err := k.check(b, r, &bad); err != nil {
+		return none, err
+	}
+	if err := bad.err(); err != nil {
+		return none, err
+	}
+	if !validateOnly {
+		if err := store.Create(b.store, r); err != nil {
+			return none, &resourceError{name, err}
+		}
+		k.stored(b, name, r)
+	}
+	return k.message(b, r), nil
+}
+
+// newName makes the name of a resource to be created. given is the name that the message carries, if any.
+func (k *resource[T, M]) newName(parent, id, given string) (string, error) {
+	kind := store.KindOf[T]()
+	collection, inTenant := store.CollectionOf(kind)
+	prefix := collection + "/"
+	if inTenant {
+		if err := checkTenantName(parent); err != nil {
+			return "", invalid("parent", "%v", err)
+		}
+		prefix = parent + "/" + prefix
+	}
+	if id == "" {
+		return "", invalid(k.idField, "is missing; it is the last part of the new name")
+	}
+	name := canonical(prefix + id)
+	if err := store.CheckName(kind, name); err != nil {
+		if kind == store.KindUser {
+			_, err = tenant.DecodeUser(id)
+			if strings.Contains(id, "/") {
+				err = fmt.Errorf("%q holds a slash, which is written %%2F", id)
+			}
+		} else {
+			err = tenant.CheckID(id)
+		}
+		return "", invalid(k.idField, "%v", err)
+	}
+	if given != "" && canonical(given) != name {
+		return "", invalid("name", "%q is not the name to be made, %q; it may be left out", given, name)
+	}
+	return name, nil
+}
+
+// checkTenantName says whether name is tenants/{tenant}.
+func checkTenantName(name string) error {
+	id, ok := strings.CutPrefix(name, "tenants/")
+	if !ok {
+		return fmt.Errorf("%q is not tenants/{tenant}", name)
+	}
+	return tenant.CheckID(id)
+}
+
+// find reads the record of a name.
+func find[T store.Record](b *backend, name string) (*T, error) {
+	name = canonical(name)
+	if err := store.CheckName(store.KindOf[T](), name); err != nil {
+		return nil, invalid("name", "%v", err)
+	}
+	r, err := store.Get[T](b.store, name)
+	if err != nil {
+		return nil, &resourceError{name, err}
+	}
+	return r, nil
+}
+
+// get is the standard method Get.
+func get[T store.Record, M message](b *backend, k *resource[T, M], name string) (M, error) {
+	r, err := find[T](b, name)
+	if err != nil {
+		var none M
+		return none, err
+	}
+	return k.message(b, r), nil
+}
+
+// list is the standard method List. The parent is tenants/{tenant} or tenants/-, or "" for kinds that stand alone.
+func list[T store.Record, M message](b *backend, k *resource[T, M], parent string, size int32, token string) ([]M, string, error) {
+	q := query{string(store.KindOf[T]()), parent}
+	limit, after, err := q.page(size, token)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := b.checkParent(store.KindOf[T](), parent); err != nil {
+		return nil, "", err
+	}
+	all, more, err := store.List[T](b.store, parent, after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	page, next := fill(q, all, more,
+		func(r *T) string { return k.meta(r).Name },
+		func(r *T) M { return k.message(b, r) })
+	return page, next, nil
+}
+
+// checkParent wants the parent of a list to be right for the kind, and to exist.
+func (b *backend) checkParent(kind store.Kind, parent string) error {
+	if _, inTenant := store.CollectionOf(kind); !inTenant || parent == anyTenant {
+		return nil
+	}
+	if err := checkTenantName(parent); err != nil {
+		return invalid("parent", "%v", err)
+	}
+	_, err := store.Get[store.Tenant](b.store, parent)
+	if err != nil {
+		return &resourceError{parent, err}
+	}
+	return nil
+}
+
+// update is the standard method Update.
+func update[T store.Record, M message](b *backend, k *resource[T, M], m M, mask *fieldmaskpb.FieldMask, validateOnly bool) (M, error) {
+	var none M
+	if m == none {
+		return none, invalid("name", "is missing")
+	}
+	paths, err := resolveMask(mask, m)
+	if err != nil {
+		return none, err
+	}
+
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	old, err := find[T](b, m.GetName())
+	if err != nil {
+		return none, err
+	}
+	name, etag := k.meta(old).Name, k.meta(old).Etag
+	if m.GetEtag() != "" && m.GetEtag() != etag {
+		return none, &resourceError{name, fmt.Errorf("update %s: %w since etag %s", name, store.ErrConflict, m.GetEtag())}
+	}
+	merged := k.raw(old)
+	applyMask(merged, m, paths)
+	var bad fieldErrors
+	r := k.decode(merged, old, &bad)
+	if err := bad.err(); err != nil {
+		return none, err
+	}
+	*k.meta(r) = *k.meta(old)
+	if err := k.check(b, r, &bad); err != nil {
+		return none, err
+	}
+	if err := bad.err(); err != nil {
+		return none, err
+	}
+	if !validateOnly {
+		if err := store.Update(b.store, r); err != nil {
+			return none, &resourceError{name, err}
+		}
+		k.stored(b, name, r)
+	}
+	return k.message(b, r), nil
+}
+
+// remove is the standard method Delete.
+func remove[T store.Record, M message](b *backend, k *resource[T, M], name, etag string, validateOnly bool) error {
+	b.writing.Lock()
+	defer b.writing.Unlock()
+	old, err := find[T](b, name)
+	if err != nil {
+		return err
+	}
+	name = k.meta(old).Name
+	if etag != "" && etag != k.meta(old).Etag {
+		return &resourceError{name, fmt.Errorf("delete %s: %w since etag %s", name, store.ErrConflict, etag)}
+	}
+	by, err := k.referrers(b, name)
+	if err != nil {
+		return err
+	}
+	if len(by) > 0 {
+		return referenced(name, by)
+	}
+	if validateOnly {
+		return nil
+	}
+	if err := store.Delete[T](b.store, name, k.meta(old).Etag); err != nil {
+		return &resourceError{name, err}
+	}
+	k.stored(b, name, nil)
+	return nil
+}
+
+// noReferrers is for kinds that nothing refers to.
+func noReferrers(*backend, string) ([]string, error) { return nil, nil }
+
+// referrersOf lists the records of kind T under parent whose refers says yes.
+func referrersOf[T store.Record](b *backend, parent string, refers func(*T) (name string, yes bool)) ([]string, error) {
+	var names []string
+	all, _, err := store.List[T](b.store, parent, "", 0)
+	for _, r := range all {
+		if name, yes := refers(r); yes {
+			names = append(names, name)
+		}
+	}
+	return slices.Clip(names), err
+}

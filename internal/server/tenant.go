@@ -1,0 +1,320 @@
+package server
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/store"
+	"concentrator/internal/tenant"
+)
+
+// Defaults of a tenant's fields, as the API shows them.
+const (
+	defaultNetworkMTU = 1500 // octets
+	defaultHalfOpen   = 8
+)
+
+// maxPSKs is how many pre-shared keys a tenant may have; each is tried for a client that names no tenant.
+const maxPSKs = 16
+
+type tenantService struct {
+	concentratorv1.UnimplementedTenantServiceServer
+	*backend
+}
+
+var tenants = &resource[store.Tenant, *concentratorv1.Tenant]{
+	idField: "tenantId",
+	meta:    func(r *store.Tenant) *store.Meta { return &r.Meta },
+	stamp: func(m *concentratorv1.Tenant, s stamp) {
+		m.Name, m.CreateTime, m.UpdateTime, m.Etag = s.name, s.create, s.update, s.etag
+	},
+	encode:    encodeTenant,
+	decode:    decodeTenant,
+	check:     checkTenant,
+	show:      showTenant,
+	stored:    func(b *backend, name string, r *store.Tenant) { b.claims.setTenant(name, r) },
+	referrers: tenantReferrers,
+}
+
+func (s tenantService) CreateTenant(_ context.Context, r *concentratorv1.CreateTenantRequest) (*concentratorv1.Tenant, error) {
+	return create(s.backend, tenants, "", r.GetTenantId(), r.GetTenant(), r.GetValidateOnly())
+}
+
+func (s tenantService) GetTenant(_ context.Context, r *concentratorv1.GetTenantRequest) (*concentratorv1.Tenant, error) {
+	return get(s.backend, tenants, r.GetName())
+}
+
+func (s tenantService) ListTenants(_ context.Context, r *concentratorv1.ListTenantsRequest) (*concentratorv1.ListTenantsResponse, error) {
+	page, next, err := list(s.backend, tenants, "", r.GetPageSize(), r.GetPageToken())
+	return &concentratorv1.ListTenantsResponse{Tenants: page, NextPageToken: next}, err
+}
+
+func (s tenantService) UpdateTenant(_ context.Context, r *concentratorv1.UpdateTenantRequest) (*concentratorv1.Tenant, error) {
+	return update(s.backend, tenants, r.GetTenant(), r.GetUpdateMask(), r.GetValidateOnly())
+}
+
+func (s tenantService) DeleteTenant(_ context.Context, r *concentratorv1.DeleteTenantRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(s.backend, tenants, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+}
+
+func encodeTenant(r *store.Tenant) *concentratorv1.Tenant {
+	m := &concentratorv1.Tenant{
+		DisplayName:    r.DisplayName,
+		Realms:         r.Realms,
+		RealmStripping: r.RealmStripping,
+		Suspended:      r.Suspended,
+		Limits: &concentratorv1.Tenant_Limits{
+			MaxSessions:        int32(r.Limits.MaxSessions),
+			MaxSessionsPerUser: int32(r.Limits.MaxSessionsPerUser),
+			DuplicatePolicy:    toEnum[concentratorv1.Tenant_Limits_DuplicatePolicy](r.Limits.DuplicatePolicy),
+			LoginsPerSecond:    int32(r.Limits.LoginsPerSecond),
+			HalfOpenPerSource:  optional32(r.Limits.HalfOpenPerSource),
+		},
+		Network: &concentratorv1.Tenant_Network{
+			Namespace:      r.Network.Namespace,
+			Device:         r.Network.Device,
+			Mtu:            int32(r.Network.MTU),
+			Masquerade:     r.Network.Masquerade,
+			ProxyArp:       r.Network.ProxyArp,
+			ClientToClient: r.Network.ClientToClient,
+		},
+		Ipsec: &concentratorv1.Tenant_Ipsec{
+			LegacyClients:  r.IPsec.LegacyClients,
+			AggressiveMode: r.IPsec.AggressiveMode,
+			GroupName:      r.IPsec.GroupName,
+		},
+		Authentication: &concentratorv1.Tenant_Authentication{
+			Backend: toEnum[concentratorv1.Tenant_Authentication_Backend](r.Backend),
+		},
+	}
+	if r.Network.Uplink != (store.Uplink{}) {
+		m.Network.Uplink = &concentratorv1.Tenant_Network_Uplink{Address: r.Network.Uplink.Address, Gateway: r.Network.Uplink.Gateway}
+	}
+	for _, k := range r.IPsec.PSKs {
+		m.Ipsec.Psks = append(m.Ipsec.Psks, &concentratorv1.Tenant_Ipsec_Psk{Id: k.ID})
+	}
+	return m
+}
+
+func decodeTenant(m *concentratorv1.Tenant, old *store.Tenant, bad *fieldErrors) *store.Tenant {
+	if old == nil {
+		old = &store.Tenant{}
+	}
+	r := &store.Tenant{
+		DisplayName:      bad.text("displayName", m.GetDisplayName()),
+		Realms:           decodeRealms(m.GetRealms(), bad),
+		RealmStripping:   m.GetRealmStripping(),
+		Suspended:        m.GetSuspended(),
+		L2TPTunnelSecret: old.L2TPTunnelSecret,
+		Backend:          tenant.Backend(word(bad, "authentication.backend", m.GetAuthentication().GetBackend())),
+	}
+	l := m.GetLimits()
+	r.Limits = tenant.Limits{
+		MaxSessions:        bad.count("limits.maxSessions", l.GetMaxSessions()),
+		MaxSessionsPerUser: bad.count("limits.maxSessionsPerUser", l.GetMaxSessionsPerUser()),
+		DuplicatePolicy:    tenant.DuplicatePolicy(word(bad, "limits.duplicatePolicy", l.GetDuplicatePolicy())),
+		LoginsPerSecond:    bad.count("limits.loginsPerSecond", l.GetLoginsPerSecond()),
+	}
+	if l != nil {
+		r.Limits.HalfOpenPerSource = bad.optionalCount("limits.halfOpenPerSource", l.HalfOpenPerSource)
+	}
+	n := m.GetNetwork()
+	r.Network = store.Network{
+		Namespace:      bad.namespace("network.namespace", n.GetNamespace()),
+		Device:         bad.device("network.device", n.GetDevice()),
+		MTU:            bad.number("network.mtu", n.GetMtu(), 576, 9000),
+		Masquerade:     n.GetMasquerade(),
+		ProxyArp:       n.GetProxyArp(),
+		ClientToClient: n.GetClientToClient(),
+	}
+	if u := n.GetUplink(); u != nil {
+		r.Network.Uplink = decodeUplink(u, r.Network.Namespace, bad)
+	}
+	if s := m.GetL2Tp(); s != nil && s.TunnelSecret != nil {
+		r.L2TPTunnelSecret = nil
+		if s.GetTunnelSecret() != "" {
+			r.L2TPTunnelSecret = bad.secret("l2tp.tunnelSecret", s.GetTunnelSecret())
+		}
+	}
+	i := m.GetIpsec()
+	r.IPsec = store.IPsec{
+		PSKs:           decodePSKs(i.GetPsks(), old.IPsec.PSKs, bad),
+		LegacyClients:  i.GetLegacyClients(),
+		AggressiveMode: i.GetAggressiveMode(),
+		GroupName:      bad.text("ipsec.groupName", i.GetGroupName()),
+	}
+	if i.GetAggressiveMode() && i.GetGroupName() == "" {
+		bad.add("ipsec.groupName", "is missing; aggressive mode finds the tenant by it")
+	}
+	return r
+}
+
+// maxRealm is the longest realm, that of a DNS name.
+const maxRealm = 253
+
+func decodeRealms(realms []string, bad *fieldErrors) []string {
+	if !bad.short("realms", len(realms), maxList) {
+		return nil
+	}
+	seen := map[string]bool{}
+	for i, realm := range realms {
+		switch {
+		case realm == "" || len(realm) > maxRealm || strings.ContainsFunc(realm, notInName):
+			bad.add(at("realms", i), "%q is no realm: 1 to %d of letters, digits, '.', '_' and '-'", realm, maxRealm)
+		case seen[strings.ToLower(realm)]:
+			bad.add(at("realms", i), "%q stands in the list twice", realm)
+		}
+		seen[strings.ToLower(realm)] = true
+	}
+	return realms
+}
+
+func decodeUplink(u *concentratorv1.Tenant_Network_Uplink, namespace string, bad *fieldErrors) store.Uplink {
+	if namespace == "" {
+		bad.add("network.uplink", "needs network.namespace: it is a way out of a namespace of the tenant's own")
+	}
+	p, err := netip.ParsePrefix(u.GetAddress())
+	if err != nil || !p.Addr().Is4() || p.Bits() > 31 {
+		bad.add("network.uplink.address", "%q is not an IPv4 address with its prefix length, such as 10.255.0.2/30", u.GetAddress())
+		return store.Uplink{}
+	}
+	gateway := bad.host("network.uplink.gateway", u.GetGateway())
+	switch {
+	case u.GetGateway() == "":
+		bad.add("network.uplink.gateway", "is missing; it is the other end of %s", p)
+	case gateway.IsValid() && (!p.Contains(gateway) || gateway == p.Addr()):
+		bad.add("network.uplink.gateway", "%s is not another address in %s", gateway, p.Masked())
+	}
+	return store.Uplink{Address: p.String(), Gateway: u.GetGateway()}
+}
+
+// decodePSKs keeps the secret of a key that is named but not given.
+func decodePSKs(list []*concentratorv1.Tenant_Ipsec_Psk, old []store.PSK, bad *fieldErrors) []store.PSK {
+	const path = "ipsec.psks"
+	if !bad.short(path, len(list), maxPSKs) {
+		return nil
+	}
+	var all []store.PSK
+	for i, m := range list {
+		k := store.PSK{ID: m.GetId()}
+		if err := tenant.CheckID(k.ID); err != nil {
+			bad.add(at(path, i)+".id", "%v", err)
+		}
+		if slices.ContainsFunc(all, func(o store.PSK) bool { return o.ID == k.ID }) {
+			bad.add(at(path, i)+".id", "%q stands in the list twice", k.ID)
+		}
+		at0 := slices.IndexFunc(old, func(o store.PSK) bool { return o.ID == k.ID })
+		switch {
+		case m.Secret != nil:
+			k.Secret = bad.secret(at(path, i)+".secret", m.GetSecret())
+		case at0 >= 0:
+			k.Secret = old[at0].Secret
+		default:
+			bad.add(at(path, i)+".secret", "is missing, and there is no key %q whose secret could stay", k.ID)
+		}
+		all = append(all, k)
+	}
+	return all
+}
+
+func showTenant(_ *backend, m *concentratorv1.Tenant) {
+	if l := m.GetLimits(); l.GetDuplicatePolicy() == 0 {
+		l.DuplicatePolicy = concentratorv1.Tenant_Limits_REPLACE
+	}
+	if l := m.GetLimits(); l.HalfOpenPerSource == nil {
+		n := int32(defaultHalfOpen)
+		l.HalfOpenPerSource = &n
+	}
+	if n := m.GetNetwork(); n.GetMtu() == 0 {
+		n.Mtu = defaultNetworkMTU
+	}
+	if a := m.GetAuthentication(); a.GetBackend() == 0 {
+		a.Backend = concentratorv1.Tenant_Authentication_LOCAL
+	}
+}
+
+func checkTenant(b *backend, r *store.Tenant, bad *fieldErrors) error {
+	b.claims.checkTenant(r, bad)
+	return checkRealms(b, r, bad)
+}
+
+// checkRealms wants each realm to name one tenant on every listener that leads to r.
+func checkRealms(b *backend, r *store.Tenant, bad *fieldErrors) error {
+	if len(r.Realms) == 0 {
+		return nil
+	}
+	all, _, err := store.List[store.Listener](b.store, "", "", 0)
+	if err != nil {
+		return err
+	}
+	checked := map[string]bool{r.Name: true}
+	for _, l := range all {
+		if !slices.Contains(l.Tenants, r.Name) {
+			continue
+		}
+		for _, name := range l.Tenants {
+			if checked[name] {
+				continue
+			}
+			checked[name] = true
+			other, err := store.Get[store.Tenant](b.store, name)
+			if isNotFound(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if i, realm := sharedRealm(r.Realms, other.Realms); i >= 0 {
+				bad.addUnmet(at("realms", i), "%q is a realm of %s, and %s leads to both", realm, name, l.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// sharedRealm returns the first of a that is also in b, and its index; -1 if there is none.
+func sharedRealm(a, b []string) (int, string) {
+	for i, x := range a {
+		if slices.ContainsFunc(b, func(y string) bool { return strings.EqualFold(x, y) }) {
+			return i, x
+		}
+	}
+	return -1, ""
+}
+
+func tenantReferrers(b *backend, name string) ([]string, error) {
+	by, err := referrersOf(b, "", func(l *store.Listener) (string, bool) {
+		return l.Name, slices.Contains(l.Tenants, name)
+	})
+	if err != nil {
+		return nil, err
+	}
+	users, err := referrersOf(b, name, func(u *store.User) (string, bool) { return u.Name, true })
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := referrersOf(b, name, func(p *store.Profile) (string, bool) { return p.Name, true })
+	if err != nil {
+		return nil, err
+	}
+	pools, err := referrersOf(b, name, func(p *store.Pool) (string, bool) { return p.Name, true })
+	if err != nil {
+		return nil, err
+	}
+	servers, err := referrersOf(b, name, func(r *store.RadiusServer) (string, bool) { return r.Name, true })
+	return slices.Concat(by, users, profiles, pools, servers), err
+}
+
+// optional32 is n in the API's size, nil as nil.
+func optional32(n *int) *int32 {
+	if n == nil {
+		return nil
+	}
+	v := int32(*n)
+	return &v
+}

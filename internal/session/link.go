@@ -1,0 +1,134 @@
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"concentrator/internal/dataplane"
+	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/ppp"
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+)
+
+// What MPPE and PPTP take from a 1500-octet link, facts of RFC 2637 section 4.1 and RFC 3078 section 3: IPv4 20, GRE
+// with sequence and acknowledgement 16, PPP 4, MPPE 2 with the inner protocol 2.
+const (
+	linkMTU       = 1500
+	pptpOverhead  = 20 + 16 + 4
+	mppeOverhead  = 4
+	minSessionMTU = 68 // RFC 791: every host forwards that without fragmentation
+)
+
+// handler is the session as its ppp.Link sees it. All methods run on the session's goroutine, inside a call of the Link.
+type handler struct{ *session }
+
+var _ ppp.Handler = handler{}
+
+func (h handler) SendFrame(protocol uint16, packet []byte) { h.call.SendControl(protocol, packet) }
+
+func (h handler) Authenticate(r ppp.AuthRequest) {
+	h.update(func(i *Info) {
+		i.State, i.AuthMethod, i.User = StateAuthenticating, r.Method, printable(r.Name)
+	})
+	h.refused = false
+	h.m.decide(h.session, r)
+}
+
+func (h handler) MPPEReceive(p ppp.MPPEParams) {
+	h.call.SetDecrypt(h.key(p, h.verdict.keys.Recv))
+}
+
+func (h handler) MPPEOpen(p ppp.MPPEParams) {
+	h.call.SetEncrypt(h.key(p, h.verdict.keys.Send))
+	h.encrypted = true
+	h.update(func(i *Info) {
+		i.Cipher = fmt.Sprintf("MPPE-%d", p.Bits)
+		if p.Stateful {
+			i.Cipher += "-STATEFUL"
+		}
+	})
+}
+
+func (h handler) MPPEDown() {
+	h.encrypted = false
+	h.call.ClearMPPE()
+	h.update(func(i *Info) { i.Cipher = "" })
+}
+
+func (h handler) MPPEReset() { h.call.ResetEncrypt() }
+
+func (h handler) key(p ppp.MPPEParams, start tenant.Secret) mppe.Params {
+	out := mppe.Params{Bits: p.Bits, Stateful: p.Stateful}
+	copy(out.StartKey[:], start)
+	return out
+}
+
+func (h handler) NetworkReady(n ppp.Network) {
+	v := h.verdict
+	err := h.call.Attach(v.network, dataplane.SessionSpec{
+		Address: n.Address, Routes: v.routes, MTU: sessionMTU(n.PeerMRU, v.mtu, h.encrypted),
+		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.encrypted || v.mppe.Policy == tenant.MPPERequired,
+	})
+	if err != nil {
+		h.log.Error("address not installed", telemetry.Framed, n.Address, telemetry.Error, err)
+		h.pending = &ending{tenant.StageAddress, tenant.ReasonPoolExhausted, "the address could not be installed: " + err.Error()}
+	}
+}
+
+// sessionMTU is the largest inner IP packet towards the client: what the peer receives, what the profile allows and
+// what fits the link.
+func sessionMTU(peerMRU, wanted int, encrypted bool) int {
+	room := linkMTU - pptpOverhead
+	if encrypted {
+		// RFC 1661's MRU counts MPPE's header and the encrypted protocol number too.
+		peerMRU -= mppeOverhead
+		room -= mppeOverhead
+	}
+	return max(minSessionMTU, min(peerMRU, wanted, room))
+}
+
+func (h handler) Opened(n ppp.Network) {
+	now := time.Now()
+	h.call.SetOpen(true)
+	h.setupBy = time.Time{}
+	h.lastData = now
+	first := !h.opened
+	h.opened = true
+	if first && h.verdict.sessionTimeout > 0 {
+		h.expires = now.Add(h.verdict.sessionTimeout)
+	}
+	h.update(func(i *Info) {
+		i.State, i.Address = StateOpen, n.Address
+		i.MTU = sessionMTU(n.PeerMRU, h.verdict.mtu, h.encrypted)
+		if !h.encrypted {
+			i.Cipher = "NONE"
+		}
+		if first {
+			i.StartTime = now
+		}
+	})
+	if !first {
+		return
+	}
+	i := h.snapshot()
+	h.m.recordLogin(LoginAttempt{
+		Tenant: i.Tenant, Time: now, Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
+		Stage: tenant.StageOpen, Outcome: OutcomeAccepted,
+	})
+	h.log.Info("session open", telemetry.Tenant, i.Tenant, telemetry.User, i.User, telemetry.Framed, i.Address,
+		telemetry.Method, i.AuthMethod, telemetry.Cipher, i.Cipher, telemetry.MTU, i.MTU, telemetry.Shard, i.Shard)
+}
+
+func (h handler) NetworkDown() {
+	h.call.SetOpen(false)
+	h.setupBy = time.Now().Add(setupTimeout)
+}
+
+func (h handler) Ident(text string) {
+	h.log.Debug("client identified itself", telemetry.Detail, printable(text))
+}
+
+func (h handler) Finished(stage tenant.Stage, reason tenant.Reason, detail string) {
+	h.stop(ending{stage, reason, detail})
+}

@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"concentrator/internal/dataplane"
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+)
+
+// Sessions returns the live sessions of a tenant ("tenants/acme"; "" or "tenants/-": of all), sorted by name, with
+// their counters as they stand now.
+func (m *Manager) Sessions(tenantName string) []Info {
+	match := inTenant(tenantName)
+	var live []*session
+	var planeCalls []Call
+	m.mu.Lock()
+	for _, s := range m.sessions {
+		if name := s.snapshot().Name; name != "" && match(name) {
+			live = append(live, s)
+			planeCalls = append(planeCalls, s.call)
+		}
+	}
+	m.mu.Unlock()
+	counters := m.cfg.Plane.Counters(planeCalls)
+	out := make([]Info, len(live))
+	for i, s := range live {
+		out[i] = s.view(counters[i])
+	}
+	slices.SortFunc(out, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// view is what others see of the session, with these counters.
+func (s *session) view(c dataplane.Counters) Info {
+	i := s.snapshot()
+	i.setCounters(c)
+	i.IdleTime = c.LastInbound
+	return i
+}
+
+// byName finds a live session by its resource name.
+func (m *Manager) byName(name string) *session {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[name[strings.LastIndexByte(name, '/')+1:]]
+	if s == nil || s.snapshot().Name != name {
+		return nil
+	}
+	return s
+}
+
+// Session returns one live session.
+func (m *Manager) Session(name string) (Info, bool) {
+	s := m.byName(name)
+	if s == nil {
+		return Info{}, false
+	}
+	return s.view(s.call.Counters()), true
+}
+
+// Disconnect ends a session politely and returns at once; the watch tells when it is gone. It returns ErrNotFound if
+// there is no such session.
+func (m *Manager) Disconnect(name string, reason tenant.Reason) error {
+	s := m.byName(name)
+	if s == nil {
+		return ErrNotFound
+	}
+	s.force(forcedEnd{reason: reason, detail: "ended by an operator", polite: true})
+	return nil
+}
+
+// WatchSessions calls fn with the live sessions of a tenant and then with each change, until ctx ends or fn fails. A
+// token of an earlier event resumes after it; ErrExpired says that this is no longer possible.
+func (m *Manager) WatchSessions(ctx context.Context, tenantName, token string, fn func(Event) error) error {
+	return m.feed.watch(ctx, token, inTenant(tenantName), func() []Info { return m.Sessions(tenantName) }, fn)
+}
+
+// Logins returns the last login attempts that match, the newest first.
+func (m *Manager) Logins(f LoginFilter) []LoginAttempt { return m.logins.list(f) }
+
+// PoolUsage says how many addresses a pool has and how many are leased; zeros for one that is not in use.
+func (m *Manager) PoolUsage(pool string) (size, leased int) {
+	u := m.cfg.Pools.Usage(pool)
+	return u.Size, u.Leased
+}
+
+// Instance describes this instance.
+func (m *Manager) Instance() InstanceInfo {
+	i := InstanceInfo{
+		Name: m.cfg.Instance, Version: m.cfg.Version, StartTime: m.started,
+		Shards: m.cfg.Plane.Shards(), MaxSessions: m.cfg.MaxSessions, Sessions: m.slots.slots(),
+	}
+	for _, st := range m.cfg.Plane.ShardStats() {
+		i.ShardStats = append(i.ShardStats, ShardInfo{
+			Shard: st.Shard, Sessions: st.Calls, InPackets: st.WireInPackets, OutPackets: st.WireOutPackets,
+			WrongShard: st.WrongShard, CPUTime: st.CPUTime, Drops: st.Drops.Map(),
+		})
+	}
+	return i
+}
+
+// observe registers the metrics that are read from live state.
+func (m *Manager) observe() {
+	m.cfg.Metrics.Observe("sessions", "Live sessions by state.", false, []string{"tenant", "protocol", "state"}, func() []telemetry.Sample {
+		type key struct{ tenant, protocol, state string }
+		n := make(map[key]float64)
+		m.mu.Lock()
+		for _, s := range m.sessions {
+			i := s.snapshot()
+			n[key{i.Tenant, string(i.Protocol), string(i.State)}]++
+		}
+		m.mu.Unlock()
+		var out []telemetry.Sample
+		for k, v := range n {
+			out = append(out, telemetry.Sample{Labels: []string{k.tenant, k.protocol, k.state}, Value: v})
+		}
+		return out
+	})
+	shard := func(name, help string, value func(dataplane.ShardStats) float64) {
+		m.cfg.Metrics.Observe(name, help, true, []string{"shard"}, func() (out []telemetry.Sample) {
+			for _, st := range m.cfg.Plane.ShardStats() {
+				out = append(out, telemetry.Sample{Labels: []string{strconv.Itoa(st.Shard)}, Value: value(st)})
+			}
+			return out
+		})
+	}
+	shard("shard_in_packets_total", "Packets received from clients, by shard.", func(s dataplane.ShardStats) float64 { return float64(s.WireInPackets) })
+	shard("shard_out_packets_total", "Packets sent to clients, by shard.", func(s dataplane.ShardStats) float64 { return float64(s.WireOutPackets) })
+	shard("shard_wrong_total", "Packets that arrived on another shard than their session's.", func(s dataplane.ShardStats) float64 { return float64(s.WrongShard) })
+	shard("shard_cpu_seconds_total", "CPU time of the shard's thread.", func(s dataplane.ShardStats) float64 { return s.CPUTime.Seconds() })
+	m.cfg.Metrics.Observe("dropped_packets_total", "Packets dropped, by shard and reason.", true, []string{"shard", "drop"}, func() (out []telemetry.Sample) {
+		for _, st := range m.cfg.Plane.ShardStats() {
+			for d, n := range st.Drops.Map() {
+				out = append(out, telemetry.Sample{Labels: []string{strconv.Itoa(st.Shard), d}, Value: float64(n)})
+			}
+		}
+		return out
+	})
+}

@@ -1,0 +1,459 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"concentrator/internal/authz"
+	"concentrator/internal/ippool"
+	"concentrator/internal/ppp"
+	"concentrator/internal/store"
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+)
+
+const (
+	// decideTimeout bounds one decision, RADIUS retransmissions included.
+	decideTimeout = 25 * time.Second
+	// replaceTimeout is how long a login waits for the session whose place it takes.
+	replaceTimeout = 5 * time.Second
+)
+
+// dummyLocal is our end's address where no pool gives one: the IPv4 dummy address, RFC 7600 section 4.8.
+var dummyLocal = netip.AddrFrom4([4]byte{192, 0, 0, 8})
+
+// outcome is a decision on one authentication attempt.
+type outcome struct {
+	decision ppp.Decision
+	stage    tenant.Stage
+	detail   string // for operators
+	tenant   string // resource name; empty if it is not known
+	user     string
+	grant    *granted // nil: refused
+}
+
+// granted is what an admitted user holds and may do.
+type granted struct {
+	profile        string
+	network        Network
+	routes         []netip.Prefix
+	mtu            int
+	mppe           tenant.MPPE
+	keys           tenant.KeyPair
+	idleTimeout    time.Duration
+	sessionTimeout time.Duration
+	release        func() // gives the address back
+}
+
+// refusal is an error that says why a login is refused, at which stage, and what its user is told.
+type refusal struct {
+	stage   tenant.Stage
+	reason  tenant.Reason
+	detail  string
+	message string
+	retry   bool
+}
+
+func (r *refusal) Error() string { return string(r.reason) + ": " + r.detail }
+
+// decide asks who the client is, on a goroutine of its own: RADIUS may take its time. The answer comes back through
+// the session's mailbox.
+func (m *Manager) decide(s *session, r ppp.AuthRequest) {
+	m.wg.Add(1)
+	go func() {
+		defer m.wg.Done()
+		ctx, cancel := context.WithTimeout(s.ctx, decideTimeout)
+		defer cancel()
+		s.answer(m.login(ctx, s, r))
+	}()
+}
+
+// answer leaves a decision in the mailbox. A session that is gone, or that asked anew meanwhile, takes nothing with it.
+func (s *session) answer(o *outcome) {
+	s.mu.Lock()
+	stale := s.mailbox
+	if s.dead {
+		stale = o
+	} else {
+		s.mailbox = o
+	}
+	s.mu.Unlock()
+	stale.drop()
+	s.tell(event{decided: true})
+}
+
+func (o *outcome) drop() {
+	if o != nil && o.grant != nil {
+		o.grant.release()
+	}
+}
+
+// closeMailbox makes sure that no decision is taken any more.
+func (s *session) closeMailbox() {
+	s.mu.Lock()
+	o := s.mailbox
+	s.mailbox, s.dead = nil, true
+	s.mu.Unlock()
+	o.drop()
+}
+
+// decided takes the decision from the mailbox and hands it to the link.
+func (s *session) decided(now time.Time) {
+	s.mu.Lock()
+	o := s.mailbox
+	s.mailbox = nil
+	s.mu.Unlock()
+	if o == nil {
+		return
+	}
+	s.update(func(i *Info) {
+		if o.tenant != "" {
+			i.Tenant, i.Name = o.tenant, o.tenant+"/sessions/"+s.id
+		}
+		if o.user != "" {
+			i.User = printable(o.user)
+		}
+		if o.grant != nil {
+			i.Profile = o.grant.profile
+		}
+	})
+	if o.grant == nil {
+		s.refuse(o.stage, o.decision.Reason, o.detail)
+	} else {
+		if s.verdict != nil { // authenticated anew
+			s.verdict.release()
+		}
+		s.verdict = o.grant
+		s.setupBy = now.Add(setupTimeout)
+	}
+	s.link.Decide(now, o.decision)
+}
+
+// login decides one attempt. It blocks: on the backend, and on sessions that must end first.
+func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *outcome {
+	o := &outcome{decision: ppp.Decision{Serial: r.Serial}, stage: tenant.StageAuthentication}
+	err := m.tryLogin(ctx, s, r, o)
+	if err == nil {
+		return o
+	}
+	o.grant = nil
+	var no *refusal
+	if !errors.As(err, &no) {
+		s.log.Error("login could not be decided", telemetry.Error, err)
+		no = &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonProtocolError,
+			detail: err.Error(), message: "The server could not decide the login"}
+	}
+	o.stage, o.detail = no.stage, no.detail
+	o.decision.Reason, o.decision.Message, o.decision.Retry = no.reason, no.message, no.retry
+	return o
+}
+
+func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o *outcome) error {
+	t, user, err := m.resolve(s.listener, r.Name)
+	if err != nil {
+		return err
+	}
+	o.tenant, o.user = t.Name, user
+	if t.Suspended {
+		return &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonTenantSuspended,
+			detail: t.Name + " is suspended", message: "This service is suspended"}
+	}
+	backend, err := m.backend(t)
+	if err != nil {
+		return err
+	}
+	v, err := backend.Authenticate(ctx, authz.Request{
+		Tenant: strings.TrimPrefix(t.Name, "tenants/"), User: user, PeerName: r.Name, Protocol: tenant.ProtocolPPTP,
+		ClientAddress: s.request.Remote.Addr(), ListenerAddress: s.request.Local.Addr(),
+		SessionID: s.id, NASPort: uint32(s.call.ID()),
+		Method: r.Method, ID: r.ID, Challenge: r.Challenge, Response: r.Response, Password: r.Password,
+		MPPEWanted: true,
+	})
+	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
+		return &refusal{stage: tenant.StageAuthentication, reason: none.Reason, detail: none.Detail,
+			message: "The authentication service does not answer"}
+	}
+	if err != nil {
+		return fmt.Errorf("ask %s of %s: %w", t.Backend, t.Name, err)
+	}
+	if v.Deny != "" {
+		return &refusal{stage: tenant.StageAuthentication, reason: v.Deny, detail: v.Detail, message: v.Message, retry: v.Retry}
+	}
+	p, err := m.profileOf(t.Name, v.Profile)
+	if err != nil {
+		return err
+	}
+	mppe, err := encryption(p, r.Method, v)
+	if err != nil {
+		return err
+	}
+	if err := m.takePlace(ctx, s, t, user, v); err != nil {
+		return err
+	}
+	g := &granted{
+		profile: p.Name, routes: v.Routes, mtu: p.MTU, mppe: mppe, keys: v.Keys,
+		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout,
+	}
+	if v.MTU > 0 {
+		g.mtu = v.MTU
+	}
+	if v.IdleTimeout > 0 {
+		g.idleTimeout = v.IdleTimeout
+	}
+	if v.SessionTimeout > 0 {
+		g.sessionTimeout = v.SessionTimeout
+	}
+	if g.network = m.network(t.Name); g.network == nil {
+		m.slots.unauthenticate(s.ticket)
+		return &refusal{stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted,
+			detail: "the network of " + t.Name + " is not up; the log says why", message: "The network is not available"}
+	}
+	local, addr, release, err := m.address(ctx, s, t, user, p, v)
+	if err != nil {
+		m.slots.unauthenticate(s.ticket)
+		return err
+	}
+	g.release = release
+	o.grant = g
+	o.decision.Success, o.decision.Message = v.Success, v.Message
+	o.decision.Grant = ppp.Grant{Local: local, Address: addr, DNS: p.DNSServers, WINS: p.WINSServers, MPPE: mppe}
+	if len(v.DNS) > 0 {
+		o.decision.Grant.DNS = v.DNS
+	}
+	if len(v.WINS) > 0 {
+		o.decision.Grant.WINS = v.WINS
+	}
+	return nil
+}
+
+// resolve finds the tenant that a user name asks for on a listener, and the user's name there: a realm of one of the
+// listener's tenants decides, else the listener's default.
+func (m *Manager) resolve(listener, name string) (*store.Tenant, string, error) {
+	l, err := store.Get[store.Listener](m.cfg.Store, listener)
+	if err != nil {
+		return nil, "", fmt.Errorf("read %s: %w", listener, err)
+	}
+	user, realm := tenant.SplitRealm(name)
+	var fallback *store.Tenant
+	for _, tn := range l.Tenants {
+		t, err := store.Get[store.Tenant](m.cfg.Store, tn)
+		if errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, "", fmt.Errorf("read %s: %w", tn, err)
+		}
+		if realm != "" && slices.ContainsFunc(t.Realms, func(r string) bool { return strings.EqualFold(r, realm) }) {
+			if !t.RealmStripping {
+				user = name
+			}
+			return t, user, nil
+		}
+		if tn == defaultTenant(l) {
+			fallback = t
+		}
+	}
+	if fallback == nil {
+		return nil, "", &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonTenantMismatch,
+			detail:  fmt.Sprintf("realm %q is of no tenant of %s, which has no default tenant", printable(realm), listener),
+			message: "Unknown realm"}
+	}
+	return fallback, name, nil
+}
+
+// defaultTenant is the listener's own, or its only one.
+func defaultTenant(l *store.Listener) string {
+	if l.DefaultTenant == "" && len(l.Tenants) == 1 {
+		return l.Tenants[0]
+	}
+	return l.DefaultTenant
+}
+
+// profileOf returns the profile that a verdict names, or the tenant's default, or the built-in one.
+func (m *Manager) profileOf(tenantName, profile string) (*store.Profile, error) {
+	name := profile
+	switch {
+	case name == "":
+		name = tenantName + "/profiles/default"
+	case !strings.Contains(name, "/"):
+		name = tenantName + "/profiles/" + name
+	}
+	p, err := store.Get[store.Profile](m.cfg.Store, name)
+	if errors.Is(err, store.ErrNotFound) && profile == "" {
+		p, err = &store.Profile{Meta: store.Meta{Name: name}}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read profile %s: %w", name, err)
+	}
+	with := p.WithDefaults()
+	return &with, nil
+}
+
+// policy is what a profile's mppe.policy comes to: without allowPlaintext OPTIONAL is REQUIRED, and DISABLED can't be.
+func policy(p *store.Profile) (tenant.MPPEPolicy, error) {
+	switch {
+	case p.MPPE.Policy == tenant.MPPEDisabled && !p.AllowPlaintext:
+		return "", &refusal{stage: tenant.StageCCP, reason: tenant.ReasonPlaintextNotAllowed,
+			detail:  p.Name + " disables MPPE but does not set allowPlaintext",
+			message: "Unencrypted connections are not allowed"}
+	case p.MPPE.Policy == tenant.MPPEOptional && !p.AllowPlaintext:
+		return tenant.MPPERequired, nil
+	}
+	return p.MPPE.Policy, nil
+}
+
+// offer lists the authentication methods that a profile lets a PPTP client use, in the profile's order.
+func offer(p *store.Profile) ([]tenant.AuthMethod, error) {
+	pol, err := policy(p)
+	if err != nil {
+		return nil, err
+	}
+	var out []tenant.AuthMethod
+	for _, a := range p.AuthMethods {
+		plain := a == tenant.AuthPAP || a == tenant.AuthCHAP
+		if plain && (!p.AllowPlaintext || pol == tenant.MPPERequired) || a == tenant.AuthEAP {
+			continue
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// encryption checks that the method used is one that the user's profile allows, and says which MPPE the link may and
+// must negotiate, given the keys there are.
+func encryption(p *store.Profile, used tenant.AuthMethod, v authz.Verdict) (tenant.MPPE, error) {
+	methods, err := offer(p)
+	if err != nil {
+		return tenant.MPPE{}, err
+	}
+	if !slices.Contains(methods, used) {
+		return tenant.MPPE{}, &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonNoCommonAuthMethod,
+			detail:  fmt.Sprintf("%s does not let its users log in with %s", p.Name, used),
+			message: "This authentication method is not allowed for you"}
+	}
+	out := p.MPPE
+	out.Policy, _ = policy(p)
+	if v.MPPEPolicy == tenant.MPPERequired {
+		out.Policy = tenant.MPPERequired
+	}
+	if len(v.MPPEKeyBits) > 0 {
+		out.KeyBits = slices.DeleteFunc(slices.Clone(out.KeyBits), func(b int) bool { return !slices.Contains(v.MPPEKeyBits, b) })
+	}
+	if len(v.Keys.Send) == 0 || len(v.Keys.Recv) == 0 {
+		out.KeyBits = nil
+	}
+	if len(out.KeyBits) == 0 {
+		if out.Policy == tenant.MPPERequired {
+			return tenant.MPPE{}, &refusal{stage: tenant.StageCCP, reason: tenant.ReasonMPPERequired,
+				detail:  p.Name + " requires MPPE, but the login gave no keys for a strength that it allows",
+				message: "Encryption is required"}
+		}
+		out.Policy = tenant.MPPEDisabled
+	}
+	return out, nil
+}
+
+// takePlace marks the session's slot as authenticated and ends the sessions of the same user that must go for it.
+func (m *Manager) takePlace(ctx context.Context, s *session, t *store.Tenant, user string, v authz.Verdict) error {
+	limit := t.Limits.MaxSessionsPerUser
+	if v.MaxSessions > 0 {
+		limit = v.MaxSessions
+	}
+	replaced, refused := m.slots.authenticate(s.ticket, t.Name, user, userBounds{
+		tenant: t.Limits.MaxSessions, user: limit, duplicate: t.Limits.DuplicatePolicy,
+	})
+	if refused != "" {
+		text := map[tenant.Reason]string{
+			tenant.ReasonUserLimit:     "You are already connected the allowed number of times",
+			tenant.ReasonTenantLimit:   "The service has no free session, try again later",
+			tenant.ReasonInstanceLimit: "The server has no free session, try again later",
+		}
+		return &refusal{stage: tenant.StageAuthentication, reason: refused, message: text[refused],
+			detail: fmt.Sprintf("user %s of %s", printable(user), t.Name)}
+	}
+	for _, o := range replaced {
+		o.replace()
+	}
+	for _, o := range replaced {
+		await(ctx, o.done)
+	}
+	return nil
+}
+
+// await waits for a session that was told to end; its end takes milliseconds, and nothing depends on it but order.
+func await(ctx context.Context, done <-chan struct{}) {
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-time.After(replaceTimeout):
+	}
+}
+
+// address finds the inner address: the verdict's, else one of the pool.
+func (m *Manager) address(ctx context.Context, s *session, t *store.Tenant, user string, p *store.Profile, v authz.Verdict) (local, addr netip.Addr, release func(), err error) {
+	pool := p.Pool
+	if v.Pool != "" {
+		pool = t.Name + "/pools/" + strings.TrimPrefix(v.Pool, t.Name+"/pools/")
+	}
+	if pool == "" {
+		pool = m.onlyPool(t.Name)
+	}
+	local = dummyLocal
+	if pool != "" {
+		if g, ok := m.cfg.Pools.Gateway(pool); ok {
+			local = g
+		} else if !v.Address.IsValid() {
+			return local, addr, nil, noAddress(fmt.Sprintf("%s does not exist", pool))
+		}
+	}
+	if v.Address.IsValid() {
+		release, err = m.claim(ctx, s, t, user, v.Address)
+		return local, v.Address, release, err
+	}
+	if pool == "" {
+		return local, addr, nil, noAddress(fmt.Sprintf("%s names no pool, and user %s has no static address", p.Name, printable(user)))
+	}
+	addr, err = m.cfg.Pools.Lease(pool, user, s.id)
+	if errors.Is(err, ippool.ErrExhausted) {
+		return local, addr, nil, noAddress(pool + " has no free address")
+	}
+	if err != nil {
+		return local, addr, nil, fmt.Errorf("lease from %s: %w", pool, err)
+	}
+	return local, addr, func() { m.cfg.Pools.Release(pool, addr, s.id) }, nil
+}
+
+func noAddress(detail string) error {
+	return &refusal{stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted, detail: detail,
+		message: "The server has no free address, try again later"}
+}
+
+// claim takes a fixed address; the session that holds it is replaced.
+func (m *Manager) claim(ctx context.Context, s *session, t *store.Tenant, user string, addr netip.Addr) (func(), error) {
+	for range 3 {
+		err := m.cfg.Pools.LeaseStatic(t.Name, addr, user, s.id)
+		if err == nil {
+			return func() { m.cfg.Pools.Release(t.Name, addr, s.id) }, nil
+		}
+		var used *ippool.InUseError
+		if !errors.As(err, &used) {
+			return nil, fmt.Errorf("take the fixed address %s: %w", addr, err)
+		}
+		m.mu.Lock()
+		holder := m.sessions[used.Owner]
+		m.mu.Unlock()
+		if used.Owner == "" { // our own address in one of the pools
+			return nil, noAddress(fmt.Sprintf("the fixed address %s of %s is a pool's gateway", addr, printable(user)))
+		}
+		if holder != nil {
+			holder.force(forcedEnd{reason: tenant.ReasonReplaced, detail: "another session has the fixed address " + addr.String()})
+			await(ctx, holder.done)
+		}
+	}
+	return nil, noAddress(fmt.Sprintf("%s is held by a session that does not end", addr))
+}

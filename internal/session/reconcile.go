@@ -1,0 +1,440 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"concentrator/internal/dataplane"
+	"concentrator/internal/ippool"
+	"concentrator/internal/store"
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+	wire "concentrator/internal/wire/pptp"
+)
+
+const (
+	// settle is how long the reconciler lets changes gather: an apply of many documents is one pass, not many.
+	settle = 20 * time.Millisecond
+	// retryAfter is when it tries again what failed: a port in use, a namespace that is not there yet.
+	retryAfter = 5 * time.Second
+)
+
+type netState struct {
+	spec    dataplane.NetworkSpec
+	network Network
+}
+
+// lost says whether the device was taken from under us.
+func (n *netState) lost() bool {
+	select {
+	case <-n.network.Lost():
+		return true
+	default:
+		return false
+	}
+}
+
+// mourn waits for the loss of a network, and has it opened anew.
+func (m *Manager) mourn(tenantName string, n Network) {
+	defer m.wg.Done()
+	select {
+	case <-n.Lost():
+		m.log.Error("network lost: its device is gone", telemetry.Tenant, tenantName)
+		m.poke()
+	case <-m.ctx.Done():
+	}
+}
+
+type listenerState struct {
+	namespace string
+	addr      netip.AddrPort
+	listener  net.Listener
+}
+
+type poolState struct {
+	tenant   string
+	prefixes []netip.Prefix
+	gateway  netip.Addr
+}
+
+// reconcileLoop brings the world to what the store says, now and after each change.
+func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
+	from, err := m.cfg.Store.Revision()
+	if err != nil {
+		return fmt.Errorf("read the store: %w", err)
+	}
+	watchErr := make(chan error, 1)
+	go func() { watchErr <- m.follow(ctx, from) }()
+	retry := time.NewTimer(0)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			<-watchErr
+			return nil
+		case err := <-watchErr:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("follow the store: %w", err)
+		case <-retry.C:
+		case <-m.changed:
+			select {
+			case <-time.After(settle):
+			case <-ctx.Done():
+			}
+			select {
+			case <-m.changed:
+			default:
+			}
+		}
+		if m.reconcile() {
+			retry.Reset(retryAfter)
+		}
+		if ready != nil {
+			ready()
+			ready = nil
+		}
+	}
+}
+
+// reconcile makes one pass: pools, networks, listeners. It says whether something failed and wants another try.
+func (m *Manager) reconcile() (again bool) {
+	for _, step := range []func() error{m.reconcilePools, m.reconcileNetworks, m.reconcileListeners, m.reconcileRadius} {
+		if err := step(); err != nil {
+			m.log.Error("state not brought up", telemetry.Error, err)
+			again = true
+		}
+	}
+	return again
+}
+
+// poke asks for a pass.
+func (m *Manager) poke() {
+	select {
+	case m.changed <- struct{}{}:
+	default:
+	}
+}
+
+// follow pokes after each change of the store. Which change it was does not matter: a pass looks at all.
+func (m *Manager) follow(ctx context.Context, from int64) error {
+	for {
+		for c, err := range m.cfg.Store.Watch(ctx, "", from) {
+			if errors.Is(err, store.ErrCompacted) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			from = c.Revision
+			m.poke()
+		}
+		// Too far behind: a pass sees the present state anyhow, and the watch goes on from there.
+		rev, err := m.cfg.Store.Revision()
+		if err != nil {
+			return err
+		}
+		from = rev
+		m.poke()
+	}
+}
+
+// all reads every record of a kind below parent, page by page. name gives a record's resource name.
+func all[T store.Record](m *Manager, parent string, name func(*T) string) (out []*T, err error) {
+	for after := ""; ; {
+		page, more, err := store.List[T](m.cfg.Store, parent, after, 1000)
+		if err != nil {
+			return nil, fmt.Errorf("read the store: %w", err)
+		}
+		out = append(out, page...)
+		if !more {
+			return out, nil
+		}
+		after = name(page[len(page)-1])
+	}
+}
+
+func (m *Manager) reconcilePools() error {
+	records, err := all(m, "tenants/-", func(p *store.Pool) string { return p.Name })
+	if err != nil {
+		return err
+	}
+	want := make(map[string]poolState)
+	var errs []error
+	for _, p := range records {
+		spec := ippool.Spec{Ranges: p.Ranges, Gateway: p.Gateway, Exclude: p.Exclude}
+		parsed, err := ippool.ParseSpec(spec)
+		if err == nil {
+			err = m.cfg.Pools.Configure(p.Name, spec)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
+			continue
+		}
+		want[p.Name] = poolState{tenant: store.TenantOf(p.Name), prefixes: parsed.Prefixes(), gateway: parsed.Gateway()}
+	}
+	m.mu.Lock()
+	have := m.pools
+	m.pools = want
+	m.mu.Unlock()
+	for name := range have {
+		if _, ok := want[name]; !ok {
+			m.cfg.Pools.Remove(name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// onlyPool is a tenant's pool where there is just one.
+func (m *Manager) onlyPool(tenantName string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	only := ""
+	for name, p := range m.pools {
+		if p.tenant != tenantName {
+			continue
+		}
+		if only != "" {
+			return ""
+		}
+		only = name
+	}
+	return only
+}
+
+func (m *Manager) reconcileNetworks() error {
+	tenants, err := all(m, "", func(t *store.Tenant) string { return t.Name })
+	if err != nil {
+		return err
+	}
+	want := make(map[string]dataplane.NetworkSpec)
+	for _, t := range tenants {
+		want[t.Name] = m.networkSpec(t)
+	}
+	var errs []error
+	m.mu.Lock()
+	have := make(map[string]*netState, len(m.networks))
+	for name, n := range m.networks {
+		have[name] = n
+	}
+	m.mu.Unlock()
+	// First what goes, so that its device name and namespace are free for what comes.
+	for name, n := range have {
+		spec, ok := want[name]
+		if ok && !n.lost() && spec.Namespace == n.spec.Namespace && spec.Device == n.spec.Device && spec.MTU == n.spec.MTU {
+			continue
+		}
+		m.setNetwork(name, nil)
+		m.endWhere(func(i Info) bool { return i.Tenant == name }, "the tenant's network was removed, moved or lost")
+		if err := n.network.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close the network of %s: %w", name, err))
+		}
+		delete(have, name)
+	}
+	for name, spec := range want {
+		n := have[name]
+		if n == nil {
+			opened, err := m.cfg.Plane.OpenNetwork(spec)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("open the network of %s: %w", name, err))
+				continue
+			}
+			m.setNetwork(name, &netState{spec, opened})
+			m.wg.Add(1)
+			go m.mourn(name, opened)
+			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Network, spec.Namespace)
+			continue
+		}
+		if !reflect.DeepEqual(n.spec, spec) {
+			if err := n.network.Update(spec); err != nil {
+				errs = append(errs, fmt.Errorf("change the network of %s: %w", name, err))
+				continue
+			}
+			m.setNetwork(name, &netState{spec, n.network})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) setNetwork(tenantName string, n *netState) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n == nil {
+		delete(m.networks, tenantName)
+		return
+	}
+	m.networks[tenantName] = n
+}
+
+// networkSpec is the network that a tenant and its pools ask for.
+func (m *Manager) networkSpec(t *store.Tenant) dataplane.NetworkSpec {
+	spec := dataplane.NetworkSpec{
+		Tenant: t.Name, Namespace: t.Network.Namespace, Device: t.Network.Device, MTU: t.Network.MTU,
+		ClientToClient: t.Network.ClientToClient, Masquerade: t.Network.Masquerade,
+	}
+	if spec.Device == "" {
+		spec.Device = deviceName(strings.TrimPrefix(t.Name, "tenants/"))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.pools {
+		if p.tenant == t.Name {
+			spec.Gateways = append(spec.Gateways, p.gateway)
+			spec.Routes = append(spec.Routes, p.prefixes...)
+		}
+	}
+	slices.SortFunc(spec.Gateways, netip.Addr.Compare)
+	slices.SortFunc(spec.Routes, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
+	return spec
+}
+
+// deviceName makes a name for a tenant's TUN device: the kernel takes 15 octets, so a long ID ends in a hash of itself.
+func deviceName(id string) string {
+	const prefix, most = "vpn-", 15
+	if len(prefix)+len(id) <= most {
+		return prefix + id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return prefix + id[:4] + "-" + hex.EncodeToString(sum[:3])
+}
+
+// endWhere ends the sessions that match, at once, and waits until they are gone.
+func (m *Manager) endWhere(match func(Info) bool, detail string) {
+	m.mu.Lock()
+	var list []*session
+	for _, s := range m.sessions {
+		if match(s.snapshot()) {
+			list = append(list, s)
+		}
+	}
+	m.mu.Unlock()
+	for _, s := range list {
+		s.force(forcedEnd{reason: tenant.ReasonAdminDisconnect, detail: detail})
+	}
+	for _, s := range list {
+		<-s.done
+	}
+}
+
+func (m *Manager) reconcileListeners() error {
+	records, err := all(m, "", func(l *store.Listener) string { return l.Name })
+	if err != nil {
+		return err
+	}
+	var errs []error
+	want := make(map[string]listenerState)
+	for _, l := range records {
+		if !slices.Contains(l.Protocols, tenant.ProtocolPPTP) {
+			continue
+		}
+		addr, err := netip.ParseAddr(l.Address)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: address: %w", l.Name, err))
+			continue
+		}
+		want[l.Name] = listenerState{namespace: l.Namespace, addr: netip.AddrPortFrom(addr, wire.Port)}
+	}
+	m.mu.Lock()
+	have := make(map[string]*listenerState, len(m.listeners))
+	for name, l := range m.listeners {
+		have[name] = l
+	}
+	m.mu.Unlock()
+	for name, l := range have {
+		w, ok := want[name]
+		if ok && w.namespace == l.namespace && w.addr == l.addr {
+			delete(want, name)
+			continue
+		}
+		m.closeListener(name, l)
+		if !ok || w.namespace != l.namespace {
+			m.endWhere(func(i Info) bool { return i.Listener == name }, "the listener was removed or moved")
+		}
+	}
+	for name, w := range want {
+		if err := m.openListener(name, w); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openListener opens GRE before TCP: the first call may come with the first connection.
+func (m *Manager) openListener(name string, l listenerState) error {
+	if err := m.cfg.Plane.OpenGRE(l.namespace); err != nil {
+		return fmt.Errorf("open GRE: %w", err)
+	}
+	ln, err := m.cfg.Plane.ListenTCP(l.namespace, l.addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", l.addr, errors.Join(err, m.cfg.Plane.CloseGRE(l.namespace)))
+	}
+	l.listener = ln
+	m.mu.Lock()
+	m.listeners[name] = &l
+	m.mu.Unlock()
+	m.wg.Add(1)
+	go func() {
+		defer m.wg.Done()
+		if err := m.pptp.Serve(ln, name); err != nil && !errors.Is(err, net.ErrClosed) {
+			m.log.Error("listener ended", telemetry.Listener, name, telemetry.Error, err)
+		}
+	}()
+	m.log.Info("listening", telemetry.Listener, name, telemetry.Address, l.addr, telemetry.Protocol, tenant.ProtocolPPTP)
+	return nil
+}
+
+func (m *Manager) closeListener(name string, l *listenerState) {
+	m.mu.Lock()
+	delete(m.listeners, name)
+	m.mu.Unlock()
+	if err := errors.Join(l.listener.Close(), m.cfg.Plane.CloseGRE(l.namespace)); err != nil {
+		m.log.Warn("listener not closed cleanly", telemetry.Listener, name, telemetry.Error, err)
+	}
+	m.log.Info("listener closed", telemetry.Listener, name)
+}
+
+// reconcileRadius closes the clients of servers that are gone; one that changed is made anew at the next login.
+func (m *Manager) reconcileRadius() error {
+	records, err := all(m, "tenants/-", func(r *store.RadiusServer) string { return r.Name })
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, c := range m.radius {
+		if !slices.ContainsFunc(records, func(r *store.RadiusServer) bool { return r.Name == name }) {
+			c.client.Close()
+			delete(m.radius, name)
+		}
+	}
+	return nil
+}
+
+// closeAll closes listeners, networks and RADIUS clients, at the end.
+func (m *Manager) closeAll() {
+	m.mu.Lock()
+	listeners, networks, clients := m.listeners, m.networks, m.radius
+	m.listeners, m.networks, m.radius = map[string]*listenerState{}, map[string]*netState{}, map[string]*radiusClient{}
+	m.mu.Unlock()
+	for name, l := range listeners {
+		m.closeListener(name, l)
+	}
+	for name, n := range networks {
+		if err := n.network.Close(); err != nil {
+			m.log.Warn("network not closed cleanly", telemetry.Tenant, name, telemetry.Error, err)
+		}
+	}
+	for _, c := range clients {
+		c.client.Close()
+	}
+}

@@ -1,0 +1,224 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"concentrator/internal/ppp"
+	"concentrator/internal/tenant"
+	"concentrator/internal/tunnel/pptp"
+)
+
+const (
+	// inboxSize bounds the control frames that wait for one session. A client that sends more loses its own.
+	inboxSize = 64
+	// setupTimeout is how long a call may take until it is authenticated, and again until it carries IP.
+	setupTimeout = 30 * time.Second
+	// terminateTimeout bounds a polite goodbye: two Terminate-Requests, three seconds apart.
+	terminateTimeout = 7 * time.Second
+)
+
+// session is one PPP link from its call to its end. All fields below inbox belong to its goroutine, but for those
+// under mu.
+type session struct {
+	m      *Manager
+	id     string
+	log    *slog.Logger
+	ticket *ticket
+	inbox  chan event
+	done   chan struct{} // closed when everything it held is free again
+
+	forced chan forcedEnd // one order to end at once, from another goroutine
+
+	tunnel pptp.Call
+	call   Call
+	link   *ppp.Link
+
+	listener   string
+	request    pptp.CallRequest
+	verdict    *granted
+	encrypted  bool
+	pending    *ending // set inside a callback of the link, carried out after it
+	finished   bool
+	terminated bool
+	end        ending
+	refused    bool         // the current attempt's refusal stands in the login log already
+	opened     bool         // it has been open once
+	reached    tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
+	setupBy    time.Time
+	openSince  time.Time
+	expires    time.Time // session timeout; zero: none
+	lastData   time.Time // inner traffic either way, as of the last look
+	ctx        context.Context
+	cancel     context.CancelFunc
+
+	mu      sync.Mutex
+	info    Info     // what others see
+	mailbox *outcome // the last decision, until the session takes it
+	dead    bool     // no decision is taken any more
+}
+
+type ending struct {
+	stage  tenant.Stage
+	reason tenant.Reason
+	detail string
+}
+
+type forcedEnd struct {
+	reason tenant.Reason
+	detail string
+	polite bool // tell the client first
+}
+
+// event is one thing that happened to a session: exactly one field is set.
+type event struct {
+	frame     []byte // owned
+	protocol  uint16
+	decided   bool // the mailbox holds a decision
+	outOfSync bool
+	gone      *ending // the tunnel lost the call
+	start     bool
+}
+
+// Deliver implements dataplane.Sink on the shard's thread.
+func (s *session) Deliver(protocol uint16, packet []byte) {
+	s.post(event{protocol: protocol, frame: append(make([]byte, 0, len(packet)), packet...)})
+}
+
+// OutOfSync implements dataplane.Sink on the shard's thread.
+func (s *session) OutOfSync() { s.post(event{outOfSync: true}) }
+
+// post never blocks: the shard calls it. What finds no room is lost, as a frame on the wire may be.
+func (s *session) post(e event) {
+	select {
+	case s.inbox <- e:
+	default:
+		s.m.cfg.Metrics.ControlFrameDropped()
+	}
+}
+
+// tell delivers what must not get lost, from a goroutine that may wait.
+func (s *session) tell(e event) {
+	select {
+	case s.inbox <- e:
+	case <-s.done:
+	}
+}
+
+// force ends the session from another goroutine: at once, or politely, by a Terminate-Request first. Only the first
+// order of each kind counts.
+func (s *session) force(f forcedEnd) {
+	select {
+	case s.forced <- f:
+	default:
+	}
+}
+
+// run is the session's goroutine: the only one that touches link.
+func (s *session) run() {
+	defer s.m.wg.Done()
+	defer s.teardown()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for !s.finished {
+		timer.Reset(time.Until(s.deadline()))
+		select {
+		case e := <-s.inbox:
+			s.handle(time.Now(), e)
+		case f := <-s.forced:
+			s.endBy(time.Now(), f)
+		case now := <-timer.C:
+			s.tick(now)
+		}
+		s.carryOut(time.Now())
+	}
+}
+
+func (s *session) handle(now time.Time, e event) {
+	switch {
+	case e.start:
+		s.link.Start(now)
+	case e.decided:
+		s.decided(now)
+	case e.outOfSync:
+		s.link.ResetRequest(now)
+	case e.gone != nil:
+		s.stop(*e.gone)
+	default:
+		s.link.Receive(now, e.protocol, e.frame)
+	}
+}
+
+// carryOut does what a callback of the link could not do from inside.
+func (s *session) carryOut(now time.Time) {
+	if p := s.link.Phase(); slices.Index(tenant.Stages, p) > slices.Index(tenant.Stages, s.reached) {
+		s.reached = p
+	}
+	if p := s.pending; p != nil && !s.finished {
+		s.pending = nil
+		s.terminate(now, *p)
+	}
+}
+
+// deadline is the earliest of the link's and the session's own.
+func (s *session) deadline() time.Time {
+	d := time.Now().Add(time.Hour)
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(d) {
+			d = t
+		}
+	}
+	if t, ok := s.link.Deadline(); ok {
+		earlier(t)
+	}
+	earlier(s.setupBy)
+	earlier(s.expires)
+	if s.idleTimeout() > 0 && s.opened {
+		earlier(s.lastData.Add(s.idleTimeout()))
+	}
+	return d
+}
+
+func (s *session) idleTimeout() time.Duration {
+	if s.verdict == nil {
+		return 0
+	}
+	return s.verdict.idleTimeout
+}
+
+func (s *session) tick(now time.Time) {
+	if s.opened {
+		// Data that came in since the last look is a sign of life, and data either way restarts the idle timeout.
+		c := s.call.Counters()
+		if seen := now.Add(-c.LastInbound); seen.After(s.lastData) {
+			s.link.NoteActivity(seen)
+		}
+		if seen := now.Add(-c.LastActivity); seen.After(s.lastData) {
+			s.lastData = seen
+		}
+		if s.terminated {
+			// Nothing but the goodbye's own timers counts any more.
+		} else if idle := s.idleTimeout(); idle > 0 && now.Sub(s.lastData) >= idle {
+			s.terminate(now, ending{tenant.StageOpen, tenant.ReasonIdleTimeout, fmt.Sprintf("no traffic for %s", idle)})
+		} else if !s.expires.IsZero() && !now.Before(s.expires) {
+			s.expires = time.Time{}
+			s.terminate(now, ending{tenant.StageOpen, tenant.ReasonSessionTimeout, "the session's time is over"})
+		}
+	}
+	if !s.setupBy.IsZero() && !now.Before(s.setupBy) {
+		if s.terminated {
+			s.stop(s.end)
+			return
+		}
+		s.setupBy = time.Time{}
+		s.terminate(now, ending{s.reached, tenant.ReasonPeerTimeout,
+			fmt.Sprintf("not through %s within %s", s.reached, setupTimeout)})
+	}
+	if t, ok := s.link.Deadline(); ok && !now.Before(t) {
+		s.link.Tick(now)
+	}
+}

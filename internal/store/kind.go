@@ -1,0 +1,130 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"concentrator/internal/tenant"
+)
+
+// Kind is the kind of a record, spelled as in the documents for apply.
+type Kind string
+
+// The kinds.
+const (
+	KindTenant       Kind = "Tenant"
+	KindProfile      Kind = "Profile"
+	KindUser         Kind = "User"
+	KindPool         Kind = "Pool"
+	KindRadiusServer Kind = "RadiusServer"
+	KindListener     Kind = "Listener"
+)
+
+// ErrInvalidName is returned for a name that can't be that of a resource of the kind.
+var ErrInvalidName = errors.New("invalid resource name")
+
+// collections says how the resources of a kind are named, and in which order a tenant's go when it is deleted: what
+// refers to others first.
+var collections = []struct {
+	kind       Kind
+	collection string
+	inTenant   bool
+}{
+	{KindListener, "listeners", false},
+	{KindTenant, "tenants", false},
+	{KindUser, "users", true},
+	{KindProfile, "profiles", true},
+	{KindPool, "pools", true},
+	{KindRadiusServer, "radiusServers", true},
+}
+
+// CollectionOf returns the last collection part of a kind's names, "users" for tenants/{tenant}/users/{user}, and
+// whether the kind stands under a tenant.
+func CollectionOf(k Kind) (collection string, inTenant bool) {
+	for _, c := range collections {
+		if c.kind == k {
+			return c.collection, c.inTenant
+		}
+	}
+	panic("store: unknown kind " + string(k))
+}
+
+// KindOf returns the kind of T.
+func KindOf[T Record]() Kind { return any(new(T)).(record).kind() }
+
+// CheckName says whether name can be the full resource name of a resource of kind k; the error is ErrInvalidName.
+func CheckName(k Kind, name string) error {
+	collection, inTenant := CollectionOf(k)
+	rest := name
+	if inTenant {
+		after, ok := strings.CutPrefix(rest, "tenants/")
+		id, after, ok2 := strings.Cut(after, "/")
+		if !ok || !ok2 {
+			return fmt.Errorf("%w: %q, want tenants/{tenant}/%s/{id}", ErrInvalidName, name, collection)
+		}
+		if err := tenant.CheckID(id); err != nil {
+			return fmt.Errorf("%w: %q: tenant %w", ErrInvalidName, name, err)
+		}
+		rest = after
+	}
+	id, ok := strings.CutPrefix(rest, collection+"/")
+	if !ok {
+		return fmt.Errorf("%w: %q is no %s", ErrInvalidName, name, k)
+	}
+	if k != KindUser {
+		if err := tenant.CheckID(id); err != nil {
+			return fmt.Errorf("%w: %q: %w", ErrInvalidName, name, err)
+		}
+		return nil
+	}
+	login, err := tenant.DecodeUser(id)
+	if err != nil {
+		return fmt.Errorf("%w: %q: %w", ErrInvalidName, name, err)
+	}
+	if want := tenant.EncodeUser(login); want != id {
+		return fmt.Errorf("%w: %q, the user is spelled %q", ErrInvalidName, name, want)
+	}
+	return nil
+}
+
+// TenantOf returns the tenants/{tenant} that a resource stands under; empty for a tenant itself or a listener.
+func TenantOf(name string) string {
+	rest, ok := strings.CutPrefix(name, "tenants/")
+	if !ok {
+		return ""
+	}
+	id, _, ok := strings.Cut(rest, "/")
+	if !ok {
+		return ""
+	}
+	return "tenants/" + id
+}
+
+const recordPrefix = "r/"
+
+func recordKey(k Kind, name string) string {
+	collection, _ := CollectionOf(k)
+	return recordPrefix + collection + "/" + name
+}
+
+// childKey is touched in the same commit as each resource that is made under the tenant.
+func childKey(tenantName string) string { return "c/" + tenantName }
+
+// splitKey is the reverse of recordKey.
+func splitKey(key string) (k Kind, name string, ok bool) {
+	rest, ok := strings.CutPrefix(key, recordPrefix)
+	if !ok {
+		return "", "", false
+	}
+	collection, name, ok := strings.Cut(rest, "/")
+	if !ok {
+		return "", "", false
+	}
+	for _, c := range collections {
+		if c.collection == collection {
+			return c.kind, name, true
+		}
+	}
+	return "", "", false
+}

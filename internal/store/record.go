@@ -1,0 +1,216 @@
+package store
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"concentrator/internal/tenant"
+)
+
+// Meta is what all records have. The store sets everything but Name.
+type Meta struct {
+	Name       string    `json:"-"` // full resource name
+	Etag       string    `json:"-"` // changes with every write; opaque
+	CreateTime time.Time `json:"createTime"`
+	UpdateTime time.Time `json:"updateTime"`
+}
+
+// Tenant is tenants/{tenant}.
+type Tenant struct {
+	Meta
+	DisplayName      string         `json:"displayName,omitempty"`
+	Realms           []string       `json:"realms,omitempty"`
+	RealmStripping   bool           `json:"realmStripping,omitempty"`
+	Suspended        bool           `json:"suspended,omitempty"`
+	Limits           tenant.Limits  `json:"limits,omitzero"`
+	Network          Network        `json:"network,omitzero"`
+	IPsec            IPsec          `json:"ipsec,omitzero"`
+	L2TPTunnelSecret tenant.Secret  `json:"-"`
+	Backend          tenant.Backend `json:"backend,omitempty"`
+}
+
+// Network is where a tenant's traffic goes.
+type Network struct {
+	Namespace      string `json:"namespace,omitempty"` // empty: the daemon's; else /run/netns/{namespace}
+	Device         string `json:"device,omitempty"`    // name of the TUN device; empty: chosen by the daemon
+	MTU            int    `json:"mtu,omitempty"`       // octets; 0: 1500
+	Masquerade     bool   `json:"masquerade,omitempty"`
+	ProxyArp       bool   `json:"proxyArp,omitempty"`
+	ClientToClient bool   `json:"clientToClient,omitempty"`
+	Uplink         Uplink `json:"uplink,omitzero"`
+}
+
+// Uplink is the veth pair between a namespace that the daemon made and its own.
+type Uplink struct {
+	Address string `json:"address,omitempty"`
+	Gateway string `json:"gateway,omitempty"`
+}
+
+// IPsec is a tenant's part in IKE.
+type IPsec struct {
+	PSKs           []PSK  `json:"psks,omitempty"`
+	LegacyClients  bool   `json:"legacyClients,omitempty"`
+	AggressiveMode bool   `json:"aggressiveMode,omitempty"`
+	GroupName      string `json:"groupName,omitempty"`
+}
+
+// PSK is one pre-shared key; an empty ID is the tenant's for every peer.
+type PSK struct {
+	ID     string        `json:"id,omitempty"`
+	Secret tenant.Secret `json:"-"`
+}
+
+// Profile is tenants/{tenant}/profiles/{profile}.
+type Profile struct {
+	Meta
+	AuthMethods         []tenant.AuthMethod `json:"authMethods,omitempty"` // in the order offered
+	AllowPlaintext      bool                `json:"allowPlaintext,omitempty"`
+	MPPE                tenant.MPPE         `json:"mppe,omitzero"`
+	Pool                string              `json:"pool,omitempty"` // full resource name
+	DNSServers          []netip.Addr        `json:"dnsServers,omitempty"`
+	WINSServers         []netip.Addr        `json:"winsServers,omitempty"`
+	ClientRoutes        []netip.Prefix      `json:"clientRoutes,omitempty"` // handed to the client
+	MTU                 int                 `json:"mtu,omitempty"`          // octets of an inner IP packet
+	Echo                tenant.Echo         `json:"echo,omitzero"`
+	IdleTimeout         time.Duration       `json:"idleTimeout,omitempty"`         // 0: none
+	SessionTimeout      time.Duration       `json:"sessionTimeout,omitempty"`      // 0: none
+	AcctInterimInterval time.Duration       `json:"acctInterimInterval,omitempty"` // 0: none
+}
+
+// What a profile has where it says nothing.
+const (
+	DefaultMTU          = 1400 // octets: fits any carrier with PPTP or L2TP/IPsec around it
+	DefaultEchoInterval = 20 * time.Second
+	DefaultEchoFailures = 3
+)
+
+// WithDefaults returns the profile with its unset fields filled: MSCHAPV2, MPPE REQUIRED with 128 bits and stateless,
+// echo every 20 s with 3 failures, MTU 1400. It changes nothing in p, and what it returns shares p's slices.
+func (p Profile) WithDefaults() Profile {
+	if len(p.AuthMethods) == 0 {
+		p.AuthMethods = []tenant.AuthMethod{tenant.AuthMSCHAPv2}
+	}
+	if p.MPPE.Policy == "" {
+		p.MPPE.Policy = tenant.MPPERequired
+	}
+	if len(p.MPPE.KeyBits) == 0 {
+		p.MPPE.KeyBits = []int{128}
+	}
+	if p.MTU == 0 {
+		p.MTU = DefaultMTU
+	}
+	if p.Echo.Interval == 0 {
+		p.Echo.Interval = DefaultEchoInterval
+	}
+	if p.Echo.Failures == 0 {
+		p.Echo.Failures = DefaultEchoFailures
+	}
+	return p
+}
+
+// User is tenants/{tenant}/users/{user}, the last part percent-encoded.
+type User struct {
+	Meta
+	Password      tenant.Secret  `json:"-"`
+	Profile       string         `json:"profile,omitempty"` // full resource name; empty: the tenant's "default"
+	StaticAddress netip.Addr     `json:"staticAddress,omitzero"`
+	FramedRoutes  []netip.Prefix `json:"framedRoutes,omitempty"` // behind the client
+	Disabled      bool           `json:"disabled,omitempty"`
+	MaxSessions   int            `json:"maxSessions,omitempty"` // 0: the tenant's limit
+	ExpireTime    time.Time      `json:"expireTime,omitzero"`
+}
+
+// Pool is tenants/{tenant}/pools/{pool}; package ippool says what its fields may hold.
+type Pool struct {
+	Meta
+	Ranges  []string   `json:"ranges,omitempty"`
+	Gateway netip.Addr `json:"gateway,omitzero"`
+	Exclude []string   `json:"exclude,omitempty"`
+}
+
+// RadiusServer is tenants/{tenant}/radiusServers/{server}.
+type RadiusServer struct {
+	Meta
+	Address              string          `json:"address,omitempty"`
+	AuthPort             int             `json:"authPort,omitempty"`
+	AcctPort             int             `json:"acctPort,omitempty"`
+	Secrets              []tenant.Secret `json:"-"` // the first signs, all are tried on replies
+	Transport            string          `json:"transport,omitempty"`
+	Timeout              time.Duration   `json:"timeout,omitempty"`
+	Tries                int             `json:"tries,omitempty"`
+	Priority             int             `json:"priority,omitempty"`
+	Weight               int             `json:"weight,omitempty"`
+	MessageAuthenticator string          `json:"messageAuthenticator,omitempty"` // REQUIRE, AUTO or OFF
+	SourceAddress        string          `json:"sourceAddress,omitempty"`
+	Namespace            string          `json:"namespace,omitempty"`
+}
+
+// Listener is listeners/{listener}.
+type Listener struct {
+	Meta
+	Address         string            `json:"address,omitempty"`
+	Protocols       []tenant.Protocol `json:"protocols,omitempty"`
+	Tenants         []string          `json:"tenants,omitempty"` // full resource names
+	DefaultTenant   string            `json:"defaultTenant,omitempty"`
+	Namespace       string            `json:"namespace,omitempty"`
+	MaxPPTPSessions *int              `json:"maxPptpSessions,omitempty"` // nil: no limit of its own; 0: none
+	MaxL2TPSessions *int              `json:"maxL2tpSessions,omitempty"`
+}
+
+// Record is any kind of record.
+type Record interface {
+	Tenant | Profile | User | Pool | RadiusServer | Listener
+}
+
+// secretSlot is one secret of a record: where it lies, and the field that its ciphertext is bound to.
+type secretSlot struct {
+	field string
+	value *tenant.Secret
+}
+
+// record is what the generic code needs of a pointer to a Record.
+type record interface {
+	kind() Kind
+	meta() *Meta
+	// secretSlots lists the record's secrets. When the record is being read, stored says which fields have a
+	// ciphertext, so that a list of secrets can be made as long as it was; else it is nil.
+	secretSlots(stored map[string][]byte) []secretSlot
+}
+
+func (m *Meta) meta() *Meta { return m }
+
+func (*Tenant) kind() Kind       { return KindTenant }
+func (*Profile) kind() Kind      { return KindProfile }
+func (*User) kind() Kind         { return KindUser }
+func (*Pool) kind() Kind         { return KindPool }
+func (*RadiusServer) kind() Kind { return KindRadiusServer }
+func (*Listener) kind() Kind     { return KindListener }
+
+func (t *Tenant) secretSlots(map[string][]byte) []secretSlot {
+	slots := []secretSlot{{"l2tp.tunnelSecret", &t.L2TPTunnelSecret}}
+	for i := range t.IPsec.PSKs {
+		slots = append(slots, secretSlot{fmt.Sprintf("ipsec.psks[%d].secret", i), &t.IPsec.PSKs[i].Secret})
+	}
+	return slots
+}
+
+func (u *User) secretSlots(map[string][]byte) []secretSlot {
+	return []secretSlot{{"password", &u.Password}}
+}
+
+func (r *RadiusServer) secretSlots(stored map[string][]byte) []secretSlot {
+	field := func(i int) string { return fmt.Sprintf("secrets[%d]", i) }
+	for stored[field(len(r.Secrets))] != nil {
+		r.Secrets = append(r.Secrets, nil)
+	}
+	slots := make([]secretSlot, len(r.Secrets))
+	for i := range r.Secrets {
+		slots[i] = secretSlot{field(i), &r.Secrets[i]}
+	}
+	return slots
+}
+
+func (*Profile) secretSlots(map[string][]byte) []secretSlot  { return nil }
+func (*Pool) secretSlots(map[string][]byte) []secretSlot     { return nil }
+func (*Listener) secretSlots(map[string][]byte) []secretSlot { return nil }

@@ -1,0 +1,115 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const namespace = "concentrator"
+
+// Metrics is the instance's registry with the metrics that rooms write to. It is safe for concurrent use.
+//
+// Labels hold tenants, protocols, stages and reasons, never users, sessions or addresses: those have no bound.
+type Metrics struct {
+	reg *prometheus.Registry
+
+	logins *prometheus.CounterVec
+	ended  *prometheus.CounterVec
+	inbox  prometheus.Counter
+}
+
+// NewMetrics makes an empty set of metrics with the Go runtime's and the process's own.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		reg: prometheus.NewRegistry(),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "logins_total",
+			Help: "Login attempts by outcome, the stage they came to and the reason of a refusal.",
+		}, []string{"tenant", "protocol", "outcome", "stage", "reason"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "sessions_ended_total",
+			Help: "Sessions that were open and ended, by reason.",
+		}, []string{"tenant", "protocol", "reason"}),
+		inbox: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "control_frames_dropped_total",
+			Help: "Control frames from clients that came faster than their session could take them.",
+		}),
+	}
+	m.reg.MustRegister(m.logins, m.ended, m.inbox,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Login counts one decided login attempt.
+func (m *Metrics) Login(tenant, protocol, outcome, stage, reason string) {
+	m.logins.WithLabelValues(tenant, protocol, outcome, stage, reason).Inc()
+}
+
+// Ended counts one session that was open and is no more.
+func (m *Metrics) Ended(tenant, protocol, reason string) {
+	m.ended.WithLabelValues(tenant, protocol, reason).Inc()
+}
+
+// ControlFrameDropped counts one control frame for which a session's inbox had no room.
+func (m *Metrics) ControlFrameDropped() { m.inbox.Inc() }
+
+// Sample is one value of a metric that is read when it is asked for.
+type Sample struct {
+	Labels []string // values, in the order of the metric's label names
+	Value  float64
+}
+
+// Observe registers a metric whose samples read returns at each scrape. A counter only ever grows.
+func (m *Metrics) Observe(name, help string, counter bool, labels []string, read func() []Sample) {
+	kind := prometheus.GaugeValue
+	if counter {
+		kind = prometheus.CounterValue
+	}
+	m.reg.MustRegister(&observer{
+		desc: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil),
+		kind: kind, read: read,
+	})
+}
+
+type observer struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func() []Sample
+}
+
+func (o *observer) Describe(ch chan<- *prometheus.Desc) { ch <- o.desc }
+
+func (o *observer) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range o.read() {
+		ch <- prometheus.MustNewConstMetric(o.desc, o.kind, s.Value, s.Labels...)
+	}
+}
+
+// Gatherer gives the metrics to tests and exporters.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.reg }
+
+// Serve answers GET /metrics in plain HTTP on l until ctx ends.
+func (m *Metrics) Serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{}))
+	srv := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
+	defer stop()
+	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics on %s: %w", l.Addr(), err)
+	}
+	return nil
+}

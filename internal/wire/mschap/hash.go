@@ -1,0 +1,86 @@
+package mschap
+
+import (
+	"crypto/des" //nolint:gosec // RFC 2759 section 8.6 prescribes DES
+	"crypto/sha1"
+	"encoding/binary"
+	"strings"
+	"unicode/utf16"
+
+	"golang.org/x/crypto/md4" //nolint:staticcheck,gosec // RFC 2759 section 8.3 prescribes MD4
+)
+
+// Lengths in octets.
+const (
+	ChallengeLen  = 16 // authenticator and peer challenge
+	HashLen       = 16 // password hash
+	NTResponseLen = 24
+)
+
+// StripDomain takes a "DOMAIN\" prefix off a login name: the challenge hash covers the rest only (RFC 2759 section 4).
+// A "@realm" behind the name stays, it is part of what the peer hashed.
+func StripDomain(name string) string { return name[strings.LastIndexByte(name, '\\')+1:] }
+
+// NTPasswordHash is MD4 of the password in UTF-16, little endian (RFC 2759 section 8.3). The password is UTF-8; octets
+// that are none count as U+FFFD.
+func NTPasswordHash(password string) [HashLen]byte {
+	var units []uint16
+	for _, r := range password {
+		units = utf16.AppendRune(units, r)
+	}
+	b := make([]byte, 0, 2*len(units))
+	for _, u := range units {
+		b = binary.LittleEndian.AppendUint16(b, u)
+	}
+	h := md4.New()
+	h.Write(b)
+	clear(b)
+	clear(units)
+	return [HashLen]byte(h.Sum(nil))
+}
+
+// HashNTPasswordHash is MD4 of the password hash (RFC 2759 section 8.4).
+func HashNTPasswordHash(hash [HashLen]byte) [HashLen]byte {
+	h := md4.New()
+	h.Write(hash[:])
+	return [HashLen]byte(h.Sum(nil))
+}
+
+// ChallengeHash is what the response answers: eight octets of both challenges and the name (RFC 2759 section 8.2).
+// A domain prefix of user is not part of it and is taken off here.
+func ChallengeHash(peer, auth [ChallengeLen]byte, user string) [8]byte {
+	h := sha1.New()
+	h.Write(peer[:])
+	h.Write(auth[:])
+	h.Write([]byte(StripDomain(user)))
+	return [8]byte(h.Sum(nil))
+}
+
+// NTResponse answers a challenge hash with a password hash (RFC 2759 section 8.5).
+func NTResponse(challengeHash [8]byte, hash [HashLen]byte) [NTResponseLen]byte {
+	var padded [21]byte // the hash and five zero octets make three DES keys of seven octets
+	copy(padded[:], hash[:])
+	var out [NTResponseLen]byte
+	for i := range 3 {
+		key := desKey([7]byte(padded[7*i:]))
+		block, err := des.NewCipher(key[:])
+		if err != nil {
+			panic("mschap: DES refuses a key of eight octets: " + err.Error())
+		}
+		block.Encrypt(out[8*i:], challengeHash[:])
+	}
+	return out
+}
+
+// desKey spreads 56 key bits over eight octets, seven in each. DES ignores the lowest bit, the parity.
+func desKey(k [7]byte) [8]byte {
+	var bits uint64
+	for _, c := range k {
+		bits = bits<<8 | uint64(c)
+	}
+	var out [8]byte
+	for i := range out {
+		out[i] = byte(bits>>(49-7*i)) << 1
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+//go:build interop
+
+package interop
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKilledClient cuts a client's power: with an LCP echo every 2 s, two of them unanswered, its session is gone after 6 s,
+// and its address, the only one of the pool, goes to the next.
+func TestKilledClient(t *testing.T) {
+	guests := borrow(t, 2)
+	first := Dial{Server: "198.51.100.7", User: "alice", Password: "wonder-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128}
+	second := first
+	second.User, second.Password = "bob", "builder-2"
+
+	link := dial(t, guests[0], first)
+	world.daemon.OpenSession(t, "mortal", link)
+	if r := refused(t, guests[1], second); !strings.Contains(r.Log, "authentication failed") {
+		t.Errorf("the client was not told at its login: %v", r)
+	}
+	if login := world.daemon.LastLogin(t, guests[1]); login.Reason != "POOL_EXHAUSTED" {
+		t.Errorf("ctl login list shows %+v, want POOL_EXHAUSTED", login)
+	}
+
+	guests[0].PowerCut()
+	t.Logf("gone after %v", world.daemon.NoSession(t, "mortal", 6*time.Second))
+	if n := world.daemon.Leased(t, "mortal", "main"); n != 0 {
+		t.Errorf("%d addresses are leased, want none", n)
+	}
+	if again := dial(t, guests[1], second); again.Local != link.Local {
+		t.Errorf("the next client has the address %s, want the free %s", again.Local, link.Local)
+	}
+}
+
+// TestPowerCut cuts a client's power and boots it again at once, with the same outer address: it is back in, and moves
+// packets, within 10 s, though the daemon does not know yet that its old session is dead.
+func TestPowerCut(t *testing.T) {
+	g := borrow(t, 1)[0]
+	alice := Dial{Server: "198.51.100.1", User: "alice", Password: "wonder-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128}
+	old := dial(t, g, alice)
+	old.Route(t, innerHost)
+	if n := old.Ping(t, innerHost, 3, 50*time.Millisecond); n != 3 {
+		t.Fatalf("%d of 3 pings came back before the power cut", n)
+	}
+	world.daemon.OpenSession(t, "acme", old)
+
+	cut := time.Now()
+	g.PowerCut()
+	if err := g.Boot(); err != nil {
+		t.Fatal(err)
+	}
+	booted := time.Since(cut)
+	link := dial(t, g, alice)
+	link.Route(t, innerHost)
+	n := link.Ping(t, innerHost, 1, time.Second)
+	back := time.Since(cut)
+	t.Logf("booted after %v, back in after %v", booted, back)
+	if n != 1 {
+		t.Error("no ping came back")
+	}
+	if back > 10*time.Second {
+		t.Errorf("back in after %v, want at most 10 s", back)
+	}
+	world.daemon.OpenSession(t, "acme", link)
+}

@@ -1,0 +1,19 @@
+// Package interop logs real VPN clients in to the built daemon and looks at what both ends say.
+//
+// The clients are Debian's own pptp-linux and pppd in User-Mode Linux guests (a kernel with PPP on a machine whose own has
+// none), the RADIUS server is FreeRADIUS, and the hosts behind the concentrator are TCP services of this process, each in a
+// network namespace of its own. The product is met only as a user meets it: `concentrator serve`, `ctl`, REST.
+//
+//	lab.go     namespaces, bridge, addresses        guest.go   boots a guest, runs scripts in it
+//	daemon.go  builds and starts the daemon, ctl    dial.go    one pppd call from a guest, and what its log says
+//	api.go     ctl's JSON and REST                  radius.go  FreeRADIUS
+//	host.go    a TCP service behind the tenant      forge.go   forged GRE packets
+//	cpu.go     CPU time of the daemon's threads
+//
+// Everything but this file is behind the build tag `interop`; the full matrix is behind `interop_long` too. Both need root
+// and what test/setup.sh installs: what is missing is an error, never a skip. `make test` and `make test-long` run them.
+// Names of namespaces carry the process ID, so several runs can live side by side; TestMain removes what it made, and what
+// a killed run left behind.
+//
+// INTEROP_KEEP=1 keeps the run's folder (logs of the daemon, guests and FreeRADIUS), which is kept anyway when a test fails.
+package interop

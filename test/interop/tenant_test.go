@@ -1,0 +1,75 @@
+//go:build interop
+
+package interop
+
+import (
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// TestTwoTenants has two clients in at once, in two tenants with the same addresses: pools, inside host and all. Each
+// reaches its own tenant's host and nothing of the other's.
+func TestTwoTenants(t *testing.T) {
+	t.Parallel()
+	guests := borrow(t, 2)
+	one := dial(t, guests[0], Dial{Server: "198.51.100.8", User: "alice", Password: "wonder-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
+	two := dial(t, guests[1], Dial{Server: "198.51.100.8", User: "alice@two.example", Password: "another-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
+	if one.Local != two.Local {
+		t.Errorf("the two first addresses of equal pools are %s and %s", one.Local, two.Local)
+	}
+	checkHosts := func() {
+		t.Helper()
+		for _, side := range []struct {
+			link *Link
+			host *Host
+		}{{one, world.far1}, {two, world.far2}} {
+			side.link.Route(t, innerHost)
+			if name := side.link.HostName(t); name != side.host.Name {
+				t.Errorf("%s reaches the host of %q, want that of %q", side.link.Guest.Name, name, side.host.Name)
+			}
+		}
+	}
+	checkHosts()
+	if s := world.daemon.OpenSession(t, "two", two); s.User != "alice" {
+		t.Errorf("the user of tenant two is %q, want alice without her realm", s.User)
+	}
+	two.HangUp(t)
+
+	// Now with different addresses, so that each has the other's to try.
+	two = dial(t, guests[1], Dial{Server: "198.51.100.8", User: "bob@two.example", Password: "builder-2", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
+	if two.Local.String() != "10.71.0.77" {
+		t.Errorf("address %s, want the static 10.71.0.77", two.Local)
+	}
+	checkHosts()
+	one.Route(t, two.Local.String())
+	two.Route(t, one.Local.String())
+	for _, p := range []struct {
+		who     string
+		replies int
+		want    int
+	}{
+		{"tenant one's client the other's", one.Ping(t, two.Local.String(), 3, 100*time.Millisecond), 0},
+		{"tenant two's client the other's", two.Ping(t, one.Local.String(), 3, 100*time.Millisecond), 0},
+		{"tenant one's host its client", pingFrom(t, "far1", one.Local.String()), 3},
+		{"tenant two's host its client", pingFrom(t, "far2", two.Local.String()), 3},
+		{"tenant one's host the other's client", pingFrom(t, "far1", two.Local.String()), 0},
+		{"tenant two's host the other's client", pingFrom(t, "far2", one.Local.String()), 0},
+	} {
+		if p.replies != p.want {
+			t.Errorf("%s: %d of 3 pings came back, want %d", p.who, p.replies, p.want)
+		}
+	}
+}
+
+// pingFrom sends three pings from a part of the lab and returns how many came back.
+func pingFrom(t *testing.T, part, target string) int {
+	t.Helper()
+	args := inside(world.lab.NS(part), "ping", "-n", "-q", "-c", "3", "-i", "0.1", "-W", "1", target)
+	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
+	n, ok := pingReplies(string(out))
+	if !ok {
+		t.Fatalf("ping from %s: %v: %s", part, err, out) // without replies it ends with an error, too
+	}
+	return n
+}

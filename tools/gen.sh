@@ -1,0 +1,7 @@
+#!/bin/sh
+# Regenerates api/gen from api/proto: Go, gateway and OpenAPI.
+set -eu
+cd "$(dirname "$0")/.."
+tools/fetch-protos.sh
+go tool -modfile=tools/go.mod buf generate
+go -C tools run ./openapi ../build/openapi ../api/gen
