@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"internal/authz":     core,
 	"internal/session":   inner,
 	"internal/manifest":  {"api/gen"},
-	"internal/server":    {"internal/session", "internal/store", "internal/tenant", "internal/telemetry", "api/gen"},
+	"internal/server":    {"internal/session", "internal/store", "internal/ippool", "internal/tenant", "internal/telemetry", "api/gen"},
 	"internal/simclient": append([]string{
 		"internal/ppp", "internal/ike", "internal/tunnel",
 		"internal/dataplane/esp", "internal/dataplane/gre", "internal/dataplane/l2tpdata", "internal/dataplane/mppe",
@@ -74,5 +74,6 @@ var mayUse = map[string][]string{
 	"go.einride.tech/aip":                    {"internal/server"},
 
 	"github.com/spf13/cobra": {"cmd/ctl", "cmd/loadgen"},
+	"github.com/spf13/pflag": {"cmd/ctl"},
 	"charm.land":             {"cmd/ctl"},
 }

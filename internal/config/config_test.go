@@ -96,11 +96,15 @@ func TestFull(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"unknown key", "state_dir: /s\nstate_dri: /x\n",
-			"f:2: state_dri: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
-		{"unknown key inside", "api:\n  # where\n  grpc: 127.0.0.1:1\n  tls:\n    crt: /x\n",
-			"f:5: api.tls.crt: unknown key, allowed here: cert, client_ca, key"},
-		{"unknown key in one line", "log: {levle: info}\n", "f:1: log.levle: unknown key, allowed here: format, level"},
+		{
+			"unknown key", "state_dir: /s\nstate_dri: /x\n",
+			"f:2: state_dri: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir",
+		},
+		{
+			"unknown key inside", "api:\n  # where\n  grpc: 127.0.0.1:1\n  tls:\n    crt: /x\n",
+			"f:5: api.tls.crt: unknown key, allowed here: cert, client_ca, key",
+		},
+		{"unknown key in one line", "log: {lebel: info}\n", "f:1: log.lebel: unknown key, allowed here: format, level"},
 		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
 		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
 		{"relative path", "state_dir: run\n", `f:1: state_dir: "run": must be an absolute path`},
@@ -113,10 +117,14 @@ func TestErrors(t *testing.T) {
 		{"no sessions", "max_sessions: 0\n", "f:1: max_sessions: 0: must be a number from 1 to 1000"},
 		{"too many sessions", "max_sessions: 1001\n", "f:1: max_sessions: 1001: must be a number from 1 to 1000"},
 		{"huge number", "max_sessions: 99999999999999999999\n", "f:1: max_sessions: 100000000000000000000: must be a number from 1 to 1000"},
-		{"instance", "instance: My GW\n",
-			`f:1: instance: "My GW": must be a name of 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit (a number in quotes)`},
-		{"instance as a number", "instance: 7\n",
-			`f:1: instance: 7: must be a name of 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit (a number in quotes)`},
+		{
+			"instance", "instance: My GW\n",
+			`f:1: instance: "My GW": must be a name of 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit (a number in quotes)`,
+		},
+		{
+			"instance as a number", "instance: 7\n",
+			`f:1: instance: 7: must be a name of 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit (a number in quotes)`,
+		},
 		{"no port", "api:\n  grpc: 127.0.0.1\n", `f:2: api.grpc: "127.0.0.1": must be an address and port such as 127.0.0.1:9443, or "" for none`},
 		{"port too high", "api: {rest: '127.0.0.1:65536'}\n", `f:1: api.rest: "127.0.0.1:65536": must be an address and port such as 127.0.0.1:9443, or "" for none`},
 		{"port by name", "radius:\n  coa: :radius\n", `f:2: radius.coa: ":radius": must be an address and port such as 127.0.0.1:9443, or "" for none`},
@@ -135,8 +143,10 @@ func TestErrors(t *testing.T) {
 		{"two documents after a comment and a marker", "# x\n---\nshards: 1\n--- # next\n", "f:4: a second YAML document begins, only one is allowed"},
 		{"no number", "shards: .nan\n", "f: json: unsupported value: NaN"},
 		{"no YAML", "a: b\n\tc: d\n", "f:2: found a tab character that violates indentation"},
-		{"several, in the order of their lines", "shards: 99\nlog:\n  level: x\nmax_sessions: 0\n",
-			"f:1: shards: 99: must be a number from 0 (one for each CPU) to 16\nf:3: log.level: \"x\": must be one of debug, info, warn, error\nf:4: max_sessions: 0: must be a number from 1 to 1000"},
+		{
+			"several, in the order of their lines", "shards: 99\nlog:\n  level: x\nmax_sessions: 0\n",
+			"f:1: shards: 99: must be a number from 0 (one for each CPU) to 16\nf:3: log.level: \"x\": must be one of debug, info, warn, error\nf:4: max_sessions: 0: must be a number from 1 to 1000",
+		},
 		{"too large", strings.Repeat("#", maxFile+1), "f: is larger than 1048576 octets"},
 	} {
 		c, err := parse("f", []byte(tt.text))

@@ -77,8 +77,10 @@ func (r *reader) section(path string, values map[string]any, known keys) {
 			set(key, v)
 			continue
 		}
-		r.errs = append(r.errs, &Error{File: r.file, Line: r.line(key), Key: key,
-			Problem: "unknown key, allowed here: " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")})
+		r.errs = append(r.errs, &Error{
+			File: r.file, Line: r.line(key), Key: key,
+			Problem: "unknown key, allowed here: " + strings.Join(slices.Sorted(maps.Keys(known)), ", "),
+		})
 	}
 }
 

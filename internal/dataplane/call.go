@@ -73,11 +73,7 @@ func (d *Dataplane) OpenCall(spec CallSpec) (*Call, error) {
 		d.freeID(id)
 		return nil, fmt.Errorf("%w: %q", ErrNoGRE, spec.Namespace)
 	}
-	c := &call{
-		id: id, face: g.faces[s.id], local: spec.Local.As4(), remote: spec.Remote.As4(), sink: spec.Sink,
-		gre: gre.NewSession(spec.PeerCallID, s.held),
-	}
-	c.credible = c.judge // once: a method value allocates
+	c := newCall(id, spec, g.faces[s.id], s)
 	if err := s.do(func(s *shard) { s.addCall(c) }); err != nil {
 		d.freeID(id)
 		return nil, err
@@ -322,6 +318,15 @@ type call struct {
 	lastInbound  int64
 	lastActivity int64
 	counters     Counters
+}
+
+func newCall(id uint16, spec CallSpec, f *face, s *shard) *call {
+	c := &call{
+		id: id, face: f, local: spec.Local.As4(), remote: spec.Remote.As4(), sink: spec.Sink,
+		gre: gre.NewSession(spec.PeerCallID, s.held),
+	}
+	c.credible = c.judge // once: a method value allocates
+	return c
 }
 
 func (c *call) attach(n *network, spec SessionSpec) {

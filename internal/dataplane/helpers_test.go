@@ -188,7 +188,9 @@ func (c *client) read(packet []byte) (h wiregre.Header, protocol uint16, info []
 }
 
 // outer puts the IPv4 header before a GRE packet that a raw socket would show.
-func outer(src, dst string, packet []byte) []byte { return ipv4(src, dst, unix.IPPROTO_GRE, false, packet) }
+func outer(src, dst string, packet []byte) []byte {
+	return ipv4(src, dst, unix.IPPROTO_GRE, false, packet)
+}
 
 // sink collects what a call hands out.
 type sink struct {

@@ -164,10 +164,13 @@ func (s *shard) run() {
 	runtime.LockOSThread()
 	s.pin()
 	s.tick()
-	for !s.stopping {
+	for {
 		s.runCommands() // what the control plane asked for, in order
-		s.runRing()     // what came to the wrong shard
-		s.runTimers()   // reorder windows and acknowledgements
+		if s.stopping {
+			return
+		}
+		s.runRing()   // what came to the wrong shard
+		s.runTimers() // reorder windows and acknowledgements
 		s.flush()
 		n := s.wait()
 		s.tick()

@@ -123,34 +123,48 @@ func (c *ccpLayer) install() {
 // Judge implements automaton.Layer: exactly MPPE, with exactly one strength, stateless unless the profile allows more.
 func (c *ccpLayer) Judge(a *automaton.Answer) {
 	c.peer, c.acked = MPPEParams{}, false
+	agreed := false
 	for o := range a.Options() {
-		if o.Type != wireccp.OptionMPPE {
+		if o.Type == wireccp.OptionMPPE {
+			agreed = c.judgeMPPE(a, o)
+		} else {
 			a.Reject(o)
-			continue
-		}
-		bits, err := wireccp.ParseMPPE(o.Value)
-		if err != nil {
-			a.Reject(o)
-			continue
-		}
-		c.peer = MPPEParams{
-			Bits:     c.pick(bits),
-			Stateful: bits&wireccp.Stateless == 0 && c.l.grant.MPPE.AllowStateful,
-		}
-		if c.peer.Bits == 0 {
-			c.peer.Bits = c.strongest()
-		}
-		if want := supportedBits(c.peer); bits != want {
-			a.Nak(o, byte(want>>24), byte(want>>16), byte(want>>8), byte(want))
 		}
 	}
-	if !a.Has(wireccp.OptionMPPE) {
-		want := supportedBits(MPPEParams{Bits: c.strongest()})
-		a.Prompt(wireccp.OptionMPPE, byte(want>>24), byte(want>>16), byte(want>>8), byte(want))
+	if !a.Has(wireccp.OptionMPPE) && (c.required() || c.ask.Bits != 0) {
+		c.prompt(a)
 	}
-	if a.RejectOnly() && (c.peer.Bits == 0 || !a.Good()) {
+	if !agreed && a.RejectOnly() {
 		c.giveUp("the peer insists on other terms")
 	}
+}
+
+// judgeMPPE keeps what the peer's option names, or what it should have named, and reports whether they are the same.
+func (c *ccpLayer) judgeMPPE(a *automaton.Answer, o wire.Option) bool {
+	bits, err := wireccp.ParseMPPE(o.Value)
+	if err != nil {
+		a.Reject(o)
+		return false
+	}
+	c.peer = MPPEParams{
+		Bits:     c.pick(bits),
+		Stateful: bits&wireccp.Stateless == 0 && c.l.grant.MPPE.AllowStateful,
+	}
+	if c.peer.Bits == 0 {
+		c.peer.Bits = c.strongest()
+	}
+	want := supportedBits(c.peer)
+	if bits == want {
+		return true
+	}
+	a.Nak(o, byte(want>>24), byte(want>>16), byte(want>>8), byte(want))
+	return false
+}
+
+// prompt asks a peer that named no MPPE for our favourite.
+func (c *ccpLayer) prompt(a *automaton.Answer) {
+	want := supportedBits(MPPEParams{Bits: c.strongest()})
+	a.Prompt(wireccp.OptionMPPE, byte(want>>24), byte(want>>16), byte(want>>8), byte(want))
 }
 
 // giveUp handles that there will be no MPPE.
@@ -167,9 +181,6 @@ func (c *ccpLayer) BeforeAck() {
 		c.install()
 	}
 }
-
-// Acked implements automaton.Layer.
-func (c *ccpLayer) Acked() {}
 
 // Naked implements automaton.Layer.
 func (c *ccpLayer) Naked(opts wire.Options) {

@@ -39,7 +39,8 @@ type Handler interface {
 	// SendFrame sends one control packet, from its code octet to its end. The owner frames it with address, control and
 	// a protocol field of two octets.
 	SendFrame(protocol uint16, packet []byte)
-	// Authenticate asks for a verdict, which comes with Link.Decide.
+	// Authenticate asks for a verdict, which comes with Link.Decide. Another question before that voids the earlier one:
+	// the peer started LCP anew, or answered a Challenge that it got twice a second time.
 	Authenticate(r AuthRequest)
 	// MPPEReceive names what the peer may send from now on, before the packet that permits it leaves. It is called again
 	// only when that changes or after MPPEDown.

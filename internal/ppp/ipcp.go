@@ -62,8 +62,7 @@ func (c *ipcpLayer) Judge(a *automaton.Answer) {
 	for o := range a.Options() {
 		switch o.Type {
 		case wireipcp.OptionAddress:
-			c.offer(a, o, g.Address)
-			if a.RejectOnly() && !a.Good() { // a peer with another address than it was given is of no use to anyone
+			if !c.offer(a, o, g.Address) && a.RejectOnly() { // with another address it is of no use to anyone
 				c.l.fail(tenant.ReasonProtocolError, "The peer insists on an address of its own.", "Address not accepted")
 			}
 		case wireipcp.OptionPrimaryDNS:
@@ -94,16 +93,19 @@ func nth(addrs []netip.Addr, i int) netip.Addr {
 	return netip.Addr{}
 }
 
-// offer accepts the address if it is the one we give, and says which it is if not.
-func (c *ipcpLayer) offer(a *automaton.Answer, o wire.Option, give netip.Addr) {
+// offer accepts the address if it is the one we give, and says which it is if not. It reports whether it accepted.
+func (c *ipcpLayer) offer(a *automaton.Answer, o wire.Option, give netip.Addr) bool {
 	addr, err := wireipcp.ParseAddr(o.Value)
 	switch {
 	case err != nil || !give.IsValid():
 		a.Reject(o)
+		return false
 	case addr != give:
 		v := give.As4()
 		a.Nak(o, v[:]...)
+		return false
 	}
+	return true
 }
 
 // BeforeAck implements automaton.Layer.
@@ -120,9 +122,6 @@ func (c *ipcpLayer) BeforeAck() {
 		c.l.h.NetworkReady(n)
 	}
 }
-
-// Acked implements automaton.Layer.
-func (c *ipcpLayer) Acked() {}
 
 // Naked implements automaton.Layer. Our address is not for the peer to choose; one that can not live with it is left
 // without.

@@ -164,9 +164,6 @@ func (c *lcpLayer) judgeMagic(a *automaton.Answer, o wire.Option) {
 // BeforeAck implements automaton.Layer.
 func (c *lcpLayer) BeforeAck() {}
 
-// Acked implements automaton.Layer.
-func (c *lcpLayer) Acked() {}
-
 // Naked implements automaton.Layer.
 func (c *lcpLayer) Naked(opts wire.Options) {
 	for o := range opts.All() {

@@ -69,7 +69,7 @@ func windows10() kind {
 		name: "Windows 10",
 		lcp: []wire.Option{
 			opt(wirelcp.OptionMRU, 5, 0x78), opt(wirelcp.OptionMagic, zero4...), opt(wirelcp.OptionPFC), opt(wirelcp.OptionACFC),
-			opt(wirelcp.OptionCallback, wirelcp.CallbackOperationMSCBCP),
+			opt(wirelcp.OptionCallback, wirelcp.CallbackOperationCBCP),
 		},
 		ccp: []wire.Option{mppeOption(wireccp.Stateless)},
 		ipcp: []wire.Option{
@@ -89,7 +89,7 @@ func windows2000() kind {
 	k.name = "Windows 2000"
 	k.lcp = []wire.Option{
 		opt(wirelcp.OptionMagic, zero4...), opt(wirelcp.OptionPFC), opt(wirelcp.OptionACFC),
-		opt(wirelcp.OptionCallback, wirelcp.CallbackOperationMSCBCP), opt(wirelcp.OptionMRRU, 6, 0x4e),
+		opt(wirelcp.OptionCallback, wirelcp.CallbackOperationCBCP), opt(wirelcp.OptionMRRU, 6, 0x4e),
 		opt(wirelcp.OptionEndpoint, append([]byte{1}, make([]byte, 20)...)...), opt(wirelcp.OptionLinkDiscriminator, 0, 1),
 	}
 	k.ccp = []wire.Option{mppeOption(wireccp.Stateless | wireccp.Strengths | wireccp.MPPC)}
@@ -484,7 +484,6 @@ func (l *peerLayer) AppendRequest(b []byte) []byte {
 }
 func (l *peerLayer) Judge(a *automaton.Answer) { l.judge(a) }
 func (l *peerLayer) BeforeAck()                {}
-func (l *peerLayer) Acked()                    {}
 
 func (l *peerLayer) Naked(opts wire.Options) {
 	for o := range opts.All() {

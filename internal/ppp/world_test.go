@@ -53,6 +53,7 @@ type host struct {
 	verdict  func(r AuthRequest) Decision
 	think    time.Duration // until the verdict comes
 	log      []string
+	heard    func(line string) // gets each line of the log too, unless nil
 	requests []AuthRequest
 
 	allowed  bool
@@ -234,8 +235,12 @@ func (h *host) note(format string, args ...any) {
 	if h.finished > 0 {
 		h.w.t.Errorf("after Finished: "+format, args...)
 	}
-	h.log = append(h.log, fmt.Sprintf(format, args...))
-	h.w.trace = append(h.w.trace, fmt.Sprintf("%7.3f host "+format, append([]any{h.w.now.Sub(epoch).Seconds()}, args...)...))
+	line := fmt.Sprintf(format, args...)
+	h.log = append(h.log, line)
+	if h.heard != nil {
+		h.heard(line)
+	}
+	h.w.trace = append(h.w.trace, fmt.Sprintf("%7.3f host %s", h.w.now.Sub(epoch).Seconds(), line))
 }
 
 func (h *host) SendFrame(protocol uint16, packet []byte) {

@@ -64,7 +64,7 @@ func writeKey(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
 	key := make([]byte, keySize)
 	rand.Read(key) // never fails
 	if _, err = f.Write(key); err == nil {

@@ -41,6 +41,13 @@ func mustOpen(t *testing.T, path string, p *place) *Sealer {
 	return s
 }
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSealOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state", "master.key")
 	p := &place{}
@@ -127,8 +134,8 @@ func TestKeyFile(t *testing.T) {
 		{"empty", write(nil, 0o600), nil, "exactly 32 octets"},
 		{"another key", write(bytes.Repeat([]byte{7}, keySize), 0o600), ErrWrongKey, "does not open the keyset"},
 		{"owner may only read it, as with a systemd credential", write(key, 0o400), nil, ""},
-		{"gone", func() { os.Remove(path) }, ErrKeyMissing, "restore " + path},
-		{"a directory", func() { os.Mkdir(path, 0o700) }, nil, "not a regular file"},
+		{"gone", func() { must(t, os.Remove(path)) }, ErrKeyMissing, "restore " + path},
+		{"a directory", func() { must(t, os.Mkdir(path, 0o700)) }, nil, "not a regular file"},
 	} {
 		tt.do()
 		_, err := Open(path, p)

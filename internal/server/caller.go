@@ -26,8 +26,11 @@ const (
 	callerSystem = "system" // the daemon itself
 )
 
-// callerHeader carries the caller's name over the in-process connection. Only there is it believed.
-const callerHeader = "x-concentrator-caller"
+// Metadata that carries a REST caller over the in-process connection. Only there is it believed.
+const (
+	callerHeader  = "x-concentrator-caller"
+	addressHeader = "x-concentrator-address"
+)
 
 // caller says who is behind a call. All callers may do everything.
 type caller struct {
@@ -70,7 +73,7 @@ func byCertificate(state tls.ConnectionState) (name string, ok bool) {
 
 // errUnauthenticated is what a TCP caller without token and certificate gets.
 var errUnauthenticated = newStatus(codes.Unauthenticated, reasonUnauthenticated,
-	"send a token (Authorization: Bearer …) or a client certificate; root needs neither on the unix socket", nil).Err()
+	"send a token (Authorization: Bearer TOKEN) or a client certificate; root needs neither on the unix socket", nil).Err()
 
 // authenticate finds out who calls by gRPC.
 func (g gate) authenticate(ctx context.Context) (caller, error) {
@@ -84,7 +87,7 @@ func (g gate) authenticate(ctx context.Context) (caller, error) {
 		return caller{name: callerRoot}, nil
 	case innerInfo:
 		if names := md.Get(callerHeader); len(names) == 1 {
-			return caller{name: names[0]}, nil
+			return caller{name: names[0], address: strings.Join(md.Get(addressHeader), "")}, nil
 		}
 	case credentials.TLSInfo:
 		if name, ok := byCertificate(info.State); ok {

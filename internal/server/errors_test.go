@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -89,14 +90,30 @@ func TestPanicIsHidden(t *testing.T) {
 	must(t)(sessions.ListSessions(t.Context(), &concentratorv1.ListSessionsRequest{Parent: "tenants/-"}))
 }
 
+// REST callers get the ID too.
+func TestRequestIDOverREST(t *testing.T) {
+	f := start(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+f.RESTAddr().String()+"/v1/tenants/none", nil)
+	must(t)(req, err)
+	req.Header.Set("Authorization", "Bearer "+f.token)
+	resp, err := f.http.Do(req)
+	must(t)(resp, err)
+	defer resp.Body.Close()
+	if id := resp.Header.Get("X-Request-Id"); len(id) != 16 || !strings.Contains(f.log.String(), "request="+id) {
+		t.Errorf("ID %q is not in the log", id)
+	}
+}
+
 // Writes are logged with who did what to which resource; reads only at debug level.
 func TestCallsAreLogged(t *testing.T) {
 	f := start(t)
 	f.seed(t)
 	must(t)(concentratorv1.NewTenantServiceClient(f.conn).GetTenant(t.Context(), &concentratorv1.GetTenantRequest{Name: "tenants/acme"}))
+	must(t)(concentratorv1.NewListenerServiceClient(f.conn).DeleteListener(t.Context(), &concentratorv1.DeleteListenerRequest{Name: "listeners/main", ValidateOnly: true}))
 	for _, want := range []string{
 		`level=INFO msg="api call" method=/concentrator.v1.UserService/CreateUser resource=tenants/acme/users/alice caller=system`,
 		`level=DEBUG msg="api call" method=/concentrator.v1.TenantService/GetTenant resource=tenants/acme caller=system`,
+		`level=DEBUG msg="api call" method=/concentrator.v1.ListenerService/DeleteListener resource=listeners/main caller=system`,
 	} {
 		if !strings.Contains(f.log.String(), want) {
 			t.Errorf("log lacks %s:\n%s", want, f.log)

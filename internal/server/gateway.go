@@ -8,6 +8,7 @@ import (
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -53,12 +54,14 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bo
 	r.mux = runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, restJSON),
 		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
-			return metadata.Pairs(callerHeader, callerOf(ctx).name)
+			who := callerOf(ctx)
+			return metadata.Pairs(callerHeader, who.name, addressHeader, who.address)
 		}),
 		// Nothing that the caller sends may become metadata: the in-process side believes it.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingHeaderMatcher(func(key string) (string, bool) { return "X-Request-Id", key == requestHeader }),
 		runtime.WithErrorHandler(explain),
+		runtime.WithRoutingErrorHandler(unrouted),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
 	)
@@ -107,7 +110,6 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	name, ok := h.gate.authenticateHTTP(r)
 	if !ok {
-		w.Header().Set("WWW-Authenticate", "Bearer")
 		h.fail(w, r, errUnauthenticated)
 		return
 	}
@@ -142,6 +144,19 @@ func (h *rest) fail(w http.ResponseWriter, r *http.Request, err error) {
 	runtime.HTTPError(r.Context(), h.mux, restJSON, w, r, err)
 }
 
+// unrouted answers a request for what is not there.
+func unrouted(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, httpStatus int) {
+	code := codes.NotFound
+	switch httpStatus {
+	case http.StatusBadRequest:
+		code = codes.InvalidArgument
+	case http.StatusMethodNotAllowed:
+		code = codes.Unimplemented
+	}
+	err := status.Errorf(code, "%s %s: see /openapi.json for what there is", r.Method, r.URL.Path)
+	runtime.HTTPError(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: httpStatus, Err: err})
+}
+
 // read refuses methods other than GET and HEAD.
 func (h *rest) read(w http.ResponseWriter, r *http.Request) bool {
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -167,6 +182,14 @@ type patientWriter struct{ http.ResponseWriter }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader puts right what the gateway says of a 401: it takes the message for the name of a scheme.
+func (w *patientWriter) WriteHeader(code int) {
+	if code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.ResponseWriter.WriteHeader(code)
+}
 
 func (w *patientWriter) Write(b []byte) (int, error) {
 	err := http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(writeTimeout))

@@ -78,7 +78,7 @@ func (i interceptor) call(ctx context.Context, id, method string, req any, do fu
 		resp, code, err = nil, st.Code(), st.Err()
 	}
 	level := slog.LevelDebug
-	if isWrite(method) || code == codes.Unauthenticated {
+	if isWrite(method) && !validateOnly(req) || code == codes.Unauthenticated {
 		level = slog.LevelInfo
 	}
 	if i.log.Enabled(ctx, level) {
@@ -110,6 +110,12 @@ func isWrite(method string) bool {
 		}
 	}
 	return true
+}
+
+// validateOnly says whether a request asks to change nothing.
+func validateOnly(req any) bool {
+	m, ok := req.(interface{ GetValidateOnly() bool })
+	return ok && m.GetValidateOnly()
 }
 
 // resourceOf names what a call is about, for the log: the resource that came back or was asked for, or the parent.

@@ -395,7 +395,7 @@ func TestWatchREST(t *testing.T) {
 			for i, want := range []string{`"upsert"`, `"snapshotDone"`, `"removed"`} {
 				if i == 2 {
 					select {
-					case <-time.After(3 * slowly): // the time to send a request is over
+					case <-time.After(2 * slowly): // the time to send a request is over
 					case <-t.Context().Done():
 					}
 					more <- struct{}{}
@@ -413,7 +413,7 @@ func TestWatchREST(t *testing.T) {
 }
 
 // slowly is what startSlowly gives a caller to send a request.
-const slowly = 100 * time.Millisecond
+const slowly = 250 * time.Millisecond
 
 // startSlowly serves an API that gives callers little time, so that a test can outlast it.
 func startSlowly(t *testing.T) *fixture {

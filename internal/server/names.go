@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/url"
 	"strings"
 
 	"concentrator/internal/tenant"
@@ -16,7 +17,7 @@ func canonical(name string) string {
 	if len(parts) != 4 || parts[0] != "tenants" || parts[2] != "users" {
 		return name
 	}
-	login, err := tenant.DecodeUser(parts[3])
+	login, err := url.PathUnescape(parts[3])
 	if err != nil {
 		return name
 	}

@@ -136,7 +136,7 @@ func (k *resource[T, M]) newName(parent, id, given string) (string, error) {
 	name := canonical(prefix + id)
 	if err := store.CheckName(kind, name); err != nil {
 		if kind == store.KindUser {
-			_, err = tenant.DecodeUser(id)
+			_, err = tenant.DecodeUser(name[strings.LastIndexByte(name, '/')+1:])
 			if strings.Contains(id, "/") {
 				err = fmt.Errorf("%q holds a slash, which is written %%2F", id)
 			}

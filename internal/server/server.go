@@ -208,6 +208,14 @@ func (s *Server) GRPCAddr() net.Addr { return addrOf(s.grpcListener) }
 // RESTAddr is where REST is served; nil if it is not.
 func (s *Server) RESTAddr() net.Addr { return addrOf(s.restListener) }
 
+// SocketAddr is the unix socket; nil if there is none.
+func (s *Server) SocketAddr() net.Addr {
+	if s.socket == nil {
+		return nil
+	}
+	return s.socket.Addr()
+}
+
 func addrOf(l net.Listener) net.Addr {
 	if l == nil {
 		return nil
@@ -240,6 +248,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	if s.restListener != nil {
 		servers = append(servers, func() error { return s.http.ServeTLS(s.restListener, "", "") })
 	}
+	for _, l := range []net.Addr{s.GRPCAddr(), s.RESTAddr(), s.SocketAddr()} {
+		if l != nil {
+			s.log.Info("api is served", telemetry.Address, l.String())
+		}
+	}
 	failed := make(chan error, len(servers))
 	for _, serve := range servers {
 		go func() { failed <- serve() }()
@@ -258,7 +271,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.Warn("api shutdown was not clean", telemetry.Error, cut.Error())
 	}
 	for range left {
-		<-failed
+		s.log.Debug("api listener closed", telemetry.Detail, fmt.Sprint(<-failed))
 	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
 		err = nil
@@ -345,7 +358,7 @@ func listenTCP(field, address string) (net.Listener, error) {
 
 // listenSocket opens the unix socket, in place of one that a dead process left.
 func listenSocket(path string) (*net.UnixListener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // what is inside is guarded by itself
 		return nil, fmt.Errorf("api.socket: %w", err)
 	}
 	if info, err := os.Lstat(path); err == nil {

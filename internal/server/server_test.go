@@ -114,6 +114,10 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
+func testLog(b *logBuffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // fixture is a served API and its in-process connection.
 type fixture struct {
 	*Server
@@ -132,7 +136,7 @@ func start(t *testing.T, change ...func(*Config)) *fixture {
 	f := &fixture{live: &fakeLive{}, log: &logBuffer{}, dir: t.TempDir()}
 	c := Config{
 		Store: storetest.Open(t), Live: f.live, StateDir: f.dir,
-		Log:  slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:  testLog(f.log),
 		GRPC: "127.0.0.1:0", REST: "127.0.0.1:0",
 	}
 	for _, f := range change {

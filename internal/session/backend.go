@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"concentrator/internal/authz/local"
 	"concentrator/internal/authz/radius"
 	"concentrator/internal/store"
-	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 )
 
@@ -71,12 +71,12 @@ func (m *Manager) radiusClient(r *store.RadiusServer) (*radius.Client, error) {
 		}
 		cfg.SourceAddress = a
 	}
-	c, err := radius.New(radius.Config{Servers: []radius.ServerConfig{cfg}, Log: m.log.With(telemetry.Server, r.Name)})
+	c, err := radius.New(radius.Config{Servers: []radius.ServerConfig{cfg}, Log: m.log})
 	if err != nil {
 		return nil, fmt.Errorf("RADIUS client of %s: %w", r.Name, err)
 	}
-	if old != nil {
-		old.client.Close()
+	if old != nil { // logins under way finish with it
+		time.AfterFunc(decideTimeout, old.client.Close)
 	}
 	m.radius[r.Name] = &radiusClient{etag: r.Etag, client: c}
 	return c, nil

@@ -73,7 +73,7 @@ func Open(ctx context.Context, kv KV, keyFile string) (*Store, error) {
 
 // keysets is the place of package secret's wrapped keyset.
 type keysets struct {
-	ctx context.Context //nolint:containedctx // lives only as long as the call of Open
+	ctx context.Context // of the call of Open, which this lives no longer than
 	kv  KV
 }
 

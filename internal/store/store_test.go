@@ -47,10 +47,14 @@ func TestEveryFieldIsStored(t *testing.T) {
 	acme := &store.Tenant{
 		Meta: named("tenants/acme"), DisplayName: "Acme", Realms: []string{"acme.example"}, RealmStripping: true, Suspended: true,
 		Limits: tenant.Limits{MaxSessions: 1, MaxSessionsPerUser: 2, DuplicatePolicy: tenant.DuplicateDeny, HalfOpenPerSource: &zero, LoginsPerSecond: 3},
-		Network: store.Network{Namespace: "acme", Device: "acme0", MTU: 1500, Masquerade: true, ProxyArp: true, ClientToClient: true,
-			Uplink: store.Uplink{Address: "198.51.100.2/24", Gateway: "198.51.100.1"}},
-		IPsec: store.IPsec{PSKs: []store.PSK{{ID: "a", Secret: tenant.Secret("psk-one")}, {Secret: tenant.Secret("psk-two")}},
-			LegacyClients: true, AggressiveMode: true, GroupName: "group"},
+		Network: store.Network{
+			Namespace: "acme", Device: "acme0", MTU: 1500, Masquerade: true, ProxyArp: true, ClientToClient: true,
+			Uplink: store.Uplink{Address: "198.51.100.2/24", Gateway: "198.51.100.1"},
+		},
+		IPsec: store.IPsec{
+			PSKs:          []store.PSK{{ID: "a", Secret: tenant.Secret("psk-one")}, {Secret: tenant.Secret("psk-two")}},
+			LegacyClients: true, AggressiveMode: true, GroupName: "group",
+		},
 		L2TPTunnelSecret: tenant.Secret("tunnel"), Backend: tenant.BackendRADIUS,
 	}
 	checkStored(t, s, acme)
@@ -475,9 +479,13 @@ func TestWatch(t *testing.T) {
 		deleted bool
 	}
 	all := []seen{
-		{store.KindTenant, "tenants/a", false}, {store.KindTenant, "tenants/a-b", false},
-		{store.KindUser, "tenants/a/users/x", false}, {store.KindUser, "tenants/a-b/users/x", false}, {store.KindUser, "tenants/a/users/y", false},
-		{store.KindUser, "tenants/a/users/x", true}, {store.KindUser, "tenants/a/users/y", true},
+		{store.KindTenant, "tenants/a", false},
+		{store.KindTenant, "tenants/a-b", false},
+		{store.KindUser, "tenants/a/users/x", false},
+		{store.KindUser, "tenants/a-b/users/x", false},
+		{store.KindUser, "tenants/a/users/y", false},
+		{store.KindUser, "tenants/a/users/x", true},
+		{store.KindUser, "tenants/a/users/y", true},
 	}
 	ofA := []seen{all[2], all[4], all[5], all[6]}
 	watch := func(prefix string, after int64, n int) (got []seen, revs []int64) {
@@ -534,8 +542,10 @@ func TestSecretsAreSealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := []string{"p4ssw0rd-of-alice", "p4ssw0rd-of-bob", "pre-shared-one", "pre-shared-two", "tunnel-secret", "radius-new", "radius-old"}
-	create(t, s, &store.Tenant{Meta: named("tenants/acme"), L2TPTunnelSecret: tenant.Secret(secrets[4]),
-		IPsec: store.IPsec{PSKs: []store.PSK{{Secret: tenant.Secret(secrets[2])}, {ID: "x", Secret: tenant.Secret(secrets[3])}}}})
+	create(t, s, &store.Tenant{
+		Meta: named("tenants/acme"), L2TPTunnelSecret: tenant.Secret(secrets[4]),
+		IPsec: store.IPsec{PSKs: []store.PSK{{Secret: tenant.Secret(secrets[2])}, {ID: "x", Secret: tenant.Secret(secrets[3])}}},
+	})
 	create(t, s, &store.User{Meta: named("tenants/acme/users/alice"), Password: tenant.Secret(secrets[0])})
 	create(t, s, &store.User{Meta: named("tenants/acme/users/bob"), Password: tenant.Secret(secrets[1])})
 	create(t, s, &store.RadiusServer{Meta: named("tenants/acme/radiusServers/r"), Secrets: []tenant.Secret{tenant.Secret(secrets[5]), tenant.Secret(secrets[6])}})

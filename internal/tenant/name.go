@@ -33,7 +33,8 @@ const MaxUser = 253
 // EncodeUser turns a login name, any octets, into the last part of a user's resource name.
 func EncodeUser(login string) string { return url.PathEscape(login) }
 
-// DecodeUser is the reverse of EncodeUser; it refuses an empty name, one over MaxUser and a second spelling of a name.
+// DecodeUser is the reverse of EncodeUser; it refuses an empty name, one over MaxUser and a second spelling of a name,
+// so that a user has one resource name.
 func DecodeUser(id string) (string, error) {
 	login, err := url.PathUnescape(id)
 	if err != nil {
@@ -41,6 +42,9 @@ func DecodeUser(id string) (string, error) {
 	}
 	if login == "" || len(login) > MaxUser {
 		return "", fmt.Errorf("a user name must be 1 to %d octets long", MaxUser)
+	}
+	if want := EncodeUser(login); want != id {
+		return "", fmt.Errorf("user name %q is spelled %q", id, want)
 	}
 	return login, nil
 }

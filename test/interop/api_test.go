@@ -113,7 +113,7 @@ func TestRESTAndGRPCAgree(t *testing.T) {
 		{noun: "profile", path: "/v1/tenants/-/profiles"},
 		{noun: "user", path: "/v1/tenants/-/users"},
 		{noun: "pool", path: "/v1/tenants/-/pools", moving: []string{"usage"}},
-		{noun: "radiusserver", path: "/v1/tenants/-/radiusServers"},
+		{noun: "radius-server", path: "/v1/tenants/-/radiusServers"},
 		{noun: "instance", path: "/v1/instances", moving: []string{"shards", "sessions"}},
 	} {
 		t.Run(c.noun, func(t *testing.T) {
@@ -125,8 +125,18 @@ func TestRESTAndGRPCAgree(t *testing.T) {
 		compareAPIs(t, []string{"session", "get", s.Name, "-o", "json"}, "/v1/"+s.Name, []string{"idleTime", "inBytes", "inPackets", "outBytes", "outPackets"})
 	})
 	t.Run("login", func(t *testing.T) {
-		name := world.daemon.LastLogin(t, g).Name
-		compareAPIs(t, []string{"login", "get", name, "-o", "json"}, "/v1/"+name, nil)
+		var byGRPC, byREST Login
+		byGRPC = world.daemon.LastLogin(t, g)
+		text, err := world.daemon.REST(t.Context(), "/v1/"+byGRPC.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &byREST); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		if byGRPC != byREST || byREST.User != "bob" {
+			t.Errorf("ctl login list shows %+v, REST %+v", byGRPC, byREST)
+		}
 	})
 }
 

@@ -131,3 +131,8 @@ func TestRestart(t *testing.T) {
 		t.Errorf("after the restart the host says %q", name)
 	}
 }
+
+// TestForgedGREOfOwnCall aims the whole flood of TestForgedGRE at the client's own call.
+func TestForgedGREOfOwnCall(t *testing.T) {
+	checkFlood(t, func(_ int, own uint16) uint16 { return own })
+}

@@ -57,7 +57,8 @@ func (p *process) wait(ready func() bool, limit time.Duration) error {
 	return nil
 }
 
-// stop sends the signal and waits for the end. After the limit the process is killed, and that is an error.
+// stop sends the signal and waits for the end. After the limit the process is killed, and that is an error; a Go program
+// leaves in its log where it was stuck.
 func (p *process) stop(sig syscall.Signal, limit time.Duration) (*os.ProcessState, error) {
 	_ = p.cmd.Process.Signal(sig) // it may be gone already
 	select {
@@ -65,7 +66,13 @@ func (p *process) stop(sig syscall.Signal, limit time.Duration) (*os.ProcessStat
 		return p.cmd.ProcessState, nil
 	case <-time.After(limit):
 	}
-	_ = p.cmd.Process.Kill()
-	<-p.ended
-	return p.cmd.ProcessState, fmt.Errorf("did not end within %v of %v\n%s", limit, sig, tail(p.log, 20))
+	last := tail(p.log, 20)
+	_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+	select {
+	case <-p.ended:
+	case <-time.After(2 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+	return p.cmd.ProcessState, fmt.Errorf("did not end within %v of %v\n%s", limit, sig, last)
 }

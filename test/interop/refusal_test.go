@@ -68,7 +68,7 @@ func TestRefusal(t *testing.T) {
 		{
 			name:   "Reply-Message of RADIUS",
 			dial:   Dial{Server: "198.51.100.4", User: "banned", Password: "banned-4", Auth: AuthPAP},
-			client: "your account is closed", stage: "AUTHENTICATION", reason: "RADIUS_REJECT", detail: "your account is closed",
+			client: "your account is closed", stage: "AUTHENTICATION", reason: "RADIUS_REJECT",
 		},
 		{
 			name:   "RADIUS without Message-Authenticator",

@@ -15,8 +15,8 @@ type Client struct {
 
 var _ authz.Authenticator = (*Client)(nil)
 
-// New checks cfg and returns a Client for it. A server's DNS name that can not be looked up now is no error: it is
-// looked up again when the first login comes. New may block for that lookup, at most 3 s.
+// New checks cfg and returns a Client for it. It does not block: a server's DNS name is looked up behind its back, and
+// again when a login comes if that fails.
 func New(cfg Config) (*Client, error) {
 	return newClient(cfg, environment{lookup: lookup, sockets: maxSockets})
 }

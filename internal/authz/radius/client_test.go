@@ -103,7 +103,7 @@ func TestAcceptableForms(t *testing.T) {
 func TestMessageAuthenticatorModes(t *testing.T) {
 	plain := answerOf{code: radius.CodeAccessAccept, unsigned: true}
 	wrong := answerOf{code: radius.CodeAccessAccept, wrongMA: true}
-	const timeout = 40 * time.Millisecond
+	const timeout = 150 * time.Millisecond
 	short := func(mode string) func(*ServerConfig) {
 		return func(c *ServerConfig) { c.MessageAuthenticator, c.Timeout, c.Tries = mode, timeout, 2 }
 	}
@@ -118,7 +118,7 @@ func TestMessageAuthenticatorModes(t *testing.T) {
 	for _, mode := range []string{ModeAuto, ModeOff} {
 		t.Run("taken under "+mode, func(t *testing.T) {
 			f := startFake(t, func(q query) { q.send(plain.to(q)) })
-			mustAllow(t, start(t, f, short(mode)), papRequest())
+			mustAllow(t, start(t, f, func(c *ServerConfig) { c.MessageAuthenticator = mode }), papRequest())
 		})
 	}
 	t.Run("AUTO demands it once it was seen", func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestRetransmission(t *testing.T) {
 			q.send(accept.to(q))
 		}
 	})
-	c := start(t, f, func(c *ServerConfig) { c.Timeout = 30 * time.Millisecond })
+	c := start(t, f, func(c *ServerConfig) { c.Timeout = 200 * time.Millisecond })
 	mustAllow(t, c, papRequest())
 	mu.Lock()
 	defer mu.Unlock()
@@ -233,7 +233,7 @@ func TestSilence(t *testing.T) {
 
 func TestWrongSecretIsHintedAt(t *testing.T) {
 	f := startFake(t, func(q query) { q.send(answerOf{code: radius.CodeAccessReject, secret: "other"}.to(q)) })
-	v, err := ask(t, start(t, f, func(c *ServerConfig) { c.Timeout, c.Tries = 20*time.Millisecond, 1 }), papRequest())
+	v, err := ask(t, start(t, f, func(c *ServerConfig) { c.Timeout, c.Tries = 250*time.Millisecond, 1 }), papRequest())
 	refusedFor(t, v, err, tenant.ReasonRadiusTimeout, "secrets probably differ")
 }
 
@@ -244,9 +244,9 @@ func TestPortUnreachable(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := probe.LocalAddr().String()
-	probe.Close()
+	noError(t, probe.Close())
 
-	c := start(t, &fake{conn: probe}, func(c *ServerConfig) { c.Timeout, c.Tries = 20*time.Millisecond, 10 })
+	c := start(t, &fake{conn: probe}, func(c *ServerConfig) { c.Timeout, c.Tries = 100*time.Millisecond, 10 })
 	type result struct {
 		v   authz.Verdict
 		err error
@@ -275,7 +275,7 @@ func TestSendAfterICMP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe.Close()
+	noError(t, probe.Close())
 	c := start(t, &fake{conn: probe}, nil)
 	conn, err := net.DialUDP("udp", nil, probe.LocalAddr().(*net.UDPAddr)) // nobody reads it, so the error stays
 	if err != nil {
@@ -299,7 +299,7 @@ func TestPortStaysUnreachable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe.Close()
+	noError(t, probe.Close())
 	c := start(t, &fake{conn: probe}, func(c *ServerConfig) { c.Timeout, c.Tries = 20*time.Millisecond, 3 })
 	v, err := ask(t, c, papRequest())
 	refusedFor(t, v, err, tenant.ReasonRadiusTimeout, "3 requests", "port is unreachable")
@@ -318,7 +318,7 @@ func TestSecrets(t *testing.T) {
 	})
 	c := start(t, f, func(c *ServerConfig) {
 		c.Secrets = []tenant.Secret{tenant.Secret("first"), tenant.Secret("second")}
-		c.Timeout, c.Tries = 200*time.Millisecond, 1
+		c.Timeout, c.Tries = 500*time.Millisecond, 1
 	})
 	for _, name := range []string{"first", "second"} {
 		r := papRequest()
@@ -350,7 +350,7 @@ func TestIPv6(t *testing.T) {
 	if conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("[::1]:0"))); err != nil {
 		t.Skip("this machine has no IPv6 on loopback")
 	} else {
-		conn.Close()
+		noError(t, conn.Close())
 	}
 	f := startFakeAt(t, "[::1]:0", func(q query) {
 		if nas := q.p.Get(95); !bytes.Equal(nas, netip.IPv6Loopback().AsSlice()) {
@@ -572,7 +572,7 @@ func TestNameLookup(t *testing.T) {
 		return out, ctx.Err()
 	}}
 	c := startEnv(t, good, func(c *ServerConfig) {
-		c.Address, c.Timeout, c.Tries = "radius.example", 20*time.Millisecond, 1
+		c.Address, c.Timeout, c.Tries = "radius.example", 250*time.Millisecond, 1
 		c.SourceAddress = netip.MustParseAddr("127.0.0.1")
 	}, env)
 
@@ -615,7 +615,7 @@ func TestBrokenSocketIsReplaced(t *testing.T) {
 	c.server.mu.Lock()
 	broken := c.server.sockets[0]
 	c.server.mu.Unlock()
-	broken.conn.Close()
+	noError(t, broken.conn.Close())
 	mustAllow(t, c, papRequest())
 	if s := c.Stats(); s.SendErrors != 1 || s.Sockets != 1 || s.InFlight != 0 || s.Requests != 2 {
 		t.Errorf("counters %+v", s)
@@ -651,7 +651,7 @@ func TestFullSocketIsReplaced(t *testing.T) {
 	broken = true
 	mu.Unlock()
 	c.server.mu.Lock()
-	c.server.sockets[0].conn.Close()
+	noError(t, c.server.sockets[0].conn.Close())
 	c.server.mu.Unlock()
 	for range identifiers {
 		if err := <-results; err != nil {

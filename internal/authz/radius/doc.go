@@ -17,7 +17,7 @@
 //
 // A packet that fails is counted and dropped, and the request goes on waiting: a forger must not be able to end a login.
 //
-// Goroutines: one reader for each open socket, and one that looks the server's name up again after a failure. Close ends
+// Goroutines: one reader for each open socket, and one that looks the server's name up at first and after a failure. Close ends
 // them. Authenticate runs, and retransmits, on its caller's goroutine.
 //
 // RFCs: 2865 (RADIUS), 2548 (Microsoft attributes), 2868 (tunnel attributes), 2869 (Framed-Pool), 3162 (NAS-IPv6-Address),

@@ -7,7 +7,6 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -48,7 +47,14 @@ func clientGoroutines() string {
 
 const secret = "testing123"
 
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+var quiet = slog.New(slog.DiscardHandler)
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
 
 // fake is a RADIUS server on loopback. handle is called for each datagram, on one goroutine; n counts from 1.
 type fake struct {
@@ -100,7 +106,10 @@ func startFakeAt(t *testing.T, at string, handle func(q query)) *fake {
 			handle(query{n: n, raw: raw, p: p, from: from, f: f})
 		}
 	}()
-	t.Cleanup(func() { conn.Close(); <-f.done })
+	t.Cleanup(func() {
+		noError(t, conn.Close())
+		<-f.done
+	})
 	return f
 }
 

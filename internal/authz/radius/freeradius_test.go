@@ -234,7 +234,7 @@ func TestFreeRADIUS(t *testing.T) {
 		c, err := New(Config{Log: quiet, Servers: []ServerConfig{{
 			Name: "freeradius", Address: "localhost", AuthPort: port, Secrets: []tenant.Secret{tenant.Secret(secret)},
 			SourceAddress: netip.MustParseAddr("127.0.0.1"), // chooses IPv4 of the name's addresses
-			Timeout:       time.Second, Tries: 3, MessageAuthenticator: mode, NASIdentifier: "nas-1",
+			Timeout:       5 * time.Second, Tries: 2, MessageAuthenticator: mode, NASIdentifier: "nas-1",
 		}}})
 		if err != nil {
 			t.Fatal(err)
@@ -338,7 +338,7 @@ func TestFreeRADIUS(t *testing.T) {
 	t.Run("no Message-Authenticator", func(t *testing.T) {
 		c, err := newClient(Config{Log: quiet, Servers: []ServerConfig{{
 			Name: "freeradius", Address: "127.0.0.1", AuthPort: fr.unsigned, Secrets: []tenant.Secret{tenant.Secret(secret)},
-			Timeout: 100 * time.Millisecond, Tries: 2,
+			Timeout: 300 * time.Millisecond, Tries: 2,
 		}}}, environment{lookup: lookup, sockets: 1})
 		if err != nil {
 			t.Fatal(err)
@@ -352,7 +352,7 @@ func TestFreeRADIUS(t *testing.T) {
 		// The server drops what is signed with another secret, without a word.
 		c, err := New(Config{Log: quiet, Servers: []ServerConfig{{
 			Name: "freeradius", Address: "127.0.0.1", AuthPort: fr.signed, Secrets: []tenant.Secret{tenant.Secret("testing124")},
-			Timeout: 100 * time.Millisecond, Tries: 2,
+			Timeout: 300 * time.Millisecond, Tries: 2,
 		}}})
 		if err != nil {
 			t.Fatal(err)

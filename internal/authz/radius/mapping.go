@@ -214,22 +214,38 @@ var honoured = []struct {
 		}},
 	{vendorMicrosoft, msMPPEPolicy, "MS-MPPE-Encryption-Policy", inAccept, false, setMPPEPolicy},
 	{vendorMicrosoft, msMPPETypes, "MS-MPPE-Encryption-Types", inAccept, false, setMPPETypes},
-	{vendorMicrosoft, msMPPESendKey, "MS-MPPE-Send-Key", inAccept, false,
-		func(a *answer, v radius.Attribute) error { return a.key(&a.v.Keys.Send, v) }},
-	{vendorMicrosoft, msMPPERecvKey, "MS-MPPE-Recv-Key", inAccept, false,
-		func(a *answer, v radius.Attribute) error { return a.key(&a.v.Keys.Recv, v) }},
-	{vendorMicrosoft, msCHAP2Success, "MS-CHAP2-Success", inAccept, false,
-		func(a *answer, v radius.Attribute) error { a.success = v; return nil }},
-	{vendorMicrosoft, msCHAPError, "MS-CHAP-Error", inReject, false,
-		func(a *answer, v radius.Attribute) error { a.failure = v; return nil }},
-	{vendorMicrosoft, msPrimaryDNS, "MS-Primary-DNS-Server", inAccept, false,
-		func(a *answer, v radius.Attribute) error { return address(&a.dns[0], v) }},
-	{vendorMicrosoft, msSecondaryDNS, "MS-Secondary-DNS-Server", inAccept, false,
-		func(a *answer, v radius.Attribute) error { return address(&a.dns[1], v) }},
-	{vendorMicrosoft, msPrimaryNBNS, "MS-Primary-NBNS-Server", inAccept, false,
-		func(a *answer, v radius.Attribute) error { return address(&a.wins[0], v) }},
-	{vendorMicrosoft, msSecondaryNBNS, "MS-Secondary-NBNS-Server", inAccept, false,
-		func(a *answer, v radius.Attribute) error { return address(&a.wins[1], v) }},
+	{
+		vendorMicrosoft, msMPPESendKey, "MS-MPPE-Send-Key", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return a.key(&a.v.Keys.Send, v) },
+	},
+	{
+		vendorMicrosoft, msMPPERecvKey, "MS-MPPE-Recv-Key", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return a.key(&a.v.Keys.Recv, v) },
+	},
+	{
+		vendorMicrosoft, msCHAP2Success, "MS-CHAP2-Success", inAccept, false,
+		func(a *answer, v radius.Attribute) error { a.success = v; return nil },
+	},
+	{
+		vendorMicrosoft, msCHAPError, "MS-CHAP-Error", inReject, false,
+		func(a *answer, v radius.Attribute) error { a.failure = v; return nil },
+	},
+	{
+		vendorMicrosoft, msPrimaryDNS, "MS-Primary-DNS-Server", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return address(&a.dns[0], v) },
+	},
+	{
+		vendorMicrosoft, msSecondaryDNS, "MS-Secondary-DNS-Server", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return address(&a.dns[1], v) },
+	},
+	{
+		vendorMicrosoft, msPrimaryNBNS, "MS-Primary-NBNS-Server", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return address(&a.wins[0], v) },
+	},
+	{
+		vendorMicrosoft, msSecondaryNBNS, "MS-Secondary-NBNS-Server", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return address(&a.wins[1], v) },
+	},
 }
 
 // errLength is the error of an attribute whose value has the wrong length.

@@ -2,7 +2,7 @@ package radius
 
 import (
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // RFC 2865 and RFC 3579 are built on MD5
+	"crypto/md5" // RFC 2865 and RFC 3579 are built on it
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,7 +53,7 @@ func messageAuthenticator(b []byte, at int, auth [authenticatorLen]byte, secret 
 
 // responseAuthenticator is MD5(Code+Identifier+Length+Request Authenticator+Attributes+Secret), RFC 2865 section 3.
 func responseAuthenticator(b []byte, auth [authenticatorLen]byte, secret []byte) (sum [md5.Size]byte) {
-	h := md5.New() //nolint:gosec // RFC 2865
+	h := md5.New()
 	h.Write(b[:4])
 	h.Write(auth[:])
 	h.Write(b[headerLen:])

@@ -113,6 +113,7 @@ func (a *answer) read(b []byte, code radius.Code) error {
 		in = inAccept
 	case radius.CodeAccessChallenge:
 		in = inChallenge
+	default: // an Access-Reject
 	}
 	p, err := radius.Parse(b, a.secret)
 	if err != nil {

@@ -72,9 +72,11 @@ var interpretations = []struct {
 		MPPEPolicy: tenant.MPPERequired, MPPEKeyBits: []int{128, 56, 40},
 		Keys: tenant.KeyPair{Send: tenant.Secret("0123456789abcdef"), Recv: tenant.Secret("fedcba9876543210")},
 	}},
-	{name: "several in one Vendor-Specific", code: radius.CodeAccessAccept, attrs: attr(26,
-		0, 0, 1, 0x37, byte(msMPPEPolicy), 6, 0, 0, 0, 1, byte(msMPPETypes), 6, 0, 0, 0, 4),
-		want: authz.Verdict{MPPEPolicy: tenant.MPPEOptional, MPPEKeyBits: []int{128}}},
+	{
+		name: "several in one Vendor-Specific", code: radius.CodeAccessAccept, attrs: attr(26,
+			0, 0, 1, 0x37, byte(msMPPEPolicy), 6, 0, 0, 0, 1, byte(msMPPETypes), 6, 0, 0, 0, 4),
+		want: authz.Verdict{MPPEPolicy: tenant.MPPEOptional, MPPEKeyBits: []int{128}},
+	},
 	{name: "the first of what may come once", code: radius.CodeAccessAccept, attrs: join(
 		attr(rfc2865.FramedMTU_Type, 0, 0, 5, 0x78), attr(rfc2865.FramedMTU_Type, 0, 0, 5, 0)), want: authz.Verdict{MTU: 1400}},
 	{name: "broken Vendor-Specific", code: radius.CodeAccessAccept, attrs: join(
@@ -86,86 +88,148 @@ var interpretations = []struct {
 	{name: "multicast address", code: radius.CodeAccessAccept, attrs: attr(8, 224, 0, 0, 1), detail: []string{"224.0.0.1"}},
 	{name: "address 0.0.0.0", code: radius.CodeAccessAccept, attrs: attr(8, 0, 0, 0, 0), detail: []string{"0.0.0.0"}},
 	{name: "MTU out of range", code: radius.CodeAccessAccept, attrs: attr(12, 0, 0, 0, 63), detail: []string{"Framed-MTU 63"}},
-	{name: "route that is none", code: radius.CodeAccessAccept, attrs: words(22, "default"),
-		detail: []string{"Framed-Route", "default"}},
+	{
+		name: "route that is none", code: radius.CodeAccessAccept, attrs: words(22, "default"),
+		detail: []string{"Framed-Route", "default"},
+	},
 	{name: "filter", code: radius.CodeAccessAccept, attrs: words(11, "web-only"), detail: []string{`Filter-Id "web-only"`}},
 	{name: "termination action", code: radius.CodeAccessAccept, attrs: attr(29, 0, 0, 0, 1), detail: []string{"Termination-Action"}},
 	{name: "unknown MPPE policy", code: radius.CodeAccessAccept, attrs: ms(msMPPEPolicy, 0, 0, 0, 3), detail: []string{"Policy 3"}},
-	{name: "longest session timeout", code: radius.CodeAccessAccept, attrs: attr(27, 255, 255, 255, 255),
-		want: authz.Verdict{SessionTimeout: (1<<32 - 1) * time.Second}},
+	{
+		name: "longest session timeout", code: radius.CodeAccessAccept, attrs: attr(27, 255, 255, 255, 255),
+		want: authz.Verdict{SessionTimeout: (1<<32 - 1) * time.Second},
+	},
 
-	{name: "Service-Type Login", code: radius.CodeAccessAccept, attrs: attr(6, 0, 0, 0, 1),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one accepted, but", "Service-Type"}},
-	{name: "Framed-Protocol SLIP", code: radius.CodeAccessAccept, attrs: attr(7, 0, 0, 0, 2),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"Framed-Protocol"}},
-	{name: "attribute of wrong length", code: radius.CodeAccessAccept,
+	{
+		name: "Service-Type Login", code: radius.CodeAccessAccept, attrs: attr(6, 0, 0, 0, 1),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one accepted, but", "Service-Type"},
+	},
+	{
+		name: "Framed-Protocol SLIP", code: radius.CodeAccessAccept, attrs: attr(7, 0, 0, 0, 2),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"Framed-Protocol"},
+	},
+	{
+		name: "attribute of wrong length", code: radius.CodeAccessAccept,
 		attrs: join(attr(8, 10, 9, 0, 7), words(18, "hi"), attr(27, 0, 0, 1)),
-		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"Session-Timeout", "length"}},
-	{name: "vendor attribute of wrong length", code: radius.CodeAccessAccept, attrs: ms(msPrimaryDNS, 1, 2, 3),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-Primary-DNS-Server", "length"}},
+		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"Session-Timeout", "length"},
+	},
+	{
+		name: "vendor attribute of wrong length", code: radius.CodeAccessAccept, attrs: ms(msPrimaryDNS, 1, 2, 3),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-Primary-DNS-Server", "length"},
+	},
 
-	{name: "MS-CHAPv2", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2, attrs: success(7, proof),
-		want: authz.Verdict{Success: proof}},
-	{name: "MS-CHAPv2 with a message", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
-		attrs: success(7, proof+" M=Hello"), want: authz.Verdict{Success: proof, Message: "Hello"}},
-	{name: "MS-CHAPv2, Reply-Message first", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
-		attrs: join(success(7, proof+" M=Hello"), words(18, "Hi")), want: authz.Verdict{Success: proof, Message: "Hi"}},
-	{name: "MS-CHAPv2 without MS-CHAP2-Success", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
+	{
+		name: "MS-CHAPv2", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2, attrs: success(7, proof),
+		want: authz.Verdict{Success: proof},
+	},
+	{
+		name: "MS-CHAPv2 with a message", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
+		attrs: success(7, proof+" M=Hello"), want: authz.Verdict{Success: proof, Message: "Hello"},
+	},
+	{
+		name: "MS-CHAPv2, Reply-Message first", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
+		attrs: join(success(7, proof+" M=Hello"), words(18, "Hi")), want: authz.Verdict{Success: proof, Message: "Hi"},
+	},
+	{
+		name: "MS-CHAPv2 without MS-CHAP2-Success", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
 		attrs: join(attr(8, 10, 9, 0, 7), mppeKey(msMPPESendKey, make([]byte, 16)), mppeKey(msMPPERecvKey, make([]byte, 16))),
-		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one accepted, but", "no MS-CHAP2-Success"}},
-	{name: "MS-CHAPv2, other exchange", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2, attrs: success(8, proof),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"exchange 8", "7"}},
-	{name: "MS-CHAPv2, short proof", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
-		attrs: success(7, proof[:41]), want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"40 hex"}},
-	{name: "MS-CHAPv2, no hex", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
-		attrs: success(7, proof[:41]+"G"), want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"40 hex"}},
-	{name: "MS-CHAPv2, identifier alone", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
-		attrs: success(7, ""), want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"40 hex"}},
+		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one accepted, but", "no MS-CHAP2-Success"},
+	},
+	{
+		name: "MS-CHAPv2, other exchange", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2, attrs: success(8, proof),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"exchange 8", "7"},
+	},
+	{
+		name: "MS-CHAPv2, short proof", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
+		attrs: success(7, proof[:41]), want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"40 hex"},
+	},
+	{
+		name: "MS-CHAPv2, no hex", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
+		attrs: success(7, proof[:41]+"G"), want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"40 hex"},
+	},
+	{
+		name: "MS-CHAPv2, identifier alone", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
+		attrs: success(7, ""), want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"40 hex"},
+	},
 
-	{name: "no keys", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2, wanted: true, attrs: success(7, proof),
-		want: authz.Verdict{Success: proof}, detail: []string{"no MS-MPPE-Send-Key"}},
-	{name: "one key", code: radius.CodeAccessAccept, attrs: mppeKey(msMPPESendKey, make([]byte, 16)),
-		detail: []string{"one MPPE key"}},
-	{name: "key of 8 octets", code: radius.CodeAccessAccept, wanted: true,
+	{
+		name: "no keys", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2, wanted: true, attrs: success(7, proof),
+		want: authz.Verdict{Success: proof}, detail: []string{"no MS-MPPE-Send-Key"},
+	},
+	{
+		name: "one key", code: radius.CodeAccessAccept, attrs: mppeKey(msMPPESendKey, make([]byte, 16)),
+		detail: []string{"one MPPE key"},
+	},
+	{
+		name: "key of 8 octets", code: radius.CodeAccessAccept, wanted: true,
 		attrs: join(mppeKey(msMPPESendKey, []byte("12345678")), mppeKey(msMPPERecvKey, []byte("87654321"))),
-		want:  authz.Verdict{Keys: tenant.KeyPair{Send: tenant.Secret("12345678"), Recv: tenant.Secret("87654321")}}},
-	{name: "key of 7 octets", code: radius.CodeAccessAccept, attrs: mppeKey(msMPPESendKey, make([]byte, 7)),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-MPPE-Send-Key", "7 octets"}},
-	{name: "key that does not decrypt", code: radius.CodeAccessAccept, attrs: ms(msMPPERecvKey, make([]byte, 34)...),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-MPPE-Recv-Key", "decrypt"}},
+		want:  authz.Verdict{Keys: tenant.KeyPair{Send: tenant.Secret("12345678"), Recv: tenant.Secret("87654321")}},
+	},
+	{
+		name: "key of 7 octets", code: radius.CodeAccessAccept, attrs: mppeKey(msMPPESendKey, make([]byte, 7)),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-MPPE-Send-Key", "7 octets"},
+	},
+	{
+		name: "key that does not decrypt", code: radius.CodeAccessAccept, attrs: ms(msMPPERecvKey, make([]byte, 34)...),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-MPPE-Recv-Key", "decrypt"},
+	},
 
-	{name: "reject", code: radius.CodeAccessReject, attrs: words(18, "account disabled"),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject, Message: "account disabled"}, detail: []string{"one rejected"}},
-	{name: "reject gives nothing", code: radius.CodeAccessReject,
+	{
+		name: "reject", code: radius.CodeAccessReject, attrs: words(18, "account disabled"),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject, Message: "account disabled"}, detail: []string{"one rejected"},
+	},
+	{
+		name: "reject gives nothing", code: radius.CodeAccessReject,
 		attrs: join(attr(8, 10, 9, 0, 7), attr(25, 1), attr(27, 0), success(7, proof)),
-		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected"}},
-	{name: "691, may retry", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
+		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected"},
+	},
+	{
+		name: "691, may retry", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
 		attrs:  failure(7, "E=691 R=1 C=000102030405060708090a0b0c0d0e0f V=3 M=Wrong again"),
 		want:   authz.Verdict{Deny: tenant.ReasonRadiusReject, Retry: true, Message: "Wrong again"},
-		detail: []string{"E=691", "wrong user name or password"}},
-	{name: "691, may not", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=691 R=0 V=3"),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"E=691"}},
-	{name: "647", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=647 R=1 V=3"),
-		want: authz.Verdict{Deny: tenant.ReasonUserDisabled}, detail: []string{"E=647", "disabled"}},
-	{name: "648", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
+		detail: []string{"E=691", "wrong user name or password"},
+	},
+	{
+		name: "691, may not", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=691 R=0 V=3"),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"E=691"},
+	},
+	{
+		name: "647", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=647 R=1 V=3"),
+		want: authz.Verdict{Deny: tenant.ReasonUserDisabled}, detail: []string{"E=647", "disabled"},
+	},
+	{
+		name: "648", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
 		attrs:  join(words(18, "Renew it"), failure(7, "E=0000000648 R=1 V=3 M=Expired")),
 		want:   authz.Verdict{Deny: tenant.ReasonUserExpired, Message: "Renew it"},
-		detail: []string{"E=648", "expired"}},
-	{name: "649", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=649 R=0 V=3"),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"E=649", "dial in"}},
-	{name: "error without identifier", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
+		detail: []string{"E=648", "expired"},
+	},
+	{
+		name: "649", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=649 R=0 V=3"),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"E=649", "dial in"},
+	},
+	{
+		name: "error without identifier", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
 		attrs: ms(msCHAPError, []byte("E=647 R=0 V=3")...),
-		want:  authz.Verdict{Deny: tenant.ReasonUserDisabled}, detail: []string{"E=647"}},
-	{name: "error of another exchange", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
+		want:  authz.Verdict{Deny: tenant.ReasonUserDisabled}, detail: []string{"E=647"},
+	},
+	{
+		name: "error of another exchange", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
 		attrs: failure(8, "E=647 R=1 V=3"),
-		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected", "exchange 8"}},
-	{name: "error that is none", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "no"),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-CHAP-Error", `"no"`}},
-	{name: "error for PAP", code: radius.CodeAccessReject, method: tenant.AuthPAP, attrs: failure(7, "E=647 R=1 V=3"),
-		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected"}},
-	{name: "challenge", code: radius.CodeAccessChallenge, attrs: join(words(18, "Enter the code"), attr(24, 1, 2, 3)),
+		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected", "exchange 8"},
+	},
+	{
+		name: "error that is none", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "no"),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-CHAP-Error", `"no"`},
+	},
+	{
+		name: "error for PAP", code: radius.CodeAccessReject, method: tenant.AuthPAP, attrs: failure(7, "E=647 R=1 V=3"),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected"},
+	},
+	{
+		name: "challenge", code: radius.CodeAccessChallenge, attrs: join(words(18, "Enter the code"), attr(24, 1, 2, 3)),
 		want:   authz.Verdict{Deny: tenant.ReasonRadiusReject, Message: "Enter the code"},
-		detail: []string{"Access-Challenge", "not supported"}},
+		detail: []string{"Access-Challenge", "not supported"},
+	},
 }
 
 func TestInterpret(t *testing.T) {
@@ -238,8 +302,10 @@ func TestAskable(t *testing.T) {
 			}
 			// What is askable can be built, with the longest of everything that we add.
 			tt.r.SessionID = strings.Repeat("s", 300)
-			if _, err := request(asking{Request: tt.r, nasIdentifier: strings.Repeat("n", 253), secret: tenant.Secret(secret),
-				nasAddress: netip.IPv6Loopback()}, 1); err != nil {
+			if _, err := request(asking{
+				Request: tt.r, nasIdentifier: strings.Repeat("n", 253), secret: tenant.Secret(secret),
+				nasAddress: netip.IPv6Loopback(),
+			}, 1); err != nil {
 				t.Error(err)
 			}
 		})
@@ -340,8 +406,17 @@ var framedRoutes = []struct{ in, want string }{
 	{"172.16.0.0", "172.16.0.0/16"},
 	{"192.168.7.0 0.0.0.0", "192.168.7.0/24"},
 	{"192.168.7.0/24\x00", "192.168.7.0/24"},
-	{"", ""}, {" ", ""}, {"default", ""}, {"10.0.0.0/33", ""}, {"10.0.0.0/-1", ""}, {"10.0.0/8", ""},
-	{"2001:db8::/32", ""}, {"2001:db8::", ""}, {"224.0.0.0/4", ""}, {"239.1.2.3", ""}, {"/8", ""},
+	{"", ""},
+	{" ", ""},
+	{"default", ""},
+	{"10.0.0.0/33", ""},
+	{"10.0.0.0/-1", ""},
+	{"10.0.0/8", ""},
+	{"2001:db8::/32", ""},
+	{"2001:db8::", ""},
+	{"224.0.0.0/4", ""},
+	{"239.1.2.3", ""},
+	{"/8", ""},
 }
 
 func TestParseFramedRoute(t *testing.T) {

@@ -62,7 +62,7 @@ type server struct {
 	// slots has one entry for each request under way. It is what requests queue at, without a lock, when all
 	// identifiers of all sockets are taken.
 	slots chan struct{}
-	// looking has one entry while a lookup runs.
+	// looking has one entry while a lookup runs that logins wait for.
 	looking chan struct{}
 	ended   context.Context // done when closed
 	end     context.CancelFunc
@@ -83,14 +83,14 @@ func newServer(cfg ServerConfig, log *slog.Logger, env environment) *server {
 	}
 	s.ended, s.end = context.WithCancel(context.Background())
 	if a, err := netip.ParseAddr(cfg.Address); err == nil {
-		s.address = netip.AddrPortFrom(a.Unmap(), uint16(cfg.AuthPort)) //nolint:gosec // checked by withDefaults
+		s.address = netip.AddrPortFrom(a.Unmap(), uint16(cfg.AuthPort))
 		return s
 	}
-	ctx, cancel := context.WithTimeout(s.ended, lookupTimeout)
-	defer cancel()
-	if err := s.lookup(ctx); err != nil {
-		s.log.Warn("radius server name not found yet", telemetry.Address, cfg.Address, telemetry.Error, err)
-	}
+	s.looking <- struct{}{} // logins wait for this lookup, newServer does not
+	s.running.Go(func() {
+		defer func() { <-s.looking }()
+		s.lookupAlone()
+	})
 	return s
 }
 
@@ -187,7 +187,7 @@ func (s *server) begin(ctx context.Context, r authz.Request) (*exchange, error) 
 		return nil, err
 	}
 	x := &exchange{reply: make(chan reply, 1)}
-	rand.Read(x.authenticator[:]) //nolint:errcheck // documented to never fail
+	rand.Read(x.authenticator[:]) // never fails
 	if err := s.assign(x); err != nil {
 		return nil, err
 	}
@@ -314,7 +314,7 @@ func (s *server) verdict(x *exchange, got reply, r authz.Request) authz.Verdict 
 		s.stats.accepts.Add(1)
 	case radius.CodeAccessReject:
 		s.stats.rejects.Add(1)
-	case radius.CodeAccessChallenge:
+	default: // verify let no other code through
 		s.stats.challenges.Add(1)
 	}
 	return interpret(got.packet, answering{
@@ -351,8 +351,10 @@ func (s *server) unanswered(x *exchange, n int, took time.Duration, sendErr, cau
 		is   bool
 		text string
 	}{
-		{x.saw.Load() == 0 && !x.unreachable.Load() && sendErr == nil,
-			"nothing came back, which is also what servers do that don't know this client or have another secret for it"},
+		{
+			x.saw.Load() == 0 && !x.unreachable.Load() && sendErr == nil,
+			"nothing came back, which is also what servers do that don't know this client or have another secret for it",
+		},
 		{x.noted(DropResponseAuthenticator), "answers came with a wrong Response Authenticator: the secrets probably differ"},
 		{x.noted(DropMessageAuthenticator), "answers came with a wrong Message-Authenticator"},
 		{x.noted(DropManyAuthenticators), "answers came with several Message-Authenticators"},
@@ -384,13 +386,16 @@ func (s *server) failed(detail string) {
 		return
 	}
 	s.lastLookup = time.Now()
-	s.running.Go(func() {
-		ctx, cancel := context.WithTimeout(s.ended, lookupTimeout)
-		defer cancel()
-		if err := s.lookup(ctx); err != nil {
-			s.log.Warn("radius server name not found", telemetry.Address, s.cfg.Address, telemetry.Error, err)
-		}
-	})
+	s.running.Go(s.lookupAlone)
+}
+
+// lookupAlone looks the name up for no login in particular.
+func (s *server) lookupAlone() {
+	ctx, cancel := context.WithTimeout(s.ended, lookupTimeout)
+	defer cancel()
+	if err := s.lookup(ctx); err != nil {
+		s.log.Warn("radius server name not found", telemetry.Address, s.cfg.Address, telemetry.Error, err)
+	}
 }
 
 // known returns when the server's address is known.
@@ -440,7 +445,7 @@ func (s *server) lookup(ctx context.Context) error {
 	s.lastLookup = time.Now()
 	// A lookup comes after a failure, so where there is a choice the address in use is not the one to stay with.
 	next := found[(slices.Index(found, s.address.Addr())+1)%len(found)]
-	s.address = netip.AddrPortFrom(next, uint16(s.cfg.AuthPort)) //nolint:gosec // checked by withDefaults
+	s.address = netip.AddrPortFrom(next, uint16(s.cfg.AuthPort))
 	for _, k := range slices.Clone(s.sockets) {
 		if k.remote != s.address {
 			k.retired = true

@@ -8,10 +8,10 @@
 //
 //	place := s.Place(h.Seq)
 //	if place == Late || place == Duplicate { drop }
-//	encrypted frame, stateless, or stateful and place isn't Early:
+//	encrypted frame, and place isn't Early or the receiver isn't Stateful now:
 //	    verdict := mppe.OpenBatch(…)             // decrypts what is credible, leaves alone what isn't
 //	    OK → Verified, Resynced → Confirmed, anything else → drop: nothing has moved
-//	encrypted frame, stateful and place is Early:
+//	encrypted frame otherwise:
 //	    Unverified: it is kept as it came and must be opened when Pop gives it back
 //	clear frame: policy.CredibleFrame or drop
 //	    Control if the session decrypts (the receiver exists), else Clear

@@ -75,7 +75,9 @@ const (
 	Control
 	// Verified is a frame that decrypted to something credible.
 	Verified
-	// Confirmed is the second of two frames in a row that decrypted to something credible (mppe.Resynced).
+	// Confirmed is a frame that decrypted to something credible at a position that the cipher has taken over, giving
+	// up what was before it (mppe.Resynced): the second in a row of a stateless session, a flushed one of a
+	// stateful.
 	Confirmed
 	// Unverified is an early frame of a stateful cipher, which can't be decrypted before those it depends
 	// on. It is only ever kept in the reorder window.
@@ -221,12 +223,18 @@ func (s *Session) Accept(seq uint32, b *pktbuf.Buf, evidence Evidence, now int64
 		s.release()
 		return Deliver
 	case Early:
-		return s.hold(seq, b, evidence, now)
+		if evidence != Confirmed || s.keepsAfter(seq) {
+			return s.hold(seq, b, evidence, now)
+		}
+		// The cipher has gone on without what is missing.
+		s.passTo(seq)
+		s.pass(true)
+		return DeliverLast
 	case Jump:
 		if evidence == Unverified {
 			return Refused
 		}
-		if seq-s.next < 2*Window {
+		if evidence != Confirmed && seq-s.next < 2*Window {
 			// Not far beyond: something is missing and the others keep coming. Give up the oldest only.
 			s.passTo(seq - Window + 1)
 			s.release()
@@ -292,6 +300,16 @@ func (s *Session) hold(seq uint32, b *pktbuf.Buf, evidence Evidence, now int64) 
 func (s *Session) keeps(seq uint32) bool {
 	sl := &s.slots[seq%Window]
 	return sl.buf != nil && sl.seq == seq
+}
+
+// keepsAfter reports whether a packet later than seq is kept.
+func (s *Session) keepsAfter(seq uint32) bool {
+	for i := range s.slots {
+		if s.slots[i].buf != nil && int32(s.slots[i].seq-seq) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // pass moves the position by one number, which was delivered or not.

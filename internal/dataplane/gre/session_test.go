@@ -147,6 +147,15 @@ func TestAccept(t *testing.T) {
 			{1, Clear, Waiting, nil}, {2, Clear, DeliverLast, u(2)}, {3, Clear, Deliver, u(3)},
 		}, 0},
 		{"confirmed by the cipher", []step{{0, Verified, Deliver, u(0)}, {9000, Confirmed, DeliverLast, u(9000)}}, 8999},
+		{"confirmed in the window: what is missing is given up", []step{
+			{0, Verified, Deliver, u(0)}, {2, Unverified, Held, nil}, {5, Confirmed, DeliverLast, u(2, 5)}, {6, Verified, Deliver, u(6)},
+		}, 3},
+		{"confirmed before a later one", []step{
+			{0, Verified, Deliver, u(0)}, {6, Verified, Held, nil}, {5, Confirmed, Held, nil}, {1, Verified, Deliver, u(1)},
+		}, 0},
+		{"confirmed beyond the window, which doesn't slide then", []step{
+			{0, Verified, Deliver, u(0)}, {2, Unverified, Held, nil}, {Window + 9, Confirmed, DeliverLast, u(2, Window+9)},
+		}, Window + 7},
 		{"a clear frame of an encrypted session isn't followed far", []step{
 			{0, Verified, Deliver, u(0)}, {9000, Control, Refused, nil}, {9001, Control, Refused, nil}, {500, Control, DeliverLast, u(500)},
 		}, 499},

@@ -103,3 +103,23 @@ func BenchmarkOpenForged(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkKeyChange is one step of the key chain: what the budget of far jumps counts.
+func BenchmarkKeyChange(b *testing.B) {
+	s, x := newSchedule(params(128, false)), NewScratch()
+	k := s.initial(x)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.change(&k, x)
+	}
+}
+
+// BenchmarkKeySetup is the RC4 key schedule that each packet is tried with.
+func BenchmarkKeySetup(b *testing.B) {
+	s, x := newSchedule(params(128, false)), NewScratch()
+	k := s.initial(x)
+	b.ReportAllocs()
+	for b.Loop() {
+		x.rc4.init(&k, s.n)
+	}
+}

@@ -1,6 +1,7 @@
 package mppe
 
 import (
+	"bytes"
 	stdrc4 "crypto/rc4"
 	"crypto/sha1"
 	"encoding/binary"
@@ -43,9 +44,7 @@ func (s *linuxState) rekey(initial bool) {
 	h.Write(s.master)
 	h.Write(make([]byte, 40))
 	h.Write(s.session)
-	for range 40 {
-		h.Write([]byte{0xf2})
-	}
+	h.Write(bytes.Repeat([]byte{0xf2}, 40))
 	digest := h.Sum(nil)[:len(s.session)]
 	if initial {
 		copy(s.session, digest)

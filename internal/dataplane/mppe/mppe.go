@@ -10,6 +10,9 @@ const (
 	NearKeys = 64
 	// KeyBudget is how many key changes a session may spend in a second on packets that are farther away.
 	KeyBudget = 256
+	// KeyReserve is the part of KeyBudget that is only for packets whose sequence number is near that of the last
+	// good one: who floods without knowing it can't spend what a burst of losses needs.
+	KeyReserve = 64
 	// MaxAhead is how many key changes ahead a packet may be at all.
 	MaxAhead = 1 << 16
 	// HeadLen is how many octets of plaintext a Credible sees at most: protocol and the longest IPv4 header.
@@ -43,7 +46,8 @@ const (
 	_ Verdict = iota
 	// OK: decrypted and credible.
 	OK
-	// Resynced: the same, and the second in a row at a position far away, which the receiver has taken over.
+	// Resynced: the same, and the receiver has taken the position over, giving up what was before it: the second in
+	// a row at a position far away or, in stateful mode, a flushed packet behind a gap.
 	Resynced
 	// Short: nothing behind the header.
 	Short

@@ -50,9 +50,10 @@ func NewReceiver(p Params) *Receiver {
 	return r
 }
 
-// Stateful reports the mode. In stateful mode packets must be opened in the order in which they were sent.
+// Stateful reports whether packets must now be opened in the order in which they were sent. That is so in stateful mode,
+// but for the time after a loss: then only a flushed packet can be opened, and the sooner the better.
 func (r *Receiver) Stateful() bool {
-	return r.stateful != nil
+	return r.stateful != nil && r.stateful.asked == 0
 }
 
 // Open decrypts one packet; see OpenOp. now is the caller's monotonic clock in nanoseconds.
@@ -132,6 +133,21 @@ func (op *OpenOp) finish(x *Scratch) {
 // moveTop makes pos, which came with seq, the highest position.
 func (r *Receiver) moveTop(pos uint64, seq uint32) {
 	r.top, r.topSeq, r.seqKnown = pos, seq, true
+}
+
+// remote reports whether seq is too far from the last good packet's to be tried for nothing.
+func (r *Receiver) remote(seq uint32) bool {
+	apart := int32(seq - r.topSeq)
+	return r.seqKnown && (apart > farSeq || apart < -farSeq)
+}
+
+// maySpend is how many keys of the budget a packet with this sequence number may spend now.
+func (r *Receiver) maySpend(seq uint32, now int64) int {
+	left := r.budget.left(now)
+	if r.remote(seq) {
+		left -= KeyReserve
+	}
+	return max(left, 0)
 }
 
 // budget limits what packets far away cost a session: KeyBudget keys in each second, which starts with the first one.

@@ -68,13 +68,13 @@ func TestInnerProtocolLength(t *testing.T) {
 	}
 }
 
-// TestLossDuplicatesReordering runs a stateless stream over four wraps of the count and one of the GRE sequence number.
+// TestLossDuplicatesReordering runs a stateless stream over two wraps of the count and one of the GRE sequence number.
 // Every packet that arrives within the window is read exactly once.
 func TestLossDuplicatesReordering(t *testing.T) {
 	for _, bits := range []int{128, 56, 40} {
 		p := params(bits, false)
 		l, r := newLink(t, p), rand.New(rand.NewPCG(7, uint64(bits)))
-		ps := stream(t, NewSender(p), 0, 4*countSpace+100, 0xffffffff-2000)
+		ps := stream(t, NewSender(p), 0, 2*countSpace+100, 0xffffffff-2000)
 		type arrival struct {
 			packet
 			at int
@@ -133,11 +133,11 @@ func TestBurstLoss(t *testing.T) {
 		{"250", 250, 0},
 		{"300", 300, 1},
 		{"1000", 1000, 3},
-		{"2047", 2047, 8},
-		{"2100: more than half the counts", 2100, 8},
-		{"4095: the same count again", 4095, 16},
-		{"4100: it looks near", 4100, 16},
-		{"12345: three times around", 12345, 48},
+		{"2047: without the reserve from here on", 2047, 10},
+		{"2100: more than half the counts", 2100, 10},
+		{"4095: the same count again", 4095, 21},
+		{"4100: it looks near", 4100, 21},
+		{"12345: three times around", 12345, 64},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := params(128, false)
@@ -243,7 +243,7 @@ func TestForgedFlood(t *testing.T) {
 		{"running away", func(i int, n uint32) packet { return forge(int(n)+i, n+uint32(i), byte(i)) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			const genuine, perGenuine, seconds = 1000, 66, 10
+			const genuine, perGenuine, seconds = 500, 66, 10
 			p := params(128, false)
 			l := newLink(t, p)
 			for i, g := range stream(t, NewSender(p), 0, genuine, 0) {
@@ -384,5 +384,47 @@ func TestVerdictString(t *testing.T) {
 	}
 	if len(names) != int(NeedReset)+1 || (NeedReset+1).String() != "unset" {
 		t.Errorf("names %v", names)
+	}
+}
+
+// TestMarks: forged packets have driven the search far ahead. A position that it has passed is reached from the mark before
+// it; one that the marks don't reach any more is sought anew.
+func TestMarks(t *testing.T) {
+	p := params(128, false)
+	ps := stream(t, NewSender(p), 0, 1500, 0)
+	for _, tt := range []struct {
+		name   string
+		driven int // positions
+		lost   int
+		spend  int // seconds of budget that the first packet behind the loss needs
+	}{
+		{"passed", 2000, 1000, 1},
+		{"passed just now", 2000, 300, 1},
+		{"marks overwritten", 8000, 600, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := newLink(t, p)
+			l.want(OK, ps[:10]...)
+			for l.r.stateless.frontier < uint64(tt.driven) {
+				l.now += second
+				if v := l.open(forge(tt.driven+500, uint32(tt.driven+500), 1)); v != OverBudget {
+					t.Fatalf("at %d: %v", l.r.stateless.frontier, v)
+				}
+			}
+			rest := ps[10+tt.lost:]
+			l.now += second
+			for i := 1; i < tt.spend; i++ {
+				l.now += second
+				l.want(OverBudget, rest[0])
+			}
+			l.now += second
+			before := l.x.KeyChanges
+			l.want(FarJump, rest[0])
+			if n := l.x.KeyChanges - before; tt.spend == 1 && n >= markEvery {
+				t.Errorf("%d key changes, less than %d expected", n, markEvery)
+			}
+			l.want(Resynced, rest[1])
+			l.want(OK, rest[2:]...)
+		})
 	}
 }

@@ -63,7 +63,7 @@ func (r *Receiver) openFlushed(op *OpenOp, ahead int, now int64, x *Scratch) Ver
 		tries--
 	}
 	if ahead > 1 {
-		if r.budget.left(now) < changes+tries {
+		if r.maySpend(op.Seq, now) < changes+tries {
 			return OverBudget
 		}
 		r.budget.spend(changes+tries, now)
@@ -78,6 +78,9 @@ func (r *Receiver) openFlushed(op *OpenOp, ahead int, now int64, x *Scratch) Ver
 			op.finish(x)
 			s.session = k
 			r.acceptStateful(pos, op.Seq, x)
+			if ahead > 1 {
+				return Resynced
+			}
 			return OK
 		}
 		if tries--; tries == 0 {

@@ -44,7 +44,7 @@ func (r *Receiver) openStateless(op *OpenOp, count uint16, now int64, x *Scratch
 	case nearest <= NearKeys:
 		pos := uint64(int64(r.top) + int64(nearest))
 		if r.remote(op.Seq) {
-			if r.budget.left(now) < 1 {
+			if r.maySpend(op.Seq, now) < 1 {
 				return OverBudget
 			}
 			r.budget.spend(1, now)
@@ -61,12 +61,6 @@ func (r *Receiver) openStateless(op *OpenOp, count uint16, now int64, x *Scratch
 		}
 	}
 	return r.openFar(op, r.top+uint64(farthest), now, x)
-}
-
-// remote reports whether seq is too far from the last good packet's to be tried for nothing.
-func (r *Receiver) remote(seq uint32) bool {
-	apart := int32(seq - r.topSeq)
-	return r.seqKnown && (apart > farSeq || apart < -farSeq)
 }
 
 // nearKey is the key of a position between top-NearKeys and top+NearKeys. Keys ahead are derived when first asked for and
@@ -101,7 +95,7 @@ func (r *Receiver) openFar(op *OpenOp, pos uint64, now int64, x *Scratch) Verdic
 		return FarJump
 	}
 	s := &r.stateless
-	k, ok := r.farKey(pos, now, x)
+	k, ok := r.farKey(pos, op.Seq, now, x)
 	if !ok {
 		return OverBudget
 	}
@@ -137,7 +131,7 @@ func (r *Receiver) takeOver(pos uint64, seq uint32, k key) {
 
 // farKey seeks the key of a position far ahead on a copy of the chain. It spends the budget, one for each key change and
 // one for trying the result. When the budget doesn't reach, what it does reach is kept for the next packet.
-func (r *Receiver) farKey(pos uint64, now int64, x *Scratch) (key, bool) {
+func (r *Receiver) farKey(pos uint64, seq uint32, now int64, x *Scratch) (key, bool) {
 	s := &r.stateless
 	if s.hasCandidate && pos >= s.candidate && pos-s.candidate <= freeSteps {
 		k := s.candidateKey
@@ -147,7 +141,7 @@ func (r *Receiver) farKey(pos uint64, now int64, x *Scratch) (key, bool) {
 		return k, true
 	}
 	from, k, extends := s.nearestKnown(pos)
-	left := r.budget.left(now)
+	left := r.maySpend(seq, now)
 	steps, reached := int(pos-from), true
 	if steps+1 > left {
 		if !extends || left == 0 {

@@ -57,14 +57,12 @@ func (a *Answer) Nak(o ppp.Option, want ...byte) {
 	a.nak = ppp.AppendOption(a.nak, o.Type, want...)
 }
 
-// Prompt asks for an option that the peer left out. It reports false, and asks for nothing, once Max-Failure is
-// reached: then the Layer must do without.
-func (a *Answer) Prompt(typ byte, want ...byte) bool {
-	if a.rejectOnly {
-		return false
+// Prompt asks for an option that the peer left out. It asks for nothing once Max-Failure is reached: then the Layer must
+// do without.
+func (a *Answer) Prompt(typ byte, want ...byte) {
+	if !a.rejectOnly {
+		a.nak = ppp.AppendOption(a.nak, typ, want...)
 	}
-	a.nak = ppp.AppendOption(a.nak, typ, want...)
-	return true
 }
 
 // RejectOnly says that Max-Failure is reached: Nak rejects and Prompt does nothing.

@@ -18,8 +18,6 @@ type Layer interface {
 	Judge(a *Answer)
 	// BeforeAck is called before each Configure-Ack that Judge led to, except a repeated one.
 	BeforeAck()
-	// Acked says that the peer takes our request as it is.
-	Acked()
 	// Naked hands over the values that the peer would take. The next request goes out afterwards.
 	Naked(o ppp.Options)
 	// Rejected hands over the options that the peer does not take. The next request goes out afterwards.
@@ -159,7 +157,6 @@ func (m *Machine) Receive(now time.Time, p ppp.Packet) {
 	case ppp.CodeConfigureAck:
 		if m.answersRequest(p) && bytes.Equal(p.Data, m.request) {
 			m.answered = true
-			m.layer.Acked()
 			m.event(now, RCA, p)
 		}
 	case ppp.CodeConfigureNak, ppp.CodeConfigureReject:

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	bbolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"concentrator/internal/store"
 	"concentrator/internal/store/bolt"
@@ -28,7 +29,7 @@ func open(t *testing.T, path string, o bolt.Options) *bolt.DB {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := db.Check(); err != nil && !errors.Is(err, bbolt.ErrDatabaseNotOpen) { //nolint:staticcheck // the only name that bbolt.View returns
+		if err := db.Check(); err != nil && !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 			t.Errorf("check: %v", err)
 		}
 		if err := db.Close(); err != nil {
@@ -300,7 +301,7 @@ func TestRefusesForeignAndDamagedFiles(t *testing.T) {
 			}
 			db, err := bolt.OpenWith(path, bolt.Options{LockTimeout: 200 * time.Millisecond})
 			if err == nil {
-				db.Close()
+				t.Log(db.Close())
 			}
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("Open: %v, want %v", err, tt.want)
@@ -343,7 +344,7 @@ func TestCutOffAnywhere(t *testing.T) {
 		if db, err := bolt.Open(path); !errors.Is(err, store.ErrCorrupt) {
 			t.Errorf("cut to %d pages: %v, want ErrCorrupt", size/page, err)
 			if err == nil {
-				db.Close()
+				t.Log(db.Close())
 			}
 		}
 	}

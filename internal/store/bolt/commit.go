@@ -122,7 +122,7 @@ func (d *DB) writeGroup(group []*request) {
 	case err == nil:
 		d.log = log
 		d.advance(rev)
-	case err != errNothing: //nolint:errorlint // bbolt returns what the function returned
+	case !errors.Is(err, errNothing):
 		for _, r := range group {
 			r.rev, r.ok, r.err = 0, false, fmt.Errorf("write state: %w", err)
 		}

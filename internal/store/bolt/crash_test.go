@@ -46,7 +46,9 @@ func crashWriter(path string) {
 					os.Exit(1)
 				}
 				out.Lock()
-				os.Stdout.WriteString(key + "\n") // one write, straight to the pipe: what is printed was committed
+				if _, err := os.Stdout.WriteString(key + "\n"); err != nil { // straight to the pipe, without a buffer
+					os.Exit(1)
+				}
 				out.Unlock()
 			}
 		}()
@@ -69,7 +71,7 @@ func TestCrash(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
+		deadline := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 		lines := bufio.NewScanner(pipe)
 		for n := 0; lines.Scan(); n++ {
 			if strings.HasPrefix(lines.Text(), "error") {

@@ -26,19 +26,17 @@ type MPPE uint32
 
 // The supported bits.
 const (
-	Stateless  MPPE = 0x01000000 // H: a new key for every packet
-	Bits56     MPPE = 0x00000080 // M
-	Bits128    MPPE = 0x00000040 // S
-	Bits40     MPPE = 0x00000020 // L
-	Obsolete   MPPE = 0x00000010 // D
-	MPPC       MPPE = 0x00000001 // C: compression, which is not offered here
-	Strengths       = Bits56 | Bits128 | Bits40
-	mppeLen         = 4
-	bits128         = 128
-	bits56          = 56
-	bits40          = 40
-	strengthNo MPPE = 0
+	Stateless MPPE = 0x01000000 // H: a new key for every packet
+	Bits56    MPPE = 0x00000080 // M
+	Bits128   MPPE = 0x00000040 // S
+	Bits40    MPPE = 0x00000020 // L
+	Obsolete  MPPE = 0x00000010 // D
+	MPPC      MPPE = 0x00000001 // C: compression, which is not offered here
+	Strengths      = Bits56 | Bits128 | Bits40
 )
+
+// mppeLen is the length of the value, in octets.
+const mppeLen = 4
 
 // ErrOptionValue is returned for an MPPE option whose value is not four octets long.
 var ErrOptionValue = errors.New("ccp: MPPE option has the wrong length")
@@ -60,24 +58,26 @@ func AppendMPPE(b []byte, m MPPE) []byte {
 func (m MPPE) KeyBits() int {
 	switch m & Strengths {
 	case Bits128:
-		return bits128
+		return 128
 	case Bits56:
-		return bits56
+		return 56
 	case Bits40:
-		return bits40
+		return 40
+	default:
+		return 0
 	}
-	return 0
 }
 
 // Strength returns the supported bit for a key length in bits; 0 for a length that MPPE does not have.
 func Strength(keyBits int) MPPE {
 	switch keyBits {
-	case bits128:
+	case 128:
 		return Bits128
-	case bits56:
+	case 56:
 		return Bits56
-	case bits40:
+	case 40:
 		return Bits40
+	default:
+		return 0
 	}
-	return strengthNo
 }

@@ -9,26 +9,42 @@ import (
 
 // LCP option types.
 const (
-	OptionMRU                 byte = 1  // RFC 1661 section 6.1
-	OptionACCM                byte = 2  // RFC 1662 section 7.1
-	OptionAuth                byte = 3  // RFC 1661 section 6.2
-	OptionQuality             byte = 4  // RFC 1661 section 6.3
-	OptionMagic               byte = 5  // RFC 1661 section 6.4
-	OptionPFC                 byte = 7  // RFC 1661 section 6.5
-	OptionACFC                byte = 8  // RFC 1661 section 6.6
-	OptionCallback            byte = 13 // RFC 1570 section 2.3
-	OptionMRRU                byte = 17 // RFC 1990 section 5.1.1
-	OptionShortSequence       byte = 18 // RFC 1990 section 5.1.2
-	OptionEndpoint            byte = 19 // RFC 1990 section 5.1.3
-	OptionLinkDiscriminator   byte = 23 // RFC 2125 section 4.1
-	DefaultMRU                     = 1500
-	MaxMRU                         = 0xffff
-	CallbackOperationMSCBCP   byte = 6    // Microsoft's callback control protocol, as Windows asks for it
-	AlgorithmMD5              byte = 5    // RFC 1994 section 3
-	AlgorithmMSCHAPv1         byte = 0x80 // RFC 2433 section 3
-	AlgorithmMSCHAPv2         byte = 0x81 // RFC 2759 section 3
-	endpointClassLen               = 1
-	accmLen, magicLen, mruLen      = 4, 4, 2
+	OptionMRU               byte = 1  // RFC 1661 section 6.1
+	OptionACCM              byte = 2  // RFC 1662 section 7.1
+	OptionAuth              byte = 3  // RFC 1661 section 6.2
+	OptionQuality           byte = 4  // RFC 1661 section 6.3
+	OptionMagic             byte = 5  // RFC 1661 section 6.4
+	OptionPFC               byte = 7  // RFC 1661 section 6.5
+	OptionACFC              byte = 8  // RFC 1661 section 6.6
+	OptionCallback          byte = 13 // RFC 1570 section 2.3
+	OptionMRRU              byte = 17 // RFC 1990 section 5.1.1
+	OptionShortSequence     byte = 18 // RFC 1990 section 5.1.2
+	OptionEndpoint          byte = 19 // RFC 1990 section 5.1.3
+	OptionLinkDiscriminator byte = 23 // RFC 2125 section 4.1
+)
+
+// Algorithms of CHAP in the Authentication-Protocol option.
+const (
+	AlgorithmMD5      byte = 5    // RFC 1994 section 3
+	AlgorithmMSCHAPv1 byte = 0x80 // RFC 2433 section 3
+	AlgorithmMSCHAPv2 byte = 0x81 // RFC 2759 section 3
+)
+
+// CallbackOperationCBCP is the operation of the Callback option that Windows asks for: Microsoft's own callback protocol.
+const CallbackOperationCBCP byte = 6
+
+// Maximum receive units, in octets of the information field (RFC 1661 section 6.1).
+const (
+	DefaultMRU = 1500   // of a peer that does not name one
+	MaxMRU     = 0xffff // that the option can name
+)
+
+// Lengths of option values, in octets.
+const (
+	mruLen           = 2
+	accmLen          = 4
+	magicLen         = 4
+	endpointClassLen = 1
 )
 
 // ErrOptionValue is returned for an option whose value has a length that its type does not allow.
