@@ -46,7 +46,7 @@ type API struct {
 // TLS names the files of the API's certificate; all empty: one is made at first start.
 type TLS struct {
 	Cert, Key string // PEM; both or neither
-	ClientCA  string // PEM; set: clients must show a certificate
+	ClientCA  string // PEM; set: a client with a certificate of it needs no token
 }
 
 // Radius is what the RADIUS side listens on.

@@ -22,6 +22,8 @@ type nowhere struct{}
 func (nowhere) FD() int                                   { return -1 }
 func (nowhere) ReadBatch([][]byte, []int) (int, error)    { return 0, unix.EAGAIN }
 func (nowhere) WriteBatch(m []netio.Message) (int, error) { return len(m), nil }
+func (nowhere) Admit(uint16, bool) error                  { return nil }
+func (nowhere) Refused() (uint64, uint64, error)          { return 0, 0, nil }
 func (nowhere) Close() error                              { return nil }
 
 // bench is a shard without a goroutine, with one open session whose network is /dev/null.

@@ -74,7 +74,13 @@ func (d *Dataplane) OpenCall(spec CallSpec) (*Call, error) {
 		return nil, fmt.Errorf("%w: %q", ErrNoGRE, spec.Namespace)
 	}
 	c := newCall(id, spec, g.faces[s.id], s)
-	if err := s.do(func(s *shard) { s.addCall(c) }); err != nil {
+	err = s.do(func(s *shard) { s.addCall(c) })
+	if err == nil {
+		if err = c.face.sock.Admit(id, true); err != nil {
+			err = errors.Join(fmt.Errorf("open call: %w", err), s.do(func(s *shard) { s.removeCall(c) }))
+		}
+	}
+	if err != nil {
 		d.freeID(id)
 		return nil, err
 	}
@@ -97,7 +103,7 @@ func (c *Call) SendControl(protocol uint16, packet []byte) {
 // SetDecrypt installs the receive key; a new one replaces it. It doesn't wait, but a later SendControl comes after it.
 func (c *Call) SetDecrypt(p mppe.Params) {
 	r := mppe.NewReceiver(p)
-	c.shard.inbox.push(func(*shard) { c.call.decrypt = r })
+	c.shard.inbox.push(func(*shard) { c.call.decrypt, c.call.stateful = r, p.Stateful })
 }
 
 // SetEncrypt installs the send key: IP goes out encrypted from now on. It doesn't wait.
@@ -286,8 +292,9 @@ func (c *Call) Close() Counters {
 	if c.closed {
 		return c.last
 	}
+	err := c.call.face.sock.Admit(c.call.id, false)
 	c.last = c.ask(func(s *shard) { s.removeCall(c.call) })
-	if err := c.detach(); err != nil && !errors.Is(err, ErrStopped) {
+	if err = errors.Join(err, c.detach()); err != nil && !errors.Is(err, ErrStopped) {
 		c.d.log.Error("can't detach call", telemetry.Call, c.call.id, telemetry.Error, err)
 	}
 	c.closed = true
@@ -306,6 +313,7 @@ type call struct {
 	gre          *gre.Session
 	encrypt      *mppe.Sender
 	decrypt      *mppe.Receiver
+	stateful     bool          // decrypt's mode as agreed: its packets are opened one by one, in order
 	credible     mppe.Credible // judge
 	open         bool
 	timed        bool // in shard.timed

@@ -61,7 +61,7 @@ type Dataplane struct {
 	// before mu.
 	opening sync.Mutex
 
-	mu        sync.Mutex // guards all below; held for no system call
+	mu        sync.Mutex // guards all below; held for no system call that waits
 	stopped   bool
 	faces     map[string]*greFaces // by namespace
 	spaces    map[string]*space    // by namespace
@@ -69,8 +69,12 @@ type Dataplane struct {
 	ids       []*idQueue // by shard
 	load      []int      // calls, by shard
 	calls     int
-	lastIndex uint32 // of faces and networks
+	lastIndex uint32    // of faces and networks
+	refused   []refused // by shard, of closed sockets
 }
+
+// refused counts what the kernel kept away from a shard.
+type refused struct{ unknown, malformed uint64 }
 
 // greFaces are the GRE sockets of one namespace, one for each shard.
 type greFaces struct {
@@ -94,7 +98,7 @@ func Start(cfg Config) (*Dataplane, error) {
 	d := &Dataplane{
 		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions,
 		faces: map[string]*greFaces{}, spaces: map[string]*space{}, networks: map[*Network]struct{}{},
-		load: make([]int, n),
+		load: make([]int, n), refused: make([]refused, n),
 	}
 	if d.opener == nil {
 		d.opener = netio.Linux{}
@@ -220,7 +224,27 @@ func (d *Dataplane) ShardStats() []ShardStats {
 	if err := d.onAll(func(s *shard) { all[s.id] = s.snapshot() }); err != nil {
 		return nil
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range all {
+		sum := d.refused[i]
+		for _, g := range d.faces {
+			sum.add(g.faces[i], d.log)
+		}
+		all[i].Drops[DropGREUnknownCall] += sum.unknown
+		all[i].Drops[DropGREMalformed] += sum.malformed
+	}
 	return all
+}
+
+// add adds what the kernel kept away from f's socket.
+func (r *refused) add(f *face, log *slog.Logger) {
+	unknown, malformed, err := f.sock.Refused()
+	if err != nil {
+		log.Error("can't read counters of GRE filter", telemetry.Error, err)
+	}
+	r.unknown += unknown
+	r.malformed += malformed
 }
 
 // reportDrops logs once a minute what was dropped and why: a shard counts and never logs a packet.
@@ -302,6 +326,9 @@ func (d *Dataplane) CloseGRE(namespace string) error {
 		return nil
 	}
 	delete(d.faces, namespace)
+	for i, f := range g.faces {
+		d.refused[i].add(f, d.log)
+	}
 	d.mu.Unlock()
 	if err := d.onAll(func(s *shard) { s.removeFace(g.faces[s.id]) }); err != nil {
 		return err // Stop closes, or has closed, the sockets

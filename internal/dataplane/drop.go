@@ -11,7 +11,7 @@ const (
 	DropWireOversize         // an outer packet longer than any that fits a link: cut by the receive buffer
 	DropWireMalformed        // not an IPv4 packet with GRE in it
 	DropGREMalformed         // not enhanced GRE of RFC 2637 section 4.1
-	DropGREUnknownCall       // a call ID that no call has
+	DropGREUnknownCall       // a call ID that no call has; mostly counted by the socket's filter
 	DropGREWrongSource       // a call's ID from or to another address than its control connection's
 	DropGRELate              // a sequence number already delivered or given up
 	DropGREDuplicate         // a sequence number that is held already

@@ -308,6 +308,10 @@ func (s *fakeSocket) WriteBatch(msgs []netio.Message) (int, error) {
 
 func (s *fakeSocket) Close() error { return unix.Close(s.fd) }
 
+// Admit and Refused do nothing: what a filter keeps away must be refused by the shard as well.
+func (s *fakeSocket) Admit(uint16, bool) error         { return nil }
+func (s *fakeSocket) Refused() (uint64, uint64, error) { return 0, 0, nil }
+
 type fakeDevice struct {
 	o           *fakeOpener
 	spec        tun.Spec

@@ -116,7 +116,7 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 	case c.decrypt == nil:
 		s.drop(c, DropMPPENoKey)
 		return
-	case c.decrypt.Stateful():
+	case c.stateful:
 		item.kind = inStateful
 	default:
 		item.kind, item.op = inOpened, len(s.opens)
@@ -162,7 +162,7 @@ func (s *shard) accept(it *inboundItem) {
 			evidence = gre.Control
 		}
 	case inStateful:
-		if c.gre.Place(it.seq) == gre.Early {
+		if c.decrypt.Stateful() && c.gre.Place(it.seq) == gre.Early {
 			evidence = gre.Unverified
 			break
 		}
@@ -180,6 +180,8 @@ func (s *shard) accept(it *inboundItem) {
 	case gre.DeliverLast:
 		s.deliverHeld(c)
 		s.deliver(c, it.buf, it.seq, evidence)
+	case gre.Held:
+		s.deliverHeld(c)
 	case gre.Waiting:
 		s.drop(c, DropGREFarJump)
 	case gre.Refused:

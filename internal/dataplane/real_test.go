@@ -624,7 +624,7 @@ func TestRealForgery(t *testing.T) {
 	if unknown < 1<<16-1000 {
 		t.Errorf("only %d unknown calls counted", unknown)
 	}
-	if each := cost / (1 << 16); each > 5*time.Microsecond {
-		t.Errorf("a forgery costs %v", each)
+	if cost > took/20 {
+		t.Errorf("the forgeries took %v of %v, more than 5 %%", cost, took)
 	}
 }

@@ -76,7 +76,6 @@ func (a *auth) reset() {
 	a.started, a.state, a.deadline, a.reply, a.repeats = false, authIdle, time.Time{}, nil, 0
 	clear(a.asked)
 	a.asked = a.asked[:0]
-	a.serial++ // a verdict that is still on its way is void
 }
 
 // await waits for a login: for CHAP behind a fresh Challenge, for PAP in patience.

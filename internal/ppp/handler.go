@@ -52,8 +52,8 @@ type Handler interface {
 	// MPPEReset says that the peer lost the key stream (stateful MPPE only): the sender starts its table anew and flags
 	// the next packet, RFC 3078 section 7.3.
 	MPPEReset()
-	// NetworkReady is called before our IPCP Configure-Ack: address, route and steering must be in place when it
-	// returns. It is called again when a renegotiation changes n.
+	// NetworkReady is called before our first IPCP Configure-Ack: address, route and steering must be in place when it
+	// returns. It is called again after each new login, perhaps with another n.
 	NetworkReady(n Network)
 	// Opened says that the link carries IP: IPCP is open, and CCP too where it is required.
 	Opened(n Network)

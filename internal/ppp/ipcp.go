@@ -108,19 +108,20 @@ func (c *ipcpLayer) offer(a *automaton.Answer, o wire.Option, give netip.Addr) b
 	return true
 }
 
-// BeforeAck implements automaton.Layer.
+// BeforeAck implements automaton.Layer. What it tells the Handler can not change before LCP starts anew.
 func (c *ipcpLayer) BeforeAck() {
-	n := Network{
+	if c.ready {
+		return
+	}
+	c.ready = true
+	c.net = Network{
 		Local:   c.l.grant.Local,
 		Address: c.l.grant.Address,
 		PeerMRU: c.l.lcp.peer.mru,
 		PFC:     c.l.lcp.peer.pfc,
 		ACFC:    c.l.lcp.peer.acfc,
 	}
-	if !c.ready || n != c.net {
-		c.net, c.ready = n, true
-		c.l.h.NetworkReady(n)
-	}
+	c.l.h.NetworkReady(c.net)
 }
 
 // Naked implements automaton.Layer. Our address is not for the peer to choose; one that can not live with it is left

@@ -104,7 +104,7 @@ func (l *Link) dispatch(protocol uint16, packet []byte) {
 		return
 	}
 	// Before LCP is open nothing else counts, and before the login only the login does (RFC 1661 sections 3.4 and 3.5).
-	if l.closing || !l.lcp.m.Opened() {
+	if !l.lcp.m.Opened() {
 		return
 	}
 	switch protocol {
@@ -237,7 +237,7 @@ func (l *Link) NoteActivity(now time.Time) {
 // Decide answers Handler.Authenticate. A Decision that comes too late, for a login that the link no longer waits for, is
 // ignored.
 func (l *Link) Decide(now time.Time, d Decision) {
-	if !l.started || l.finished || l.closing {
+	if !l.started || l.finished {
 		return
 	}
 	l.now = now
@@ -252,6 +252,9 @@ func (l *Link) Terminate(now time.Time, reason tenant.Reason, message string) {
 		return
 	}
 	l.now = now
+	if reason == "" {
+		reason = tenant.ReasonAdminDisconnect // an end without a reason must still be one
+	}
 	l.fail(reason, message, message)
 	l.settle()
 }

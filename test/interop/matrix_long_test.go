@@ -4,6 +4,7 @@ package interop
 
 import (
 	"net/netip"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func TestSessionTimeout(t *testing.T) {
 	}
 	eventually(t, 2*time.Second, func() string {
 		for line := range strings.Lines(world.daemon.Log(t)) {
-			if strings.Contains(line, session.Name) && strings.Contains(line, `"reason":"SESSION_TIMEOUT"`) {
+			if strings.Contains(line, path.Base(session.Name)) && strings.Contains(line, `"reason":"SESSION_TIMEOUT"`) {
 				return ""
 			}
 		}

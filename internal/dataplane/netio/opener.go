@@ -31,8 +31,8 @@ type Message struct {
 	To   [4]byte // the peer's
 }
 
-// Socket is a shard's raw GRE socket in one namespace. It belongs to the shard; only Close may come from elsewhere, after
-// the shard has let go of it.
+// Socket is a shard's raw GRE socket in one namespace. FD and the batches belong to the shard; the rest is for the control
+// side, Close only after the shard has let go of it.
 type Socket interface {
 	// FD is the descriptor to wait on for input.
 	FD() int
@@ -42,6 +42,12 @@ type Socket interface {
 	// WriteBatch sends up to BatchSize of msgs in order. It returns how many went out and, if that is not all, why the next
 	// one did not. It never blocks.
 	WriteBatch(msgs []Message) (int, error)
+	// Admit lets packets for a call ID in, or no longer. A new socket admits none. It is safe for concurrent use and does
+	// nothing on a closed socket.
+	Admit(callID uint16, yes bool) error
+	// Refused is how many packets the kernel has kept away so far: for no admitted call, and malformed ones. It is safe for
+	// concurrent use and still answers after Close.
+	Refused() (unknown, malformed uint64, err error)
 	Close() error
 }
 

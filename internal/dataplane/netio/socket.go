@@ -3,6 +3,7 @@ package netio
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -29,7 +30,13 @@ type sourceAddress struct {
 
 // RawSocket is a Socket on a descriptor. It keeps its system call arguments, so that no batch allocates.
 type RawSocket struct {
-	fd    int
+	fd int
+
+	mu                 sync.Mutex // guards all up to the empty line; never taken by the shard
+	closed             bool
+	calls              *steer.Calls
+	unknown, malformed uint64 // the last that were read
+
 	msgs  [BatchSize]mmsghdr
 	iov   [BatchSize]unix.Iovec
 	names [BatchSize]unix.RawSockaddrInet4
@@ -41,9 +48,9 @@ type RawSocket struct {
 
 var _ Socket = (*RawSocket)(nil)
 
-// NewRawSocket takes over a raw IPv4 socket's descriptor.
-func NewRawSocket(fd int) *RawSocket {
-	s := &RawSocket{fd: fd}
+// NewRawSocket takes over a raw IPv4 socket's descriptor and the filter that is attached to it.
+func NewRawSocket(fd int, calls *steer.Calls) *RawSocket {
+	s := &RawSocket{fd: fd, calls: calls}
 	for i := range s.msgs {
 		s.from[i].hdr.Level = unix.IPPROTO_IP
 		s.from[i].hdr.Type = unix.IP_PKTINFO
@@ -65,25 +72,22 @@ func NewRawSocket(fd int) *RawSocket {
 }
 
 // openGRE makes the socket in the calling thread's namespace.
-func openGRE(shard, shards int) (int, error) {
+func openGRE(calls *steer.Calls) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_GRE)
 	if err != nil {
 		return -1, fmt.Errorf("open raw GRE socket: %w", err)
 	}
-	if err := setUp(fd, shard, shards); err != nil {
+	if err := setUp(fd, calls); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
 }
 
-func setUp(fd, shard, shards int) error {
-	filter := steer.GREFilter(shard, shards)
-	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+func setUp(fd int, calls *steer.Calls) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, calls.ProgramFD()); err != nil {
 		return fmt.Errorf("attach GRE filter: %w", err)
 	}
-	// Other shards' packets that came between socket and filter are duplicates of what their own sockets took: they go
-	// through the ring, are counted, and the sequence check drops them.
+	// Packets that came between socket and filter go through the shard's own checks, which are the same.
 	// The outer packet may be fragmented on its way (RFC 2637 section 4 leaves that to IP): no DF, no path MTU kept.
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT); err != nil {
 		return fmt.Errorf("clear outer DF: %w", err)
@@ -145,14 +149,39 @@ func (s *RawSocket) WriteBatch(msgs []Message) (int, error) {
 	return int(n), nil
 }
 
-// Close implements Socket.
-func (s *RawSocket) Close() error {
-	if s.fd < 0 {
+// Admit implements Socket.
+func (s *RawSocket) Admit(callID uint16, yes bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
 		return nil
 	}
-	err := unix.Close(s.fd)
-	s.fd = -1
-	return err
+	return s.calls.Set(callID, yes)
+}
+
+// Refused implements Socket.
+func (s *RawSocket) Refused() (unknown, malformed uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		if unknown, malformed, err = s.calls.Refused(); err != nil {
+			return 0, 0, err
+		}
+		s.unknown, s.malformed = unknown, malformed
+	}
+	return s.unknown, s.malformed, nil
+}
+
+// Close implements Socket.
+func (s *RawSocket) Close() error {
+	_, _, err := s.Refused() // for those who ask later
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return errors.Join(err, unix.Close(s.fd), s.calls.Close())
 }
 
 // openGREIn opens the socket inside the namespace and keeps the descriptor, which works from everywhere.
@@ -162,15 +191,21 @@ func openGREIn(namespace string, shard, shards int) (*RawSocket, error) {
 		return nil, err
 	}
 	fd := -1
-	err = h.Do(func() (err error) {
-		fd, err = openGRE(shard, shards)
-		return err
-	})
+	calls, err := steer.NewCalls(shard, shards)
+	if err == nil {
+		err = h.Do(func() (err error) {
+			fd, err = openGRE(calls)
+			return err
+		})
+	}
 	if err = errors.Join(err, h.Close()); err != nil {
 		if fd >= 0 {
 			err = errors.Join(err, unix.Close(fd))
 		}
+		if calls != nil {
+			err = errors.Join(err, calls.Close())
+		}
 		return nil, fmt.Errorf("GRE socket of shard %d in namespace %q: %w", shard, namespace, err)
 	}
-	return NewRawSocket(fd), nil
+	return NewRawSocket(fd, calls), nil
 }

@@ -3,7 +3,6 @@ package steer
 import (
 	"encoding/binary"
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -11,12 +10,7 @@ import (
 
 // TestTable runs the loaded program on packets through the kernel's own test run.
 func TestTable(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("CONCENTRATOR_REAL") == "1" {
-			t.Fatal("CONCENTRATOR_REAL=1, but not root: BPF programs can't be loaded")
-		}
-		t.Skip("needs root to load BPF programs")
-	}
+	needRoot(t)
 	table, err := NewTable()
 	if err != nil {
 		t.Fatal(err)

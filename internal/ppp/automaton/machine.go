@@ -195,7 +195,6 @@ func (m *Machine) receiveRefusal(p ppp.Packet) {
 	if err != nil || !m.answersRequest(p) {
 		return
 	}
-	m.answered = true
 	if m.loops++; m.loops > maxLoops {
 		m.event(m.now, RXJMinus, p)
 		return

@@ -11,6 +11,9 @@ const (
 	control byte = 0x03
 )
 
+// unassignable is no protocol number, because its short form would look like an address field (RFC 1661 section 6.5).
+const unassignable uint16 = 0x00ff
+
 // Errors of ParseFrame.
 var (
 	// ErrShortFrame is returned for a frame that ends inside its header.
@@ -30,7 +33,7 @@ func ParseFrame(b []byte) (protocol uint16, info []byte, err error) {
 	}
 	// The last octet of a protocol number is odd and all others are even, so the first octet tells the length.
 	if b[0]&1 == 1 {
-		if b[0] == address { // 0x00ff is not assignable for this reason: it would look like an address field
+		if b[0] == address {
 			return 0, nil, ErrProtocol
 		}
 		return uint16(b[0]), b[1:], nil
@@ -39,7 +42,7 @@ func ParseFrame(b []byte) (protocol uint16, info []byte, err error) {
 		return 0, nil, ErrShortFrame
 	}
 	protocol = binary.BigEndian.Uint16(b)
-	if protocol&1 == 0 {
+	if protocol&1 == 0 || protocol == unassignable {
 		return 0, nil, ErrProtocol
 	}
 	return protocol, b[2:], nil

@@ -35,6 +35,7 @@ var frames = []struct {
 	{"even second octet", "c02001", 0, "", ErrProtocol},
 	{"address without control", "ff0421", 0, "", ErrProtocol},
 	{"one octet of address", "ff", 0, "", ErrProtocol},
+	{"the number that looks like an address", "00ff01", 0, "", ErrProtocol},
 }
 
 func TestParseFrame(t *testing.T) {
@@ -194,7 +195,7 @@ func FuzzParseFrame(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if protocol&1 == 0 || protocol&0x100 != 0 && protocol>>8 == 0xff {
+		if protocol&0x101 != 1 {
 			t.Fatalf("protocol %04x", protocol)
 		}
 		again, info2, err := ParseFrame(append(AppendHeader(nil, protocol, true, true), info...))
