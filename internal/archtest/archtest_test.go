@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -127,6 +129,7 @@ func within(path, dir string) bool { return path == dir || strings.HasPrefix(pat
 // listPackages asks the go command for every package of the module, those behind the tags of the real-client tests too.
 func listPackages(t *testing.T) []pkg {
 	t.Helper()
+	dependOnSources(t)
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-tags=interop,interop_long", "-json=ImportPath,Imports", module+"/...")
 	cmd.Stderr = &stderr
@@ -144,5 +147,17 @@ func listPackages(t *testing.T) []pkg {
 			t.Fatalf("read the output of go list: %v", err)
 		}
 		pkgs = append(pkgs, p)
+	}
+}
+
+// dependOnSources looks at every source folder, so that the go command does not take this test's result from its cache
+// after one has changed: what `go list` reads, it does not know of.
+func dependOnSources(t *testing.T) {
+	t.Helper()
+	for _, root := range []string{"api", "cmd", "internal", "test"} {
+		err := filepath.WalkDir(filepath.Join("..", "..", root), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			t.Fatalf("look at the sources: %v", err)
+		}
 	}
 }

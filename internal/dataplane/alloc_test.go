@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"encoding/binary"
-	"io"
 	"log/slog"
 	"slices"
 	"testing"
@@ -38,7 +37,7 @@ type bench struct {
 
 func newBench(t testing.TB, encrypted bool) *bench {
 	t.Helper()
-	s, err := newShard(0, time.Now(), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := newShard(0, time.Now(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +47,11 @@ func newBench(t testing.TB, encrypted bool) *bench {
 	}
 	t.Cleanup(func() {
 		s.release()
-		unix.Close(null)
+		_ = unix.Close(null)
 	})
 	s.peers = []*shard{s}
 	b := &bench{t: t, s: s, f: &face{index: 1, sock: nowhere{}}}
-	b.n = &network{index: 2, fd: null, table: &prefixes{}, gateway: [4]byte{10, 50, 0, 1}, mtu: 1500}
+	b.n = &network{index: 2, fd: null, table: &prefixes{}, gateway: [4]byte{10, 50, 0, 1}}
 	c := newCall(0x10, CallSpec{Local: addr(serverIP), Remote: addr(clientIP), PeerCallID: 99, Sink: newSink()}, b.f, s)
 	b.c = c
 	s.addCall(c)

@@ -31,7 +31,7 @@ type ShardStats struct {
 	Drops         DropCounts // including the calls'
 }
 
-// add counts one packet of n octets that came from the client.
+// countIn counts one packet of n octets that came from the client.
 func (c *call) countIn(now int64, n int) {
 	c.counters.InPackets++
 	c.counters.InBytes += uint64(n)

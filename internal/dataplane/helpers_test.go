@@ -3,7 +3,6 @@ package dataplane
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -94,10 +93,10 @@ func mssOf(p []byte) (mss uint16, valid bool) {
 	t := p[head:]
 	pseudo := slices.Concat(p[12:20], []byte{0, 6, 0, byte(len(t))}, t)
 	for at := 20; at+4 <= int(t[12]>>4)*4; {
-		switch {
-		case t[at] == 2:
+		switch t[at] {
+		case 2:
 			return binary.BigEndian.Uint16(t[at+2:]), sum16(pseudo) == 0
-		case t[at] == 1:
+		case 1:
 			at++
 		default:
 			at += max(2, int(t[at+1]))
@@ -416,7 +415,7 @@ const (
 func newLab(t *testing.T, shards int) *lab {
 	t.Helper()
 	o := newFakeOpener()
-	d, err := Start(Config{Shards: shards, Opener: o, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	d, err := Start(Config{Shards: shards, Opener: o, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,12 +425,12 @@ func newLab(t *testing.T, shards int) *lab {
 		defer o.mu.Unlock()
 		for _, fds := range o.gre {
 			for _, fd := range fds {
-				unix.Close(fd)
+				_ = unix.Close(fd)
 			}
 		}
 		for _, dev := range o.devices {
 			for _, fd := range dev.far {
-				unix.Close(fd)
+				_ = unix.Close(fd)
 			}
 		}
 	})
@@ -499,7 +498,7 @@ func (s *session) encrypted() *session {
 }
 
 // sync returns when the shard has done all that was asked of it.
-func (s *session) sync() Counters { return s.call.Counters() }
+func (s *session) sync() { s.call.Counters() }
 
 // up sends a GRE packet as the client's.
 func (s *session) up(packet []byte) {

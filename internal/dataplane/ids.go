@@ -19,7 +19,7 @@ type idQueue struct {
 
 func newIDQueue(shard int) *idQueue {
 	q := &idQueue{}
-	for _, i := range rand.Perm(idsPerShard) {
+	for _, i := range rand.Perm(idsPerShard) { //nolint:gosec // not a secret: every peer is told its ID
 		if id := uint16(i)<<steer.ShardBits | uint16(shard); id != 0 {
 			q.put(id)
 		}

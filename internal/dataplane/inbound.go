@@ -16,7 +16,7 @@ import (
 // inboundItem is a packet of a batch that has found its call.
 type inboundItem struct {
 	call *call
-	buf  *pktbuf.Buf // from the PPP protocol number on; of kind opened and kept from the MPPE header on
+	buf  *pktbuf.Buf // from the PPP protocol number on; of an encrypted one from the MPPE header on
 	seq  uint32
 	kind inboundKind
 	op   int // of kind opened: index in shard.opens
@@ -101,6 +101,7 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 	case gre.Duplicate:
 		s.drop(c, DropGREDuplicate)
 		return
+	default: // new, as far as one can tell
 	}
 	protocol, info, err := ppp.ParseFrame(payload)
 	if err != nil {

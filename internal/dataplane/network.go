@@ -18,7 +18,7 @@ import (
 const (
 	DefaultMTU = 1500
 	MinMTU     = 576
-	MaxMTU     = pktbuf.MaxRead - tun.HeaderLen
+	MaxMTU     = pktbuf.MaxRead - tun.HeaderLen - 1 // a full buffer can't be told from a cut packet
 
 	// minSessionMTU is what every link carries (RFC 791 section 3.2).
 	minSessionMTU = 68
@@ -281,14 +281,13 @@ type network struct {
 	slot           int // in shard.sources
 	gone           bool
 	clientToClient bool
-	gateway        [4]byte // signs ICMP
-	mtu            int
+	gateway        [4]byte   // signs ICMP
 	table          *prefixes // of the namespace
 }
 
 // configure takes over what may change. It runs on the shard.
 func (p *network) configure(spec NetworkSpec) {
-	p.clientToClient, p.mtu = spec.ClientToClient, spec.MTU
+	p.clientToClient = spec.ClientToClient
 	p.gateway = [4]byte{}
 	if len(spec.Gateways) > 0 {
 		p.gateway = spec.Gateways[0].As4()

@@ -71,8 +71,12 @@ func TestHeaderCompression(t *testing.T) {
 		pfc, acfc, mppe bool
 		want            string
 	}{
-		{false, false, false, "\xff\x03\x00\x21"}, {true, false, false, "\xff\x03\x21"}, {true, true, false, "\x21"},
-		{false, true, false, "\x00\x21"}, {false, false, true, "\xff\x03\x00\xfd"}, {true, true, true, "\xfd"},
+		{false, false, false, "\xff\x03\x00\x21"},
+		{true, false, false, "\xff\x03\x21"},
+		{true, true, false, "\x21"},
+		{false, true, false, "\x00\x21"},
+		{false, false, true, "\xff\x03\x00\xfd"},
+		{true, true, true, "\xfd"},
 	} {
 		t.Run(fmt.Sprintf("pfc_%v_acfc_%v_mppe_%v", c.pfc, c.acfc, c.mppe), func(t *testing.T) {
 			l := newLab(t, 1)
@@ -192,14 +196,30 @@ func TestInboundDrops(t *testing.T) {
 		{"clear where MPPE is required", SessionSpec{RequireMPPE: true}, nil, func(s *session) []byte {
 			return outer(clientIP, serverIP, s.client.data(good()))
 		}, DropMPPERequired},
-		{"clear although there are keys", SessionSpec{RequireMPPE: true}, func(s *session) { s.encrypted(); s.client.encrypt = nil },
-			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPERequired},
-		{"encrypted before a key", SessionSpec{}, func(s *session) { s.client.withMPPE(keyUp, keyDown) },
-			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPENoKey},
-		{"keys taken away", SessionSpec{}, func(s *session) { s.encrypted(); s.call.ClearMPPE() },
-			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPENoKey},
-		{"wrong key", SessionSpec{}, func(s *session) { s.encrypted(); s.client.withMPPE(keyDown, keyUp) },
-			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPEImplausible},
+		{
+			"clear although there are keys",
+			SessionSpec{RequireMPPE: true},
+			func(s *session) { s.encrypted(); s.client.encrypt = nil },
+			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPERequired,
+		},
+		{
+			"encrypted before a key",
+			SessionSpec{},
+			func(s *session) { s.client.withMPPE(keyUp, keyDown) },
+			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPENoKey,
+		},
+		{
+			"keys taken away",
+			SessionSpec{},
+			func(s *session) { s.encrypted(); s.call.ClearMPPE() },
+			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPENoKey,
+		},
+		{
+			"wrong key",
+			SessionSpec{},
+			func(s *session) { s.encrypted(); s.client.withMPPE(keyDown, keyUp) },
+			func(s *session) []byte { return outer(clientIP, serverIP, s.client.data(good())) }, DropMPPEImplausible,
+		},
 		{"no MPPE header", SessionSpec{}, func(s *session) { s.encrypted() }, func(s *session) []byte {
 			return outer(clientIP, serverIP, s.client.frame(ppp.ProtocolCompressed, []byte{0}))
 		}, DropMPPEMalformed},
@@ -288,8 +308,12 @@ func TestAddressInUse(t *testing.T) {
 		}
 	}
 	for _, spec := range []SessionSpec{
-		{}, {Address: addr("2001:db8::1")}, {Address: addr("224.0.0.1")}, {Address: addr("10.50.0.9"), MTU: 40},
-		{Address: addr("10.50.0.9"), MTU: 9000}, {Address: addr("10.50.0.9"), Routes: []netip.Prefix{prefix("::/0")}},
+		{},
+		{Address: addr("2001:db8::1")},
+		{Address: addr("224.0.0.1")},
+		{Address: addr("10.50.0.9"), MTU: 40},
+		{Address: addr("10.50.0.9"), MTU: 9000},
+		{Address: addr("10.50.0.9"), Routes: []netip.Prefix{prefix("::/0")}},
 	} {
 		if err := b.call.Attach(n, spec); !errors.Is(err, ErrSpec) {
 			t.Errorf("%+v: %v", spec, err)
@@ -718,12 +742,13 @@ func TestDeviceGone(t *testing.T) {
 	n, dev := l.network(acme)
 	s := l.open(n, dev, SessionSpec{Address: addr("10.50.0.7")})
 	s.sync()
-	unix.Close(dev.far[0])
+	if err := unix.Close(dev.far[0]); err != nil {
+		t.Fatal(err)
+	}
 	dev.far = nil
 	<-n.Lost()
 	s.up(s.client.data(echo("10.50.0.7", "192.0.2.9", 1, 8, true)))
 	s.waitDropOf(DropTUNGone, 1)
-	// The shard sleeps instead of spinning: its CPU time stands nearly still while it is asked for nothing.
 	if err := n.Close(); err != nil {
 		t.Errorf("Close of a lost network: %v", err)
 	}

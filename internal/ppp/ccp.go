@@ -29,6 +29,7 @@ type ccpLayer struct {
 	open    bool // CCP is open with MPPE in both directions
 
 	ask  MPPEParams // what our request names; no Bits: we ask for nothing
+	wide bool       // our request names every key length of the grant, for the peer to choose (RFC 3078 section 2.1)
 	naks int        // of our request, since the start
 
 	peer      MPPEParams // what the peer's latest request names; no Bits: nothing
@@ -58,6 +59,7 @@ func (c *ccpLayer) required() bool {
 func (c *ccpLayer) start() {
 	c.started = true
 	c.ask, c.naks = MPPEParams{Bits: c.strongest()}, 0
+	c.wide = c.allowed() != wireccp.Strength(c.ask.Bits)
 	c.m.Open(c.l.now)
 	c.m.Up(c.l.now)
 }
@@ -93,6 +95,16 @@ func (c *ccpLayer) pick(bits wireccp.MPPE) int {
 	return 0
 }
 
+// allowed names every key length of the grant.
+func (c *ccpLayer) allowed() (bits wireccp.MPPE) {
+	for _, n := range keyLengths {
+		if slices.Contains(c.l.grant.MPPE.KeyBits, n) {
+			bits |= wireccp.Strength(n)
+		}
+	}
+	return bits
+}
+
 func supportedBits(p MPPEParams) wireccp.MPPE {
 	bits := wireccp.Strength(p.Bits)
 	if !p.Stateful {
@@ -101,10 +113,14 @@ func supportedBits(p MPPEParams) wireccp.MPPE {
 	return bits
 }
 
-// AppendRequest implements automaton.Layer. We name one strength: a request with several only costs a round.
+// AppendRequest implements automaton.Layer. Where the profile leaves a choice the peer makes it, by a Nak: pppd rejects
+// a single strength that it was not told to use, and never asks for another.
 func (c *ccpLayer) AppendRequest(b []byte) []byte {
 	if c.ask.Bits == 0 {
 		return b
+	}
+	if c.wide {
+		return wireccp.AppendMPPE(b, c.allowed()|wireccp.Stateless)
 	}
 	if c.acked { // the peer opens with its Ack of this very request
 		c.install()
@@ -114,7 +130,7 @@ func (c *ccpLayer) AppendRequest(b []byte) []byte {
 
 // install tells the Handler what the peer may send once it has our Ack and we have its own.
 func (c *ccpLayer) install() {
-	if c.ask.Bits != 0 && c.installed != c.ask {
+	if c.ask.Bits != 0 && !c.wide && c.installed != c.ask {
 		c.installed = c.ask
 		c.l.h.MPPEReceive(c.ask)
 	}
@@ -195,16 +211,23 @@ func (c *ccpLayer) Naked(opts wire.Options) {
 	n := c.pick(bits)
 	if c.naks++; n == 0 || c.naks > c.l.cfg.MaxFailure {
 		c.ask = MPPEParams{}
+		c.void()
 		c.giveUp("the peer offers no key length and mode of the profile")
 		return
 	}
 	c.ask = MPPEParams{Bits: n, Stateful: bits&wireccp.Stateless == 0 && c.l.grant.MPPE.AllowStateful}
+	c.wide = false
 }
 
 // Rejected implements automaton.Layer.
 func (c *ccpLayer) Rejected(opts wire.Options) {
 	if _, ok := opts.Find(wireccp.OptionMPPE); ok {
+		if c.wide { // it may be the choice that it rejects
+			c.wide = false
+			return
+		}
 		c.ask = MPPEParams{}
+		c.void() // its own request may have been acknowledged already
 		c.giveUp("the peer rejects it")
 	}
 }

@@ -32,11 +32,13 @@ type kind struct {
 	ccpRejects bool // Configure-Rejects MPPE
 	ccpQuiet   bool // answers, but asks for nothing by itself
 	mppe       wireccp.MPPE
-	methods    []tenant.AuthMethod // that it takes, the favourite first
-	user       string
-	passwords  []string // tried one after the other as long as the server allows
-	noAddress  bool
-	deaf       bool // answers no Echo-Request
+	// oneStrength: a request for a single strength that it was not told to use is rejected, not answered by a Nak.
+	oneStrength bool
+	methods     []tenant.AuthMethod // that it takes, the favourite first
+	user        string
+	passwords   []string // tried one after the other as long as the server allows
+	noAddress   bool
+	deaf        bool // answers no Echo-Request
 }
 
 var zero4 = []byte{0, 0, 0, 0}
@@ -57,7 +59,7 @@ func pppd() kind {
 			opt(wireipcp.OptionCompression, 0, 0x2d, 15, 1), opt(wireipcp.OptionAddress, zero4...),
 			opt(wireipcp.OptionPrimaryDNS, zero4...), opt(wireipcp.OptionSecondaryDNS, zero4...),
 		},
-		ccpFirst: true, mppe: wireccp.Stateless | wireccp.Bits128,
+		ccpFirst: true, oneStrength: true, mppe: wireccp.Stateless | wireccp.Bits128,
 		methods: []tenant.AuthMethod{tenant.AuthMSCHAPv2, tenant.AuthCHAP, tenant.AuthPAP},
 		user:    "alice", passwords: []string{"clientPass"},
 	}
@@ -444,6 +446,8 @@ func (p *peer) judgeCCP(a *automaton.Answer) {
 			p.w.t.Errorf("%s: the server asks for CCP option %v", p.name, o)
 			a.Reject(o)
 		case p.ccpRejects:
+			a.Reject(o)
+		case p.oneStrength && bits.KeyBits() != 0 && bits&p.mppe&wireccp.Strengths == 0:
 			a.Reject(o)
 		case bits&p.mppe != bits || bits.KeyBits() == 0:
 			a.Nak(o, binary.BigEndian.AppendUint32(nil, uint32(p.mppe))...)

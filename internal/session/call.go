@@ -54,6 +54,7 @@ func (c calls) OutgoingCall(tc pptp.Call, r pptp.CallRequest) pptp.Answer {
 		m:       m, id: newID(), listener: r.Listener, request: r, tunnel: tc,
 		inbox: make(chan event, inboxSize), forced: make(chan forcedEnd, 4), done: make(chan struct{}),
 	}
+	s.leases.pools, s.leases.owner = m.cfg.Pools, s.id
 	s.ctx, s.cancel = context.WithCancel(m.ctx)
 	now := time.Now()
 	s.info = Info{
@@ -112,7 +113,6 @@ func (c calls) OutgoingCall(tc pptp.Call, r pptp.CallRequest) pptp.Answer {
 	s.update(func(*Info) {})
 	s.log.Debug("call", telemetry.Call, s.call.ID(), telemetry.Listener, r.Listener)
 	go s.run()
-	s.post(event{start: true})
 	return pptp.Answer{CallID: s.call.ID(), Result: wire.ResultConnected}
 }
 

@@ -74,10 +74,10 @@ func (s *session) teardown() {
 
 // refuse records one refused attempt, once: a wrong password that also ended the call is one attempt, not two.
 func (s *session) refuse(stage tenant.Stage, reason tenant.Reason, detail string) {
-	if s.refused {
+	if s.recorded {
 		return
 	}
-	s.refused = true
+	s.recorded = true
 	i := s.snapshot()
 	s.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: time.Now(), Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,

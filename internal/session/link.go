@@ -31,7 +31,7 @@ func (h handler) Authenticate(r ppp.AuthRequest) {
 	h.update(func(i *Info) {
 		i.State, i.AuthMethod, i.User = StateAuthenticating, r.Method, printable(r.Name)
 	})
-	h.refused = false
+	h.recorded = false
 	h.m.decide(h.session, r)
 }
 
@@ -89,6 +89,9 @@ func sessionMTU(peerMRU, wanted int, encrypted bool) int {
 }
 
 func (h handler) Opened(n ppp.Network) {
+	if h.pending != nil { // the address is not in place: the goodbye follows
+		return
+	}
 	now := time.Now()
 	h.call.SetOpen(true)
 	h.setupBy = time.Time{}
@@ -108,9 +111,10 @@ func (h handler) Opened(n ppp.Network) {
 			i.StartTime = now
 		}
 	})
-	if !first {
+	if h.recorded { // CCP was negotiated anew, not the login
 		return
 	}
+	h.recorded = true
 	i := h.snapshot()
 	h.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: now, Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
@@ -122,7 +126,9 @@ func (h handler) Opened(n ppp.Network) {
 
 func (h handler) NetworkDown() {
 	h.call.SetOpen(false)
-	h.setupBy = time.Now().Add(setupTimeout)
+	if !h.terminated {
+		h.setupBy = time.Now().Add(setupTimeout)
+	}
 }
 
 func (h handler) Ident(text string) {

@@ -61,14 +61,29 @@ type refusal struct {
 
 func (r *refusal) Error() string { return string(r.reason) + ": " + r.detail }
 
+// deciding is a decision under way.
+type deciding struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the answer is in the mailbox
+}
+
 // decide asks who the client is, on a goroutine of its own: RADIUS may take its time. The answer comes back through
-// the session's mailbox.
+// the session's mailbox. One decision of a session follows the other: were they to overtake each other, the session
+// would end up with the keys, the address and the place of the wrong one.
 func (m *Manager) decide(s *session, r ppp.AuthRequest) {
+	ctx, cancel := context.WithTimeout(s.ctx, decideTimeout)
+	before := s.asking
+	now := &deciding{cancel: cancel, done: make(chan struct{})}
+	s.asking, s.serial = now, r.Serial
 	m.wg.Add(1)
 	go func() {
 		defer m.wg.Done()
-		ctx, cancel := context.WithTimeout(s.ctx, decideTimeout)
+		defer close(now.done)
 		defer cancel()
+		if before != nil {
+			before.cancel() // nobody waits for it any more
+			<-before.done
+		}
 		s.answer(m.login(ctx, s, r))
 	}()
 }
@@ -102,13 +117,18 @@ func (s *session) closeMailbox() {
 	o.drop()
 }
 
-// decided takes the decision from the mailbox and hands it to the link.
+// decided takes the decision from the mailbox and hands it to the link. One that is not about the latest login, or comes
+// during the goodbye, changes nothing.
 func (s *session) decided(now time.Time) {
 	s.mu.Lock()
 	o := s.mailbox
 	s.mailbox = nil
 	s.mu.Unlock()
 	if o == nil {
+		return
+	}
+	if o.decision.Serial != s.serial || s.terminated {
+		o.drop()
 		return
 	}
 	s.update(func(i *Info) {
@@ -142,6 +162,7 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 		return o
 	}
 	o.grant = nil
+	m.slots.unauthenticate(s.ticket)
 	var no *refusal
 	if !errors.As(err, &no) {
 		s.log.Error("login could not be decided", telemetry.Error, err)
@@ -209,13 +230,11 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		g.sessionTimeout = v.SessionTimeout
 	}
 	if g.network = m.network(t.Name); g.network == nil {
-		m.slots.unauthenticate(s.ticket)
 		return &refusal{stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted,
 			detail: "the network of " + t.Name + " is not up; the log says why", message: "The network is not available"}
 	}
 	local, addr, release, err := m.address(ctx, s, t, user, p, v)
 	if err != nil {
-		m.slots.unauthenticate(s.ticket)
 		return err
 	}
 	g.release = release
@@ -418,14 +437,14 @@ func (m *Manager) address(ctx context.Context, s *session, t *store.Tenant, user
 	if pool == "" {
 		return local, addr, nil, noAddress(fmt.Sprintf("%s names no pool, and user %s has no static address", p.Name, printable(user)))
 	}
-	addr, err = m.cfg.Pools.Lease(pool, user, s.id)
+	addr, release, err = s.leases.dynamic(pool, user)
 	if errors.Is(err, ippool.ErrExhausted) {
 		return local, addr, nil, noAddress(pool + " has no free address")
 	}
 	if err != nil {
 		return local, addr, nil, fmt.Errorf("lease from %s: %w", pool, err)
 	}
-	return local, addr, func() { m.cfg.Pools.Release(pool, addr, s.id) }, nil
+	return local, addr, release, nil
 }
 
 func noAddress(detail string) error {
@@ -436,9 +455,9 @@ func noAddress(detail string) error {
 // claim takes a fixed address; the session that holds it is replaced.
 func (m *Manager) claim(ctx context.Context, s *session, t *store.Tenant, user string, addr netip.Addr) (func(), error) {
 	for range 3 {
-		err := m.cfg.Pools.LeaseStatic(t.Name, addr, user, s.id)
+		release, err := s.leases.fixed(t.Name, addr, user)
 		if err == nil {
-			return func() { m.cfg.Pools.Release(t.Name, addr, s.id) }, nil
+			return release, nil
 		}
 		var used *ippool.InUseError
 		if !errors.As(err, &used) {

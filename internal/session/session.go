@@ -40,13 +40,16 @@ type session struct {
 
 	listener   string
 	request    pptp.CallRequest
+	leases     leases
+	serial     uint64    // of the latest login that the link asked about
+	asking     *deciding // the decision on it; nil: none yet
 	verdict    *granted
 	encrypted  bool
 	pending    *ending // set inside a callback of the link, carried out after it
 	finished   bool
 	terminated bool
 	end        ending
-	refused    bool         // the current attempt's refusal stands in the login log already
+	recorded   bool         // the outcome of the current attempt stands in the login log already
 	opened     bool         // it has been open once
 	reached    tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
 	setupBy    time.Time
@@ -74,14 +77,12 @@ type forcedEnd struct {
 	polite bool // tell the client first
 }
 
-// event is one thing that happened to a session: exactly one field is set.
+// event is one thing that happened to a session: exactly one field is set, or frame and protocol.
 type event struct {
 	frame     []byte // owned
 	protocol  uint16
 	decided   bool // the mailbox holds a decision
 	outOfSync bool
-	gone      *ending // the tunnel lost the call
-	start     bool
 }
 
 // Deliver implements dataplane.Sink on the shard's thread.
@@ -124,6 +125,7 @@ func (s *session) run() {
 	defer s.teardown()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	s.link.Start(time.Now())
 	for !s.finished {
 		timer.Reset(time.Until(s.deadline()))
 		select {
@@ -140,14 +142,10 @@ func (s *session) run() {
 
 func (s *session) handle(now time.Time, e event) {
 	switch {
-	case e.start:
-		s.link.Start(now)
 	case e.decided:
 		s.decided(now)
 	case e.outOfSync:
 		s.link.ResetRequest(now)
-	case e.gone != nil:
-		s.stop(*e.gone)
 	default:
 		s.link.Receive(now, e.protocol, e.frame)
 	}
@@ -176,6 +174,9 @@ func (s *session) deadline() time.Time {
 		earlier(t)
 	}
 	earlier(s.setupBy)
+	if s.terminated { // only the goodbye's timers count
+		return d
+	}
 	earlier(s.expires)
 	if s.idleTimeout() > 0 && s.opened {
 		earlier(s.lastData.Add(s.idleTimeout()))

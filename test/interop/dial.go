@@ -250,29 +250,3 @@ func (l *Link) Counters(t testing.TB) (c Counters) {
 	}
 	return c
 }
-
-// Ping sends count packets at the interval and returns how many came back.
-func (l *Link) Ping(t testing.TB, target string, count int, interval time.Duration) (received int) {
-	t.Helper()
-	out, _, err := l.Guest.Sh(t.Context(), fmt.Sprintf("ping -n -q -I %s -c %d -i %.3f -W 2 %s", l.Interface(), count, interval.Seconds(), target))
-	if err != nil {
-		t.Fatal(err)
-	}
-	received, ok := pingReplies(out)
-	if !ok {
-		t.Fatalf("ping said %q", out)
-	}
-	return received
-}
-
-var pingLine = regexp.MustCompile(`transmitted, (\d+) received`)
-
-// pingReplies reads the number of replies out of what ping printed.
-func pingReplies(out string) (n int, ok bool) {
-	m := pingLine.FindStringSubmatch(out)
-	if m == nil {
-		return 0, false
-	}
-	n, err := strconv.Atoi(m[1])
-	return n, err == nil
-}

@@ -8,7 +8,7 @@
 //	daemon.go  builds and starts the daemon, ctl    dial.go    one pppd call from a guest, and what its log says
 //	api.go     ctl's JSON and REST                  radius.go  FreeRADIUS
 //	host.go    a TCP service behind the tenant      forge.go   forged GRE packets
-//	cpu.go     CPU time of the daemon's threads
+//	cpu.go     CPU time of the daemon's threads     ping.go    pings from guests and hosts
 //
 // Everything but this file is behind the build tag `interop`; the full matrix is behind `interop_long` too. Both need root
 // and what test/setup.sh installs: what is missing is an error, never a skip. `make test` and `make test-long` run them.

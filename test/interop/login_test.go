@@ -109,8 +109,8 @@ func checkLogin(t *testing.T, g *Guest, c loginCase) {
 
 	// Traffic, and who counted it how.
 	link.Route(t, innerHost)
-	if n := link.Ping(t, innerHost, 5, 50*time.Millisecond); n != 5 {
-		t.Fatalf("%d of 5 pings came back; the API shows %+v", n, world.daemon.OpenSession(t, c.tenant, link))
+	if p := link.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received != 5 {
+		t.Fatalf("%+v; the API shows %+v", p, world.daemon.OpenSession(t, c.tenant, link))
 	}
 	if name := link.HostName(t); name != world.lan.Name {
 		t.Errorf("the host at %s says it is %q, want %q", innerHost, name, world.lan.Name)

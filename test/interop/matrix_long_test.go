@@ -83,13 +83,14 @@ func TestTwoCallsOnOneConnection(t *testing.T) {
 		t.Errorf("the calls came from %s and %s, want one connection", first.ClientAddress, second.ClientAddress)
 	}
 	for _, link := range []*Link{alice, bob} {
-		if n := link.Ping(t, link.Remote.String(), 5, 50*time.Millisecond); n != 5 {
-			t.Errorf("%s: %d of 5 pings came back", link.Asked.User, n)
+		link.Route(t, innerHost)
+		if p := link.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received != 5 {
+			t.Errorf("%s: %+v", link.Asked.User, p)
 		}
 	}
 	alice.HangUp(t)
-	if n := bob.Ping(t, bob.Remote.String(), 5, 50*time.Millisecond); n != 5 {
-		t.Errorf("after the other call's end %d of 5 pings came back", n)
+	if p := bob.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received != 5 {
+		t.Errorf("after the other call's end: %+v", p)
 	}
 }
 

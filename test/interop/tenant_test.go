@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"os/exec"
 	"testing"
 	"time"
 )
@@ -44,32 +43,23 @@ func TestTwoTenants(t *testing.T) {
 	checkHosts()
 	one.Route(t, two.Local.String())
 	two.Route(t, one.Local.String())
-	for _, p := range []struct {
-		who     string
-		replies int
-		want    int
+	fromHost := func(part string, target *Link) Pings {
+		return world.lab.PingFrom(t, part, target.Local.String(), 3, 50*time.Millisecond)
+	}
+	for _, c := range []struct {
+		who   string
+		pings Pings
+		want  int
 	}{
-		{"tenant one's client the other's", one.Ping(t, two.Local.String(), 3, 100*time.Millisecond), 0},
-		{"tenant two's client the other's", two.Ping(t, one.Local.String(), 3, 100*time.Millisecond), 0},
-		{"tenant one's host its client", pingFrom(t, "far1", one.Local.String()), 3},
-		{"tenant two's host its client", pingFrom(t, "far2", two.Local.String()), 3},
-		{"tenant one's host the other's client", pingFrom(t, "far1", two.Local.String()), 0},
-		{"tenant two's host the other's client", pingFrom(t, "far2", one.Local.String()), 0},
+		{"tenant one's client the other's", one.Ping(t, two.Local.String(), 3, 50*time.Millisecond), 0},
+		{"tenant two's client the other's", two.Ping(t, one.Local.String(), 3, 50*time.Millisecond), 0},
+		{"tenant one's host its client", fromHost("far1", one), 3},
+		{"tenant two's host its client", fromHost("far2", two), 3},
+		{"tenant one's host the other's client", fromHost("far1", two), 0},
+		{"tenant two's host the other's client", fromHost("far2", one), 0},
 	} {
-		if p.replies != p.want {
-			t.Errorf("%s: %d of 3 pings came back, want %d", p.who, p.replies, p.want)
+		if c.pings.Received != c.want {
+			t.Errorf("%s: %+v, want %d replies", c.who, c.pings, c.want)
 		}
 	}
-}
-
-// pingFrom sends three pings from a part of the lab and returns how many came back.
-func pingFrom(t *testing.T, part, target string) int {
-	t.Helper()
-	args := inside(world.lab.NS(part), "ping", "-n", "-q", "-c", "3", "-i", "0.1", "-W", "1", target)
-	out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput()
-	n, ok := pingReplies(string(out))
-	if !ok {
-		t.Fatalf("ping from %s: %v: %s", part, err, out) // without replies it ends with an error, too
-	}
-	return n
 }

@@ -203,7 +203,7 @@ func (h *Handle) Netlink() (*netlink.Handle, error) {
 
 // mount makes a fresh namespace and mounts it at Dir/name, as ip-netns(8) does, so that its tools see it.
 func mount(name string) error {
-	if err := os.MkdirAll(Dir, 0o755); err != nil {
+	if err := os.MkdirAll(Dir, 0o755); err != nil { //nolint:gosec // as ip-netns(8) makes it: anybody may list names
 		return fmt.Errorf("make %s: %w", Dir, err)
 	}
 	if err := shareDir(); err != nil {
@@ -211,7 +211,7 @@ func mount(name string) error {
 	}
 	path := filepath.Join(Dir, name)
 	// A plain file of that name is what a crash between here and the mount leaves: taken over.
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444) //nolint:gosec // as ip-netns(8) makes it: empty
 	if err != nil {
 		return fmt.Errorf("make %s: %w", path, err)
 	}

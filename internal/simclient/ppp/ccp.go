@@ -13,6 +13,7 @@ import (
 // encryption is MPPE on this link. A Configure-Request names what its sender can decrypt: ours is about what the server
 // sends, the server's about what we send.
 type encryption struct {
+	keyed      bool                // there are start keys: only MS-CHAPv2 gives any
 	send, recv [mschap.KeyLen]byte // start keys, RFC 3079 section 3.3
 	peer       mppe.Params         // what the server's latest request names; no Bits: nothing
 	installed  mppe.Params         // what MPPEReceive was told last; no Bits: nothing
@@ -23,6 +24,7 @@ type encryption struct {
 func (e *encryption) setKeys(password string, r mschap.Response) {
 	hashHash := mschap.HashNTPasswordHash(mschap.NTPasswordHash(password))
 	e.recv, e.send = mschap.StartKeys(hashHash, r.NTResponse)
+	e.keyed = true
 }
 
 func (c *Machine) receiveCCP(p wire.Packet, packet []byte) {
@@ -54,7 +56,7 @@ func (c *Machine) judgeCCP(a *automaton.Answer) {
 	for o := range a.Options() {
 		bits, err := wireccp.ParseMPPE(o.Value)
 		switch {
-		case o.Type != wireccp.OptionMPPE || err != nil || c.cfg.CCPMode == CCPReject:
+		case o.Type != wireccp.OptionMPPE || err != nil || c.cfg.CCPMode == CCPReject || !c.mppe.keyed:
 			a.Reject(o)
 		case bits.KeyBits() == 0, bits&^(c.cfg.MPPE|wireccp.Stateless) != 0, c.cfg.MPPE&^bits&wireccp.Stateless != 0:
 			a.Nak(o, binary.BigEndian.AppendUint32(nil, uint32(c.favourite()))...)
@@ -67,7 +69,7 @@ func (c *Machine) judgeCCP(a *automaton.Answer) {
 // installReceive tells the owner what our request permits the server to send.
 func (c *Machine) installReceive() {
 	value, ok := c.ccp.asked(wireccp.OptionMPPE)
-	if !ok {
+	if !ok || !c.mppe.keyed {
 		return
 	}
 	bits, err := wireccp.ParseMPPE(value)
