@@ -35,8 +35,7 @@ func request(name string, fields map[protoreflect.Name]any) proto.Message {
 	return m.Interface()
 }
 
-func (c Client) call(ctx context.Context, k Kind, verb, suffix string, fields map[protoreflect.Name]any, out proto.Message) error {
-	method := verb + k.Name + suffix
+func (c Client) call(ctx context.Context, k Kind, method string, fields map[protoreflect.Name]any, out proto.Message) error {
 	//nolint:wrapcheck // the status is the message
 	return c.Conn.Invoke(ctx, "/"+apiPackage+k.Name+"Service/"+method, request(method+"Request", fields), out)
 }
@@ -63,14 +62,14 @@ func snake(camel string) protoreflect.Name {
 // Get returns one resource.
 func (c Client) Get(ctx context.Context, k Kind, name string) (proto.Message, error) {
 	out := k.New()
-	return out, c.call(ctx, k, "Get", "", map[protoreflect.Name]any{"name": name}, out)
+	return out, c.call(ctx, k, "Get"+k.Name, map[protoreflect.Name]any{"name": name}, out)
 }
 
 // Create makes the resource of that name.
 func (c Client) Create(ctx context.Context, k Kind, name string, r proto.Message, validateOnly bool) (proto.Message, error) {
 	parent, id := split(name)
 	out := k.New()
-	return out, c.call(ctx, k, "Create", "", map[protoreflect.Name]any{
+	return out, c.call(ctx, k, "Create"+k.Name, map[protoreflect.Name]any{
 		"parent": parent, k.field() + "_id": id, k.field(): r, "validate_only": validateOnly,
 	}, out)
 }
@@ -78,26 +77,24 @@ func (c Client) Create(ctx context.Context, k Kind, name string, r proto.Message
 // Update changes the fields of a resource that mask names, in the spelling of the proto file; "*" is all.
 func (c Client) Update(ctx context.Context, k Kind, r proto.Message, mask []string, validateOnly bool) (proto.Message, error) {
 	out := k.New()
-	return out, c.call(ctx, k, "Update", "", map[protoreflect.Name]any{
+	return out, c.call(ctx, k, "Update"+k.Name, map[protoreflect.Name]any{
 		k.field(): r, "update_mask": &fieldmaskpb.FieldMask{Paths: mask}, "validate_only": validateOnly,
 	}, out)
 }
 
 // Delete removes a resource.
 func (c Client) Delete(ctx context.Context, k Kind, name string, validateOnly bool) error {
-	return c.call(ctx, k, "Delete", "", map[protoreflect.Name]any{"name": name, "validate_only": validateOnly}, new(emptypb.Empty))
+	return c.call(ctx, k, "Delete"+k.Name, map[protoreflect.Name]any{"name": name, "validate_only": validateOnly}, new(emptypb.Empty))
 }
 
 // List returns one page in a List response. parent is a tenant's name or "tenants/-"; kinds that stand below nothing
 // ignore it.
 func (c Client) List(ctx context.Context, k Kind, parent string, pageSize int, token string) (proto.Message, error) {
-	plural := plural(k)
-	out := mustMessage("List" + plural + "Response").New().Interface()
-	method := "List" + plural
-	//nolint:wrapcheck // the status is the message
-	return out, c.Conn.Invoke(ctx, "/"+apiPackage+k.Name+"Service/"+method, request(method+"Request", map[protoreflect.Name]any{
+	method := "List" + plural(k)
+	out := mustMessage(method + "Response").New().Interface()
+	return out, c.call(ctx, k, method, map[protoreflect.Name]any{
 		"parent": parent, "page_size": int32(pageSize), "page_token": token,
-	}), out)
+	}, out)
 }
 
 // plural is the kind's collection as it stands in method names.

@@ -54,8 +54,8 @@ func (m *Manager) backend(t *store.Tenant) (Authenticator, error) {
 
 // radiusClient returns the client of a server, made anew when the server's settings have changed.
 func (m *Manager) radiusClient(r *store.RadiusServer) (*radius.Client, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.radiusMu.Lock()
+	defer m.radiusMu.Unlock()
 	old := m.radius[r.Name]
 	if old != nil && old.etag == r.Etag {
 		return old.client, nil

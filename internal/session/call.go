@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -179,6 +180,9 @@ func (m *Manager) enter(listener string) (entry, error) {
 	}
 	for _, name := range chosen {
 		t, err := store.Get[store.Tenant](m.cfg.Store, name)
+		if errors.Is(err, store.ErrNotFound) && len(chosen) > 1 {
+			continue // the others go on
+		}
 		if err != nil {
 			return entry{}, fmt.Errorf("read %s of %s: %w", name, listener, err)
 		}

@@ -67,7 +67,7 @@ func (h handler) key(p ppp.MPPEParams, start tenant.Secret) mppe.Params {
 func (h handler) NetworkReady(n ppp.Network) {
 	v := h.verdict
 	err := h.call.Attach(v.network, dataplane.SessionSpec{
-		Address: n.Address, Routes: v.routes, MTU: sessionMTU(n.PeerMRU, v.mtu, h.encrypted),
+		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU),
 		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.encrypted || v.mppe.Policy == tenant.MPPERequired,
 	})
 	if err != nil {
@@ -77,15 +77,15 @@ func (h handler) NetworkReady(n ppp.Network) {
 }
 
 // sessionMTU is the largest inner IP packet towards the client: what the peer receives, what the profile allows and
-// what fits the link.
-func sessionMTU(peerMRU, wanted int, encrypted bool) int {
+// what fits the link. Where MPPE is optional CCP may open after the address is in place, so room is left for it.
+func (g *granted) sessionMTU(peerMRU int) int {
 	room := linkMTU - pptpOverhead
-	if encrypted {
+	if g.mppe.Policy != tenant.MPPEDisabled {
 		// RFC 1661's MRU counts MPPE's header and the encrypted protocol number too.
 		peerMRU -= mppeOverhead
 		room -= mppeOverhead
 	}
-	return max(minSessionMTU, min(peerMRU, wanted, room))
+	return max(minSessionMTU, min(peerMRU, g.mtu, room))
 }
 
 func (h handler) Opened(n ppp.Network) {
@@ -103,7 +103,7 @@ func (h handler) Opened(n ppp.Network) {
 	}
 	h.update(func(i *Info) {
 		i.State, i.Address = StateOpen, n.Address
-		i.MTU = sessionMTU(n.PeerMRU, h.verdict.mtu, h.encrypted)
+		i.MTU = h.verdict.sessionMTU(n.PeerMRU)
 		if !h.encrypted {
 			i.Cipher = "NONE"
 		}

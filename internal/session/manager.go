@@ -43,12 +43,17 @@ type Manager struct {
 	wg      sync.WaitGroup // all goroutines
 	changed chan struct{}  // the store, or a network, did
 
+	passing sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
+	over    bool       // closeAll has been there; guarded by passing
+
+	radiusMu sync.Mutex               // held while a server's name is looked up, which may take seconds
+	radius   map[string]*radiusClient // by server resource name
+
 	mu        sync.Mutex
 	closed    bool
-	sessions  map[string]*session      // by session ID
-	byCall    map[uint16]*session      // PPTP calls by the ID that we gave out
-	radius    map[string]*radiusClient // by server resource name
-	networks  map[string]*netState     // by tenant
+	sessions  map[string]*session  // by session ID
+	byCall    map[uint16]*session  // PPTP calls by the ID that we gave out
+	networks  map[string]*netState // by tenant
 	listeners map[string]*listenerState
 	pools     map[string]poolState // by pool resource name
 }

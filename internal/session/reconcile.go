@@ -31,6 +31,7 @@ const (
 type netState struct {
 	spec    dataplane.NetworkSpec
 	network Network
+	closed  chan struct{} // closed when we close it
 }
 
 // lost says whether the device was taken from under us.
@@ -44,13 +45,13 @@ func (n *netState) lost() bool {
 }
 
 // mourn waits for the loss of a network, and has it opened anew.
-func (m *Manager) mourn(tenantName string, n Network) {
+func (m *Manager) mourn(tenantName string, n *netState) {
 	defer m.wg.Done()
 	select {
-	case <-n.Lost():
+	case <-n.network.Lost():
 		m.log.Error("network lost: its device is gone", telemetry.Tenant, tenantName)
 		m.poke()
-	case <-m.ctx.Done():
+	case <-n.closed:
 	}
 }
 
@@ -79,7 +80,7 @@ func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
 	for {
 		select {
 		case <-ctx.Done():
-			<-watchErr
+			<-watchErr //nolint:errcheck // ctx's own
 			return nil
 		case err := <-watchErr:
 			if ctx.Err() != nil {
@@ -107,8 +108,14 @@ func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
 	}
 }
 
-// reconcile makes one pass: pools, networks, listeners. It says whether something failed and wants another try.
+// reconcile makes one pass: pools, networks, listeners. It says whether something failed and wants another try. Once
+// closeAll has been there nothing is opened again.
 func (m *Manager) reconcile() (again bool) {
+	m.passing.Lock()
+	defer m.passing.Unlock()
+	if m.over {
+		return false
+	}
 	for _, step := range []func() error{m.reconcilePools, m.reconcileNetworks, m.reconcileListeners, m.reconcileRadius} {
 		if err := step(); err != nil {
 			m.log.Error("state not brought up", telemetry.Error, err)
@@ -129,14 +136,13 @@ func (m *Manager) poke() {
 // follow pokes after each change of the store. Which change it was does not matter: a pass looks at all.
 func (m *Manager) follow(ctx context.Context, from int64) error {
 	for {
-		for c, err := range m.cfg.Store.Watch(ctx, "", from) {
+		for _, err := range m.cfg.Store.Watch(ctx, "", from) {
 			if errors.Is(err, store.ErrCompacted) {
 				break
 			}
 			if err != nil {
 				return err
 			}
-			from = c.Revision
 			m.poke()
 		}
 		// Too far behind: a pass sees the present state anyhow, and the watch goes on from there.
@@ -235,6 +241,7 @@ func (m *Manager) reconcileNetworks() error {
 			continue
 		}
 		m.setNetwork(name, nil)
+		close(n.closed)
 		m.endWhere(func(i Info) bool { return i.Tenant == name }, "the tenant's network was removed, moved or lost")
 		if err := n.network.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("close the network of %s: %w", name, err))
@@ -249,9 +256,10 @@ func (m *Manager) reconcileNetworks() error {
 				errs = append(errs, fmt.Errorf("open the network of %s: %w", name, err))
 				continue
 			}
-			m.setNetwork(name, &netState{spec, opened})
+			n := &netState{spec, opened, make(chan struct{})}
+			m.setNetwork(name, n)
 			m.wg.Add(1)
-			go m.mourn(name, opened)
+			go m.mourn(name, n)
 			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Network, spec.Namespace)
 			continue
 		}
@@ -260,7 +268,7 @@ func (m *Manager) reconcileNetworks() error {
 				errs = append(errs, fmt.Errorf("change the network of %s: %w", name, err))
 				continue
 			}
-			m.setNetwork(name, &netState{spec, n.network})
+			m.setNetwork(name, &netState{spec, n.network, n.closed})
 		}
 	}
 	return errors.Join(errs...)
@@ -356,6 +364,14 @@ func (m *Manager) reconcileListeners() error {
 			delete(want, name)
 			continue
 		}
+		if ok && w.namespace == l.namespace {
+			// Its sessions go on, so GRE must not close between the old address and the new one.
+			if err := m.cfg.Plane.OpenGRE(l.namespace); err != nil {
+				errs = append(errs, fmt.Errorf("%s: keep GRE: %w", name, err))
+			} else {
+				defer m.closeGRE(l.namespace)
+			}
+		}
 		m.closeListener(name, l)
 		if !ok || w.namespace != l.namespace {
 			m.endWhere(func(i Info) bool { return i.Listener == name }, "the listener was removed or moved")
@@ -409,8 +425,8 @@ func (m *Manager) reconcileRadius() error {
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.radiusMu.Lock()
+	defer m.radiusMu.Unlock()
 	for name, c := range m.radius {
 		if !slices.ContainsFunc(records, func(r *store.RadiusServer) bool { return r.Name == name }) {
 			c.client.Close()
@@ -420,21 +436,34 @@ func (m *Manager) reconcileRadius() error {
 	return nil
 }
 
+func (m *Manager) closeGRE(namespace string) {
+	if err := m.cfg.Plane.CloseGRE(namespace); err != nil {
+		m.log.Warn("GRE not closed cleanly", telemetry.Network, namespace, telemetry.Error, err)
+	}
+}
+
 // closeAll closes listeners, networks and RADIUS clients, at the end.
 func (m *Manager) closeAll() {
+	m.passing.Lock()
+	defer m.passing.Unlock()
+	m.over = true
 	m.mu.Lock()
-	listeners, networks, clients := m.listeners, m.networks, m.radius
-	m.listeners, m.networks, m.radius = map[string]*listenerState{}, map[string]*netState{}, map[string]*radiusClient{}
+	listeners, networks := m.listeners, m.networks
+	m.listeners, m.networks = map[string]*listenerState{}, map[string]*netState{}
 	m.mu.Unlock()
 	for name, l := range listeners {
 		m.closeListener(name, l)
 	}
 	for name, n := range networks {
+		close(n.closed)
 		if err := n.network.Close(); err != nil {
 			m.log.Warn("network not closed cleanly", telemetry.Tenant, name, telemetry.Error, err)
 		}
 	}
-	for _, c := range clients {
+	m.radiusMu.Lock()
+	defer m.radiusMu.Unlock()
+	for _, c := range m.radius {
 		c.client.Close()
 	}
+	m.radius = map[string]*radiusClient{}
 }

@@ -53,7 +53,6 @@ type session struct {
 	opened     bool         // it has been open once
 	reached    tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
 	setupBy    time.Time
-	openSince  time.Time
 	expires    time.Time // session timeout; zero: none
 	lastData   time.Time // inner traffic either way, as of the last look
 	ctx        context.Context

@@ -64,7 +64,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "password", s.Password)
 	for _, shown := range []string{
-		fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), fmt.Sprintf("%s", s.Password), fmt.Sprintf("%q", s.Password),
+		fmt.Sprint(s), fmt.Sprintf("%+v", s), fmt.Sprintf("%#v", s), s.Password.String(), fmt.Sprintf("%q", s.Password),
 		fmt.Sprintf("%x", s.Password), string(j), log.String(),
 	} {
 		if strings.Contains(shown, secret) || strings.Contains(shown, fmt.Sprintf("%x", secret)) {

@@ -14,11 +14,13 @@ import (
 
 // The addresses of the lab. The outer network is one Ethernet switch with the daemon, the guests and an attacker on it:
 //
-//	srv  outer 198.51.100.1-9 ----+                     inner 10.99.0.1 ---- 10.99.0.2  lan   host and FreeRADIUS
-//	                           |
-//	sw   bridge ---------------+-- taps of the guests, 198.51.100.11 and up
-//	                           |
-//	atk  outer 198.51.100.250 ----+
+//	srv   outer 198.51.100.1-8 --+                  inner 10.99.0.1 ---- 10.99.0.2  lan   host and FreeRADIUS
+//	                             |
+//	sw    bridge ----------------+-- taps of the guests, 198.51.100.11 and up
+//	                             |
+//	demo  outer 198.51.100.9 ----+   a machine of its own, for `make run`
+//	                             |
+//	atk   outer 198.51.100.250 --+
 //
 //	net1  inner 10.99.0.1 ---- 10.99.0.2  far1     two tenants' own networks, with the same addresses
 //	net2  inner 10.99.0.1 ---- 10.99.0.2  far2
@@ -26,8 +28,9 @@ const (
 	outerPrefix  = "198.51.100."
 	innerGateway = "10.99.0.1"
 	innerHost    = "10.99.0.2"
-	numListeners = 9  // addresses of the daemon, from .1
+	numListeners = 8  // addresses of the daemon, from .1
 	firstGuest   = 11 // last octet of guest 0
+	demoAddress  = "198.51.100.9"
 	attacker     = "198.51.100.250"
 )
 
@@ -54,10 +57,10 @@ func NewLab() (*Lab, error) {
 	return l, nil
 }
 
-// NS is the full name of the namespace of a part of the lab: sw, srv, lan, atk, net1, far1, net2, far2.
+// NS is the full name of the namespace of a part of the lab.
 func (l *Lab) NS(part string) string { return fmt.Sprintf("%s%d-%s", labPrefix, os.Getpid(), part) }
 
-var parts = []string{"sw", "srv", "lan", "atk", "net1", "far1", "net2", "far2"}
+var parts = []string{"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2"}
 
 func (l *Lab) build() error {
 	for _, part := range parts {
@@ -90,6 +93,7 @@ func (l *Lab) build() error {
 		onTheOuter bool // the peer's end is a port of the switch
 	}{
 		{"srv", "outer", serverAddresses, "sw", "srv", "", true},
+		{"demo", "outer", []string{demoAddress + "/24"}, "sw", "demo", "", true},
 		{"atk", "outer", []string{attacker + "/24"}, "sw", "atk", "", true},
 		{"srv", "inner", []string{innerGateway + "/24"}, "lan", "eth0", innerHost + "/24", false},
 		{"net1", "inner", []string{innerGateway + "/24"}, "far1", "eth0", innerHost + "/24", false},

@@ -52,6 +52,16 @@ func (l *Link) Ping(t testing.TB, target string, count int, interval time.Durati
 	return parsePings(t, out)
 }
 
+// PingFor pings from the guest for so many whole seconds, at the interval or what the guest's clock makes of it.
+func (l *Link) PingFor(t testing.TB, target string, interval, duration time.Duration) Pings {
+	t.Helper()
+	out, _, err := l.Guest.Sh(t.Context(), fmt.Sprintf("ping -n -q -i %.3f -w %d %s", interval.Seconds(), int(duration.Seconds()), target))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsePings(t, out)
+}
+
 // PingFrom pings from a part of the lab.
 func (l *Lab) PingFrom(t testing.TB, part, target string, count int, interval time.Duration) Pings {
 	t.Helper()

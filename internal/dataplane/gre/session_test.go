@@ -227,6 +227,26 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+// TestPlaceAfterJump: what was lost in a jump is late, what was delivered before it is a duplicate as long as that is known.
+func TestPlaceAfterJump(t *testing.T) {
+	r := newReceiver(t)
+	for seq := range uint32(10) {
+		r.accept(seq, Clear)
+	}
+	r.accept(10+2*Window, Confirmed)
+	for seq, want := range map[uint32]Place{10 + 2*Window: Duplicate, 9 + 2*Window: Late, 10 + Window: Late, 9: Late} {
+		if got := r.s.Place(seq); got != want {
+			t.Errorf("%d is %v, want %v", seq, got, want)
+		}
+	}
+	r.accept(20+2*Window, Confirmed)
+	for seq, want := range map[uint32]Place{20 + 2*Window: Duplicate, 19 + 2*Window: Late, 11 + 2*Window: Late, 10 + 2*Window: Duplicate} {
+		if got := r.s.Place(seq); got != want {
+			t.Errorf("%d is %v, want %v", seq, got, want)
+		}
+	}
+}
+
 // TestExpire: each early packet waits as long as HoldTime, and no longer.
 func TestExpire(t *testing.T) {
 	r := newReceiver(t)

@@ -17,7 +17,8 @@
 //     that the peer's own packets would not have cost;
 //   - holds what would need more than NearKeys: the position is sought on a copy, with at most KeyBudget key
 //     changes a second, each of which is kept for the next attempt, and is taken over when two packets in a
-//     row (nothing nearby decrypted in between) are credible there;
+//     row (nothing nearby decrypted in between) are credible there. A part of the budget, KeyReserve, is kept
+//     for packets whose GRE sequence number is near;
 //   - keeps the keys of the last packets too, each to be used once, so that packets may come in any order
 //     within NearKeys and a replay is refused.
 //

@@ -99,7 +99,7 @@ func (r *Receiver) ahead(count uint16, seq uint32) (nearest, farthest int) {
 	d := int((uint64(count) + 1 - r.top) % countSpace)
 	limit := countSpace / 2
 	if r.seqKnown {
-		limit = int(int32(seq-r.topSeq)) + reorderSlack
+		limit = int(min(int32(seq-r.topSeq), 1<<30)) + reorderSlack // an int may have 32 bits
 	}
 	if d == 0 && limit >= countSpace {
 		d = countSpace
@@ -158,7 +158,7 @@ type budget struct {
 
 // left is how many keys may still be spent now.
 func (b *budget) left(now int64) int {
-	if b.spent > 0 && now-b.since >= int64(time.Second) {
+	if now-b.since >= int64(time.Second) {
 		b.spent = 0
 	}
 	return KeyBudget - b.spent

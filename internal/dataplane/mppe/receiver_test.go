@@ -157,8 +157,8 @@ func TestBurstLoss(t *testing.T) {
 			l.now += second
 			l.want(FarJump, rest[0])
 			l.want(Resynced, rest[1])
+			l.want(Late, rest[0], rest[1]) // their keys aren't known any more, and needn't be tried
 			l.want(OK, rest[2:]...)
-			l.want(Late, rest[0], rest[1])
 		})
 	}
 }
@@ -344,8 +344,43 @@ func TestStatefulForgery(t *testing.T) {
 	if limit := seconds*20 + 1; resets > limit {
 		t.Errorf("%d Reset-Requests, limit %d", resets, limit)
 	}
-	if limit := uint64(2000*2*2 + seconds*KeyBudget); l.x.KeyChanges > limit {
+	if limit := uint64(2000/flagEvery + 1 + seconds*KeyBudget); l.x.KeyChanges > limit {
 		t.Errorf("%d key changes, limit %d", l.x.KeyChanges, limit)
+	}
+	if limit := uint64(2*2000 + seconds*KeyBudget); l.x.KeySetups > limit { // the peer's, and as many forged ones in its place
+		t.Errorf("%d key setups, limit %d", l.x.KeySetups, limit)
+	}
+}
+
+// TestOutOfStep: a sender on several cores numbers and encrypts two packets in different order.
+func TestOutOfStep(t *testing.T) {
+	p := params(128, false)
+	ps := stream(t, NewSender(p), 0, 30, 0)
+	ps[10].seq, ps[11].seq = ps[11].seq, ps[10].seq
+	l := newLink(t, p)
+	l.want(OK, ps[:10]...)
+	l.want(OK, ps[11], ps[10])
+	l.want(OK, ps[12:]...)
+}
+
+// TestAskAgain: a stateful receiver that gets no answer asks again four times a second.
+func TestAskAgain(t *testing.T) {
+	p := params(128, true)
+	l := newLink(t, p)
+	ps := stream(t, NewSender(p), 0, 201, 0)
+	l.want(OK, ps[0])
+	resets := 0
+	for i, g := range ps[2:] {
+		l.now = int64(i) * second / 100
+		if l.open(g) == NeedReset {
+			resets++
+		}
+		if l.r.Stateful() {
+			t.Fatal("packets should be opened as they come")
+		}
+	}
+	if resets != 8 {
+		t.Errorf("%d Reset-Requests in two seconds, want 8", resets)
 	}
 }
 

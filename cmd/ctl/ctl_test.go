@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "concentrator/api/gen/concentrator/v1"
+	"concentrator/cmd/ctl/env"
+	"concentrator/internal/manifest/fakeapi"
+)
+
+var exampleTime = time.Date(2030, 1, 31, 12, 0, 0, 0, time.UTC)
+
+// api is the fake API with the live services beside it.
+type api struct {
+	*fakeapi.API
+	sessions []*pb.Session
+	events   []*pb.WatchSessionsResponse
+	ended    []string
+	logins   *pb.ListLoginAttemptsRequest // the last one asked for
+}
+
+func (a *api) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	switch method {
+	case pb.SessionService_ListSessions_FullMethodName:
+		reply.(*pb.ListSessionsResponse).Sessions = a.sessions
+		return nil
+	case pb.SessionService_DisconnectSession_FullMethodName:
+		a.ended = append(a.ended, args.(*pb.DisconnectSessionRequest).GetName())
+		return nil
+	case pb.LoginAttemptService_ListLoginAttempts_FullMethodName:
+		a.logins = args.(*pb.ListLoginAttemptsRequest)
+		reply.(*pb.ListLoginAttemptsResponse).Logins = []*pb.LoginAttempt{{
+			Name: "tenants/acme/logins/1", Time: timestamppb.New(exampleTime), User: "al\x1b[2Jice",
+			Outcome: pb.LoginAttempt_REFUSED, Stage: pb.LoginAttempt_AUTHENTICATION, Reason: pb.LoginAttempt_WRONG_CREDENTIALS,
+			Detail: "the password is wrong",
+		}}
+		return nil
+	}
+	return a.API.Invoke(ctx, method, args, reply, opts...)
+}
+
+func (a *api) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+	if method != pb.SessionService_WatchSessions_FullMethodName {
+		return nil, errors.New("no such stream")
+	}
+	return &stream{ctx: ctx, events: a.events}, nil
+}
+
+type stream struct {
+	grpc.ClientStream
+	ctx    context.Context //nolint:containedctx // a stream's own
+	events []*pb.WatchSessionsResponse
+}
+
+func (s *stream) SendMsg(any) error        { return nil }
+func (s *stream) CloseSend() error         { return nil }
+func (s *stream) Context() context.Context { return s.ctx }
+func (s *stream) RecvMsg(m any) error {
+	if len(s.events) == 0 {
+		return io.EOF
+	}
+	e := s.events[0]
+	s.events = s.events[1:]
+	r := m.(*pb.WatchSessionsResponse)
+	r.Event, r.Revision = e.GetEvent(), e.GetRevision()
+	return nil
+}
+
+// ctl runs one command line.
+func ctl(t *testing.T, a *api, stdin string, files map[string]string, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e strings.Builder
+	en := &env.Env{
+		In: strings.NewReader(stdin), Out: &o, Err: &e, Home: "/home/op",
+		Getenv: func(k string) string { return files["$"+k] },
+		ReadFile: func(p string) ([]byte, error) {
+			if text, ok := files[p]; ok {
+				return []byte(text), nil
+			}
+			return nil, os.ErrNotExist
+		},
+	}
+	if a != nil {
+		en.Conn = a
+	}
+	code = run(t.Context(), args, en)
+	return code, o.String(), e.String()
+}
+
+func newAPI() *api { return &api{API: fakeapi.New()} }
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"bogus", "unknown command"},
+		{"user", "user needs a verb: create, delete, get, list, update"},
+		{"user fly", `no verb "fly"`},
+		{"user get", "accepts between 1 and 1"},
+		{"user get alice", "name the tenant too"},
+		{"user create alice --tenant acme --no-such-field x", "no-such-field"},
+		{"user create alice --tenant acme --max-sessions many", `"many" is no whole number`},
+		{"profile create p --tenant acme --mppe.policy ALWAYS", "REQUIRED, OPTIONAL, DISABLED"},
+		{"user update alice --tenant acme", "nothing to change"},
+		{"session list -o xml", `"xml" is not one of`},
+		{"session get x", "give --tenant"},
+		{"login list --outcome MAYBE", "ACCEPTED or REFUSED"},
+		{"apply", "needs -f FILE"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			code, out, errs := ctl(t, newAPI(), "", nil, strings.Fields(c.args)...)
+			if code != 2 || out != "" || !strings.Contains(errs, c.want) {
+				t.Errorf("exit %d, out %q, err %q; want 2, nothing, %q", code, out, errs, c.want)
+			}
+		})
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	code, _, errs := ctl(t, nil, "", map[string]string{"$CONC_SOCKET": "/nowhere/api.sock"}, "session", "list")
+	if code != 1 || !strings.Contains(errs, "/nowhere/api.sock") || !strings.Contains(errs, "is it running") {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+}
+
+func TestCreateUpdateGetDelete(t *testing.T) {
+	a := newAPI()
+	must := func(stdin string, args ...string) string {
+		t.Helper()
+		code, out, errs := ctl(t, a, stdin, map[string]string{"$CONC_TENANT": "acme"}, args...)
+		if code != 0 {
+			t.Fatalf("ctl %q: exit %d, %s", args, code, errs)
+		}
+		return out
+	}
+	must("", "tenant", "create", "acme", "--limits.max-sessions", "5", "--realms", "a.example, b.example", "--ipsec.psks", `[{"id":"main","secret":"x"}]`)
+	got, ok := a.Get("tenants/acme").(*pb.Tenant)
+	if !ok || got.GetLimits().GetMaxSessions() != 5 || len(got.GetRealms()) != 2 || got.GetIpsec().GetPsks()[0].GetSecret() != "x" {
+		t.Fatalf("made %v", got)
+	}
+	must("wonder-1\n", "user", "create", "a@b", "--password", "@-", "--disabled")
+	u, ok := a.Get("tenants/acme/users/a@b").(*pb.User)
+	if !ok || u.GetPassword() != "wonder-1" || !u.GetDisabled() {
+		t.Fatalf("made %v", u)
+	}
+	must("", "user", "update", "a@b", "--disabled=false")
+	if out := must("", "user", "get", "a@b", "-o", "name"); out != "tenants/acme/users/a@b\n" {
+		t.Errorf("get -o name: %q", out)
+	}
+	if out := must("", "user", "list", "-o", "json"); !strings.Contains(out, `"users"`) || !strings.Contains(out, `"tenants/acme/users/a@b"`) {
+		t.Errorf("list -o json: %s", out)
+	}
+	must("", "user", "delete", "a@b")
+	if a.Get("tenants/acme/users/a@b") != nil {
+		t.Error("the user is still there")
+	}
+	code, _, errs := ctl(t, a, "", nil, "tenant", "get", "other")
+	if code != 1 || !strings.Contains(errs, "does not exist") {
+		t.Errorf("get of what is not there: exit %d, %q", code, errs)
+	}
+}
+
+func TestSettingsComeFromFlagThenEnvironmentThenFile(t *testing.T) {
+	files := map[string]string{
+		"/home/op/.config/concentrator/config.yaml": "tenant: fromfile\noutput: name\n",
+		"$CONC_TENANT": "fromenv",
+	}
+	a := newAPI()
+	for _, c := range []struct{ flag, want string }{{"", "ListUsers tenants/fromenv"}, {"fromflag", "ListUsers tenants/fromflag"}} {
+		a.Calls = nil
+		args := []string{"user", "list"}
+		if c.flag != "" {
+			args = append(args, "--tenant", c.flag)
+		}
+		if code, _, errs := ctl(t, a, "", files, args...); code != 0 || a.Calls[0] != c.want {
+			t.Errorf("exit %d, %s, calls %q; want %q", code, errs, a.Calls, c.want)
+		}
+	}
+	files["/home/op/.config/concentrator/config.yaml"] = "tennant: x\n"
+	if code, _, errs := ctl(t, a, "", files, "user", "list"); code != 1 || !strings.Contains(errs, "tennant") || !strings.Contains(errs, "tenant, output") {
+		t.Errorf("a wrong key: exit %d, %q", code, errs)
+	}
+}
+
+func TestSessionList(t *testing.T) {
+	a := newAPI()
+	if _, out, _ := ctl(t, a, "", nil, "session", "list", "-o", "json"); !strings.Contains(out, `"sessions"`) || !strings.Contains(out, "[]") {
+		t.Errorf("no sessions: %s", out)
+	}
+	a.sessions = []*pb.Session{{
+		Name: "tenants/acme/sessions/s1", User: "alice", Protocol: pb.Listener_PPTP, State: pb.Session_OPEN, Address: "10.64.0.2",
+		ClientAddress: "198.51.100.11:4711", Cipher: "MPPE-128", InBytes: 420, OutBytes: 840, StartTime: timestamppb.New(exampleTime),
+	}}
+	_, out, _ := ctl(t, a, "", nil, "session", "list")
+	want := `TENANT  NAME  USER   PROTOCOL  STATE  CLIENT              ADDRESS    CIPHER    IN   OUT  SINCE
+acme    s1    alice  PPTP      OPEN   198.51.100.11:4711  10.64.0.2  MPPE-128  420  840  2030-01-31T12:00:00Z
+`
+	if out != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+}
+
+func TestSessionWatchAndDisconnect(t *testing.T) {
+	a := newAPI()
+	s := &pb.Session{Name: "tenants/acme/sessions/s1", User: "alice", Protocol: pb.Listener_PPTP, State: pb.Session_OPEN, ClientAddress: "198.51.100.11:1"}
+	a.events = []*pb.WatchSessionsResponse{
+		{Event: &pb.WatchSessionsResponse_SnapshotDone{SnapshotDone: &emptypb.Empty{}}, Revision: "1"},
+		{Event: &pb.WatchSessionsResponse_Upsert{Upsert: s}, Revision: "2"},
+		{Event: &pb.WatchSessionsResponse_Removed{Removed: s.GetName()}, Revision: "3"},
+	}
+	code, out, errs := ctl(t, a, "", nil, "session", "watch")
+	want := "OPEN           tenants/acme/sessions/s1  PPTP  198.51.100.11:1  user=alice\nREMOVED        tenants/acme/sessions/s1\n"
+	if code != 0 || out != want {
+		t.Errorf("exit %d, %s, got %q, want %q", code, errs, out, want)
+	}
+	if _, out, _ = ctl(t, a, "", nil, "session", "watch", "-o", "json"); strings.Count(out, "\n") != 3 || !strings.Contains(out, `"snapshotDone"`) {
+		t.Errorf("-o json: %s", out)
+	}
+	if code, _, _ = ctl(t, a, "", nil, "session", "disconnect", "s1", "s2", "--tenant", "acme"); code != 0 ||
+		strings.Join(a.ended, " ") != "tenants/acme/sessions/s1 tenants/acme/sessions/s2" {
+		t.Errorf("exit %d, ended %q", code, a.ended)
+	}
+}
+
+func TestLoginListIsSafeToPrint(t *testing.T) {
+	a := newAPI()
+	code, out, _ := ctl(t, a, "", nil, "login", "list", "--outcome", "refused", "--user", "alice", "--limit", "5")
+	if code != 0 || strings.ContainsRune(out, 0x1b) || !strings.Contains(out, "WRONG_CREDENTIALS") || !strings.Contains(out, "2030-01-31T12:00:00Z") {
+		t.Errorf("exit %d, %q", code, out)
+	}
+	if a.logins.GetOutcome() != pb.LoginAttempt_REFUSED || a.logins.GetUser() != "alice" || a.logins.GetPageSize() != 5 {
+		t.Errorf("asked for %v", a.logins)
+	}
+}
+
+func TestApply(t *testing.T) {
+	a := newAPI()
+	files := map[string]string{"acme.yaml": "kind: Tenant\nname: tenants/acme\n---\nkind: User\nname: tenants/acme/users/u\npassword: x\n"}
+	_, out, _ := ctl(t, a, "", files, "apply", "-f", "acme.yaml", "--dry-run")
+	if want := "tenants/acme: would create\ntenants/acme/users/u: would create\n"; out != want {
+		t.Errorf("--dry-run: got %q, want %q", out, want)
+	}
+	_, out, _ = ctl(t, a, "", files, "apply", "-f", "acme.yaml")
+	if want := "tenants/acme: created\ntenants/acme/users/u: created\n"; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	_, out, _ = ctl(t, a, files["acme.yaml"], nil, "apply", "-f", "-")
+	if want := "tenants/acme: unchanged\ntenants/acme/users/u: unchanged\n"; out != want {
+		t.Errorf("again: got %q, want %q", out, want)
+	}
+	code, _, errs := ctl(t, a, "", map[string]string{"x.yaml": "kind: Tenant\nname: tenants/acme\nlimit: 1\n"}, "apply", "-f", "x.yaml")
+	if code != 1 || !strings.Contains(errs, "x.yaml:1: Tenant tenants/acme: limit: no such field") {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+}
