@@ -215,10 +215,19 @@ func (s *session) tick(now time.Time) {
 			return
 		}
 		s.setupBy = time.Time{}
-		s.terminate(now, ending{s.reached, tenant.ReasonPeerTimeout,
-			fmt.Sprintf("not through %s within %s", s.reached, setupTimeout)})
+		s.terminate(now, s.late())
 	}
 	if t, ok := s.link.Deadline(); ok && !now.Before(t) {
 		s.link.Tick(now)
 	}
+}
+
+// late is the end of a call that takes too long. CCP, which may repeat its request for as long, is only waited for where
+// MPPE is required.
+func (s *session) late() ending {
+	if s.link.Phase() == tenant.StageCCP {
+		return ending{tenant.StageCCP, tenant.ReasonMPPERequired,
+			fmt.Sprintf("MPPE required but not agreed on within %s", setupTimeout)}
+	}
+	return ending{s.reached, tenant.ReasonPeerTimeout, fmt.Sprintf("not through %s within %s", s.reached, setupTimeout)}
 }
