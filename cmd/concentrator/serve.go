@@ -106,7 +106,7 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 		return nil
 	}
 	api.SetReady(true)
-	log.Info("ready", telemetry.Shard, plane.Shards(), telemetry.Address, cfg.API.REST)
+	log.Info("ready", telemetry.Shards, plane.Shards(), telemetry.Address, cfg.API.REST)
 	select {
 	case err := <-failed:
 		return err

@@ -30,7 +30,7 @@ type Change struct {
 	Action Action
 	Kind   Kind
 	Name   string
-	Fields []string // of an update: the fields that differ; secrets can't be compared and are named when given
+	Fields []string // of an update: the fields that differ, and those that hold a secret, which is never shown
 	doc    *Document
 	is     proto.Message // of an update: the resource as it stands
 }
@@ -52,17 +52,30 @@ func Plan(ctx context.Context, c Client, docs []Document, prune bool) ([]Change,
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", d, Describe(err))
 		}
-		ch := Change{Action: Unchanged, Kind: d.Kind, Name: d.Name, doc: &d, is: is}
-		if ch.Fields = differences(is, d.Resource); len(ch.Fields) > 0 {
-			ch.Action = Update
-		}
-		plan = append(plan, ch)
+		plan = append(plan, update(ctx, c, d, is))
 	}
 	if !prune {
 		return plan, nil
 	}
 	deletions, err := superfluous(ctx, c, docs)
 	return append(plan, deletions...), err
+}
+
+// update says what a document would change of a resource. The server knows best: it fills defaults in and compares
+// secrets. Where it can't say, because what the document refers to is not there yet, every field that looks different
+// counts.
+func update(ctx context.Context, c Client, d Document, is proto.Message) Change {
+	ch := Change{Action: Update, Kind: d.Kind, Name: d.Name, doc: &d, is: is}
+	would, err := c.Update(ctx, d.Kind, d.Resource, []string{"*"}, true)
+	switch {
+	case err != nil:
+		ch.Fields = differences(is, d.Resource)
+	case etagOf(would) == etagOf(is):
+		ch.Action = Unchanged
+	default:
+		ch.Fields = append(differences(is, would), secrets(d.Resource)...)
+	}
+	return ch
 }
 
 // superfluous lists what no document names, what refers to others first.
@@ -104,7 +117,18 @@ func differences(is, want proto.Message) (fields []string) {
 		if outputOnly(f) || f.Name() == "name" || f.Name() == "etag" {
 			continue
 		}
-		if hasSecret(f, b) || a.Has(f) != b.Has(f) || a.Has(f) && !a.Get(f).Equal(b.Get(f)) {
+		if a.Has(f) != b.Has(f) || a.Has(f) && !a.Get(f).Equal(b.Get(f)) {
+			fields = append(fields, f.JSONName())
+		}
+	}
+	return fields
+}
+
+// secrets names the top-level fields in which a document gives a secret: any of them may be what changes.
+func secrets(m proto.Message) (fields []string) {
+	r := m.ProtoReflect()
+	for i := range r.Descriptor().Fields().Len() {
+		if f := r.Descriptor().Fields().Get(i); hasSecret(f, r) {
 			fields = append(fields, f.JSONName())
 		}
 	}
@@ -191,8 +215,7 @@ func (ch Change) do(ctx context.Context, c Client, dryRun bool) (Change, error) 
 		return ch, c.Delete(ctx, ch.Kind, ch.Name, dryRun)
 	case Update:
 		now, err := c.Update(ctx, ch.Kind, ch.doc.Resource, []string{"*"}, dryRun)
-		// A secret that was given is only known to be new by what the server made of it.
-		if err == nil && !dryRun && etagOf(now) == etagOf(ch.is) {
+		if err == nil && etagOf(now) == etagOf(ch.is) { // what it looked like before its references were there
 			ch.Action, ch.Fields = Unchanged, nil
 		}
 		return ch, err

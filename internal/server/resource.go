@@ -258,6 +258,8 @@ func update[T store.Record, M message](b *backend, k *resource[T, M], m M, mask 
 			return none, &resourceError{name, err}
 		}
 		k.stored(b, name, r)
+	} else if !store.Same(r, old) {
+		k.meta(r).Etag = "" // it would change; what it would become is not known yet
 	}
 	return k.message(b, r), nil
 }

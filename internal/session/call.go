@@ -32,7 +32,7 @@ type entry struct {
 	profile   *store.Profile // of the default tenant; nil: none
 	methods   []tenant.AuthMethod
 	perSource int
-	limit     int
+	limit     int // of the listener; negative: none of its own
 }
 
 // OutgoingCall implements pptp.Handler: a slot, then the call in its shard, then its session.
@@ -170,7 +170,7 @@ func (m *Manager) enter(listener string) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("read %s: %w", listener, err)
 	}
-	e := entry{listener: l, limit: m.cfg.MaxSessions, perSource: defaultHalfOpenPerSource}
+	e := entry{listener: l, limit: -1, perSource: defaultHalfOpenPerSource}
 	if l.MaxPPTPSessions != nil {
 		e.limit = *l.MaxPPTPSessions
 	}

@@ -42,7 +42,7 @@ func TestBusy(t *testing.T) {
 		}, tenant.ReasonListenerLimit},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubbleOf(t, c.slots, func(w *world) {
+			inBubbleOf(t, c.slots, func(t *testing.T, w *world) {
 				w.furnish()
 				c.set(w)
 				w.start()
@@ -58,7 +58,7 @@ func TestBusy(t *testing.T) {
 		})
 	}
 	t.Run("the listener takes none", func(t *testing.T) {
-		inBubble(t, func(w *world) {
+		inBubble(t, func(t *testing.T, w *world) {
 			w.furnish()
 			alter(w, mainListener, func(l *store.Listener) { l.MaxPPTPSessions = new(int) })
 			w.start()
@@ -70,7 +70,7 @@ func TestBusy(t *testing.T) {
 
 // TestLimitOfAnotherTenant: a tenant that only the realm names can be full too, which its user is told.
 func TestLimitOfAnotherTenant(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.furnish()
 		w.addTenant("beta", "10.8.0.0/29")
 		w.addUser("beta", "carol", nil)
@@ -108,7 +108,7 @@ func TestLimitOfUser(t *testing.T) {
 		{"the user's own limit", tenant.DuplicateDeny, 5, 1, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.furnish()
 				alter(w, acme, func(r *store.Tenant) {
 					r.Limits.MaxSessionsPerUser, r.Limits.DuplicatePolicy = c.limit, c.policy
@@ -148,7 +148,7 @@ func TestLimitOfUser(t *testing.T) {
 
 // TestStaticAddress: who has a fixed address takes it from whoever holds it, at once and every time.
 func TestStaticAddress(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.furnish()
 		fixed := netip.MustParseAddr("10.7.0.2")
 		w.addUser("acme", "fixed", func(u *store.User) { u.StaticAddress = fixed })
@@ -183,7 +183,7 @@ func TestStaticAddress(t *testing.T) {
 
 // TestPoolExhausted: an empty pool is said, and its slot is free for others.
 func TestPoolExhausted(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.addTenant("acme", "10.7.0.0/30") // one gateway, one client
 		w.addUser("acme", alice, nil)
 		w.addUser("acme", "bob", nil)
@@ -222,7 +222,7 @@ func TestNoPoolNoNetwork(t *testing.T) {
 		{"no network", func(w *world) { w.plane.failNet = errors.New("no such device") }, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.furnish()
 				c.change(w)
 				w.start()
@@ -243,7 +243,7 @@ func TestUnauthenticatedCallsGiveWay(t *testing.T) {
 	silent := simppp.Windows(alice, password)
 	silent.Methods = nil // it would only delay the end
 	t.Run("a source has eight", func(t *testing.T) {
-		inBubble(t, func(w *world) {
+		inBubble(t, func(t *testing.T, w *world) {
 			w.ready()
 			var calls []*client
 			for range 8 {
@@ -271,7 +271,7 @@ func TestUnauthenticatedCallsGiveWay(t *testing.T) {
 		})
 	})
 	t.Run("all have a quarter", func(t *testing.T) {
-		inBubbleOf(t, 8, func(w *world) {
+		inBubbleOf(t, 8, func(t *testing.T, w *world) {
 			w.furnish()
 			alter(w, acme, func(r *store.Tenant) { r.Limits.HalfOpenPerSource = new(int) })
 			w.start()
@@ -294,7 +294,7 @@ func TestUnauthenticatedCallsGiveWay(t *testing.T) {
 
 // TestPlaneRefuses: no call ID, no call; the slot is free again.
 func TestPlaneRefuses(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.ready()
 		w.plane.mu.Lock()
 		w.plane.failCall = errors.New("no free call ID")

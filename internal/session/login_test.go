@@ -15,7 +15,7 @@ import (
 func TestLoginLocal(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		run     func(*testing.T, func(*world))
+		run     func(*testing.T, func(*testing.T, *world))
 		cfg     simppp.Config
 		mtu     int
 		answers []string // protocols that the client learns are not spoken here
@@ -25,7 +25,7 @@ func TestLoginLocal(t *testing.T) {
 		{"pppd over TCP", inReality, simppp.Pppd(alice, password), 1400, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.run(t, func(w *world) {
+			c.run(t, func(t *testing.T, w *world) {
 				w.ready()
 				watch := w.watch(acme)
 				began := time.Now()

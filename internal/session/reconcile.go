@@ -260,7 +260,7 @@ func (m *Manager) reconcileNetworks() error {
 			m.setNetwork(name, n)
 			m.wg.Add(1)
 			go m.mourn(name, n)
-			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Network, spec.Namespace)
+			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Namespace, spec.Namespace)
 			continue
 		}
 		if !reflect.DeepEqual(n.spec, spec) {

@@ -44,7 +44,7 @@ func TestWrongPassword(t *testing.T) {
 		{"too often", []string{"a", "b", "c", password}, false, []string{refused, refused, refused}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.ready()
 				cl := w.dial(trying(simppp.Pppd(alice, ""), c.passwords...))
 				if c.opens {
@@ -82,7 +82,7 @@ func TestRefusedUsers(t *testing.T) {
 		{"expired", "bob", func(u *store.User) { u.ExpireTime = time.Now().Add(-time.Second) }, "USER_EXPIRED", 648, "This account has expired"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.furnish()
 				if c.set != nil {
 					w.addUser("acme", c.login, c.set)
@@ -113,7 +113,7 @@ func TestMPPERequired(t *testing.T) {
 		{"CCP is not answered", mute},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.ready()
 				cl := w.dial(c.cfg)
 				w.wantRefused(cl)
@@ -189,7 +189,7 @@ func TestPolicies(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.furnish()
 				alter(w, acme+"/profiles/default", func(p *store.Profile) {
 					p.AuthMethods, p.AllowPlaintext, p.MPPE = c.profile.AuthMethods, c.profile.AllowPlaintext, c.profile.MPPE
@@ -251,7 +251,7 @@ func TestUsersOwnProfile(t *testing.T) {
 		{"all is well", store.Profile{MTU: 1300}, simppp.Windows("bob", password), "bob ACCEPTED OPEN", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.furnish()
 				alter(w, acme+"/profiles/default", lax)
 				p := c.profile
@@ -301,7 +301,7 @@ func TestRealms(t *testing.T) {
 		{"realm, no default, and a tenant that is gone", "carol@beta.example", []string{"gone", "beta", "acme"}, true, "beta", "carol", "ACCEPTED OPEN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubble(t, func(t *testing.T, w *world) {
 				w.addTenant("acme", "10.7.0.0/29")
 				w.addUser("acme", alice, nil)
 				w.addTenant("beta", "10.7.0.0/29") // another tenant's network may have the same addresses
@@ -343,7 +343,7 @@ func TestRealms(t *testing.T) {
 }
 
 func TestSuspendedTenant(t *testing.T) {
-	inBubble(t, func(w *world) {
+	inBubble(t, func(t *testing.T, w *world) {
 		w.ready()
 		inside := w.login(simppp.Windows(alice, password))
 		alter(w, acme, func(r *store.Tenant) { r.Suspended = true })

@@ -44,6 +44,7 @@ type world struct {
 	t      *testing.T
 	bubble bool
 	oneWay time.Duration
+	lax    bool // clients do not check that what they may send is installed
 	store  *store.Store
 	plane  *fakePlane
 	pools  *ippool.Pools
@@ -58,21 +59,21 @@ type world struct {
 }
 
 // inBubble runs a test in a bubble.
-func inBubble(t *testing.T, test func(w *world)) {
+func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(newWorld(t, true, 100)) })
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, true, 100)) })
 }
 
 // inBubbleOf is inBubble with so many slots.
-func inBubbleOf(t *testing.T, slots int, test func(w *world)) {
+func inBubbleOf(t *testing.T, slots int, test func(t *testing.T, w *world)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(newWorld(t, true, slots)) })
+	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, true, slots)) })
 }
 
 // inReality runs a test with TCP and the real clock.
-func inReality(t *testing.T, test func(w *world)) {
+func inReality(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
-	test(newWorld(t, false, 100))
+	test(t, newWorld(t, false, 100))
 }
 
 func newWorld(t *testing.T, bubble bool, slots int) *world {

@@ -210,6 +210,9 @@ func Update[T Record](s *Store, r *T) error {
 	return fmt.Errorf("update %s: %w", want.Name, ErrConflict)
 }
 
+// Same says whether an Update that puts a in b's place would change anything.
+func Same[T Record](a, b *T) bool { return same(any(a).(record), any(b).(record)) }
+
 // same says whether two records would be stored alike, ciphertexts apart.
 func same(a, b record) bool {
 	x, errX := json.Marshal(a)

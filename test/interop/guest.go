@@ -5,6 +5,7 @@ package interop
 import (
 	"bufio"
 	"context"
+	"embed"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ import (
 	"testing"
 	"time"
 )
+
+//go:embed guest
+var scripts embed.FS
 
 // bootTime is how long a guest may take from its start to its first word.
 const bootTime = 30 * time.Second
@@ -80,9 +84,15 @@ func (g *Guest) boot() error {
 	if err != nil {
 		return err
 	}
-	kit, err := filepath.Abs("guest")
-	if err != nil {
-		return err
+	// The guest has no other view of this checkout: its /tmp, where that may be, is its own.
+	for _, name := range []string{"init", "agent"} {
+		script, err := scripts.ReadFile("guest/" + name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(g.Dir, name), script, 0o755); err != nil {
+			return err
+		}
 	}
 	console, err := os.OpenFile(filepath.Join(g.Dir, "console.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -103,10 +113,10 @@ func (g *Guest) boot() error {
 
 	args := inside(g.lab.NS("sw"), "linux.uml",
 		"mem=96M", "quiet", "con=null", "con0=null,fd:1", "ssl0=fd:3,fd:4", // ExtraFiles begin at 3
-		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init="+filepath.Join(kit, "init"),
+		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init="+filepath.Join(g.Dir, "init"),
 		fmt.Sprintf("umid=%s-%d", g.Name, os.Getpid()), "uml_dir="+g.Dir+"/",
 		fmt.Sprintf("vec0:transport=tap,ifname=%s,depth=128,gro=0,mac=02:00:5e:00:00:%02x", tap, g.index),
-		"kit="+kit, "lab="+g.Dir)
+		"lab="+g.Dir)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.ExtraFiles = []*os.File{guestIn, guestOut}

@@ -126,6 +126,7 @@ func (a *API) put(name string, given protoreflect.Message, is proto.Message, dry
 		}
 	}
 	if dry {
+		set(r.ProtoReflect(), "etag", "")
 		return r
 	}
 	a.writes++

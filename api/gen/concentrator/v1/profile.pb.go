@@ -573,7 +573,8 @@ type UpdateProfileRequest struct {
 	// The fields to change. Left out: every field that is set; "*": all, so that what is left out goes back to its
 	// default. A secret that is left out stays as it is.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// Check everything, answer as if it were done, and change nothing.
+	// Check everything, answer as if it were done, and change nothing. The answer's etag is empty if the resource would
+	// change.
 	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
