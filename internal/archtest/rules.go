@@ -45,6 +45,8 @@ var mayImport = map[string][]string{
 
 	// The real-client tests know the product only by its commands and its API, as a user does.
 	"test/interop": {},
+	// But for one program, which plays our MPPE against the kernel's.
+	"test/interop/kernelmppe": {"internal/dataplane/mppe", "internal/dataplane/pktbuf", "internal/dataplane/policy"},
 }
 
 // mayUse says, for each third-party import path and all below it, which rooms or packages may import it. The longest

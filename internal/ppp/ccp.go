@@ -237,10 +237,15 @@ func (c *ccpLayer) Knows(code byte) bool {
 	return code == wireccp.CodeResetRequest || code == wireccp.CodeResetAck
 }
 
-// Extra implements automaton.Layer. MPPE answers a Reset-Request with the flag in the next packet and never with a
-// Reset-Ack (RFC 3078 section 7.3).
+// Extra implements automaton.Layer. MPPE answers a Reset-Request with the flag in the next packet (RFC 3078 section 7.3).
+// CCP wants a Reset-Ack besides (RFC 1962 section 3), and Linux insists on it: after a packet that it can not decrypt, a late
+// one in stateless mode too, it decrypts nothing until it sees one. It must get there before the flagged packet.
 func (c *ccpLayer) Extra(p wire.Packet) {
-	if p.Code == wireccp.CodeResetRequest && c.open && c.peer.Stateful {
+	if p.Code != wireccp.CodeResetRequest || !c.open {
+		return
+	}
+	c.l.send(wire.ProtocolCCP, wireccp.CodeResetAck, p.ID, nil)
+	if c.peer.Stateful {
 		c.l.h.MPPEReset()
 	}
 }

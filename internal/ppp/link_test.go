@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"bytes"
 	wireccp "concentrator/internal/wire/ccp"
 	"net/netip"
 	"slices"
@@ -394,11 +395,16 @@ func TestMPPEReset(t *testing.T) {
 	w := newWorld(t, k, config(), g)
 	w.start(time.Second)
 	w.wantOpen()
+	sent := len(w.queue)
 	w.link.Receive(w.now, wire.ProtocolCCP, []byte{wireccp.CodeResetRequest, 9, 0, 4})
 	if w.host.resets != 1 {
 		t.Errorf("%d resets", w.host.resets)
 	}
-	sent := len(w.queue)
+	wantResetAck(t, w, sent)
+	if w.host.resetAfter != sent+1 {
+		t.Error("the flagged packet would leave before the Reset-Ack")
+	}
+	sent = len(w.queue)
 	for range 5 {
 		w.link.ResetRequest(w.now)
 	}
@@ -412,16 +418,30 @@ func TestMPPEReset(t *testing.T) {
 	}
 }
 
+// wantResetAck checks that all that was sent since is one Reset-Ack with the identifier of the Reset-Request.
+func wantResetAck(t *testing.T, w *world, since int) {
+	t.Helper()
+	if n := len(w.queue) - since; n != 1 || !bytes.Equal(w.queue[since].packet, []byte{wireccp.CodeResetAck, 9, 0, 4}) {
+		t.Errorf("%d frames for a Reset-Request, want one Reset-Ack", n)
+	}
+}
+
+// TestStatelessMPPEIsNeverReset: there is nothing to reset, but Linux asks for it after a late packet, and takes nothing
+// before it has its answer.
 func TestStatelessMPPEIsNeverReset(t *testing.T) {
 	w := newWorld(t, pppd(), config(), grant(tenant.MPPERequired, 128))
 	w.start(time.Second)
 	w.wantOpen()
 	sent := len(w.queue)
 	w.link.ResetRequest(w.now)
-	w.link.Receive(w.now, wire.ProtocolCCP, []byte{wireccp.CodeResetRequest, 9, 0, 4})
-	if w.host.resets != 0 || len(w.queue) != sent {
-		t.Errorf("%d resets, %d frames", w.host.resets, len(w.queue)-sent)
+	if len(w.queue) != sent {
+		t.Errorf("%d Reset-Requests", len(w.queue)-sent)
 	}
+	w.link.Receive(w.now, wire.ProtocolCCP, []byte{wireccp.CodeResetRequest, 9, 0, 4})
+	if w.host.resets != 0 {
+		t.Errorf("%d resets", w.host.resets)
+	}
+	wantResetAck(t, w, sent)
 }
 
 // TestCCPRequestWhileOpen: what is open already stays, whatever identifier the copy has; a real change renegotiates; a

@@ -56,19 +56,20 @@ type host struct {
 	heard    func(line string) // gets each line of the log too, unless nil
 	requests []AuthRequest
 
-	allowed  bool
-	required bool
-	receive  MPPEParams // what the peer may send
-	sending  MPPEParams
-	open     bool
-	ready    *Network
-	network  Network
-	finished int
-	stage    tenant.Stage
-	reason   tenant.Reason
-	detail   string
-	idents   []string
-	resets   int
+	allowed    bool
+	required   bool
+	receive    MPPEParams // what the peer may send
+	sending    MPPEParams
+	open       bool
+	ready      *Network
+	network    Network
+	finished   int
+	stage      tenant.Stage
+	reason     tenant.Reason
+	detail     string
+	idents     []string
+	resets     int
+	resetAfter int // frames on their way at the last reset
 }
 
 var (
@@ -283,7 +284,7 @@ func (h *host) MPPEDown() {
 	h.receive, h.sending = MPPEParams{}, MPPEParams{}
 }
 
-func (h *host) MPPEReset() { h.note("mppe reset"); h.resets++ }
+func (h *host) MPPEReset() { h.note("mppe reset"); h.resets++; h.resetAfter = len(h.w.queue) }
 
 func (h *host) NetworkReady(n Network) {
 	h.note("ready %s", n.Address)

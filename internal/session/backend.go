@@ -42,9 +42,11 @@ func (m *Manager) backend(t *store.Tenant) (Authenticator, error) {
 		return nil, fmt.Errorf("read RADIUS servers of %s: %w", t.Name, err)
 	}
 	if len(servers) == 0 {
-		return nil, &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonRadiusTimeout,
+		return nil, &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonRadiusTimeout,
 			detail:  t.Name + " is to ask RADIUS but has no RADIUS server; create one below " + t.Name + "/radiusServers",
-			message: "The authentication service is not available"}
+			message: "The authentication service is not available",
+		}
 	}
 	first := slices.MinFunc(servers, func(a, b *store.RadiusServer) int {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Name, b.Name))
@@ -75,9 +77,20 @@ func (m *Manager) radiusClient(r *store.RadiusServer) (*radius.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("RADIUS client of %s: %w", r.Name, err)
 	}
-	if old != nil { // logins under way finish with it
-		time.AfterFunc(decideTimeout, old.client.Close)
+	if old != nil {
+		m.retire(old.client)
 	}
 	m.radius[r.Name] = &radiusClient{etag: r.Etag, client: c}
 	return c, nil
+}
+
+// retire closes a client once the logins under way have finished with it. radiusMu must be held.
+func (m *Manager) retire(c *radius.Client) {
+	m.retired[c] = struct{}{}
+	time.AfterFunc(decideTimeout, func() {
+		c.Close()
+		m.radiusMu.Lock()
+		defer m.radiusMu.Unlock()
+		delete(m.retired, c)
+	})
 }

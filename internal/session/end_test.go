@@ -349,9 +349,9 @@ func TestDisconnect(t *testing.T) {
 		}
 		w.until("the session is gone", func() bool { return w.m.slots.slots() == 0 })
 		w.wantClean()
-		var e *simppp.TerminatedError
-		if !errors.As(cl.lastError(), &e) && terminated(cl.frames()) == "" {
-			t.Errorf("the client was not told: %v", cl.lastError())
+		w.until("the client's link is down", func() bool { return cl.ended() })
+		if text := terminated(cl.frames()); text != "ended by an operator" {
+			t.Errorf("the client was told %q", text)
 		}
 		w.until("the call is gone", cl.gone)
 		if err := w.m.Disconnect(i.Name, tenant.ReasonAdminDisconnect); !errors.Is(err, ErrNotFound) {
@@ -382,8 +382,7 @@ func TestDisconnectDeadClient(t *testing.T) {
 	})
 }
 
-// TestTimeouts: idle and session timeout end a session, politely, at their time; traffic only holds off the first. The
-// client is deaf to the goodbye, which must not make the session spin.
+// TestTimeouts: idle and session timeout end a session, politely, at their time; traffic only holds off the first.
 func TestTimeouts(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -408,8 +407,7 @@ func TestTimeouts(t *testing.T) {
 					cl.fc.traffic(1)
 					time.Sleep(10 * time.Second)
 				}
-				looks := 0
-				w.until("the goodbye is said", func() bool { looks++; return terminated(cl.frames()) != "" })
+				w.until("the goodbye is said", func() bool { return terminated(cl.frames()) != "" })
 				if took := time.Since(began); took < c.want-11*time.Second || took > c.want+time.Second {
 					t.Errorf("ended after %v, want %v", took, c.want)
 				}
@@ -522,6 +520,24 @@ func TestShutdown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDraining: while the goodbyes are said, new calls are turned away.
+func TestDraining(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ready()
+		cl := w.login(simppp.Windows(alice, password))
+		cl.setMute(true)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			w.shutdown(time.Minute)
+		}()
+		time.Sleep(time.Second)
+		w.wantBusy()
+		w.wantAttempts("alice ACCEPTED OPEN", "REFUSED CALL DRAINING")
+		<-done
+	})
 }
 
 // TestShutdownWithoutRun: the daemon may fail before the first pass.

@@ -250,6 +250,7 @@ func TestUnauthenticatedCallsGiveWay(t *testing.T) {
 				cl := w.dial(silent)
 				cl.setMute(true)
 				calls = append(calls, cl)
+				time.Sleep(time.Second)
 			}
 			other, err := w.tryDial(mainAddr, "198.51.100.8", silent)
 			if err != nil {

@@ -166,8 +166,10 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 	var no *refusal
 	if !errors.As(err, &no) {
 		s.log.Error("login could not be decided", telemetry.Error, err)
-		no = &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonProtocolError,
-			detail: err.Error(), message: "The server could not decide the login"}
+		no = &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonProtocolError,
+			detail: err.Error(), message: "The server could not decide the login",
+		}
 	}
 	o.stage, o.detail = no.stage, no.detail
 	o.decision.Reason, o.decision.Message, o.decision.Retry = no.reason, no.message, no.retry
@@ -181,8 +183,10 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	o.tenant, o.user = t.Name, user
 	if t.Suspended {
-		return &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonTenantSuspended,
-			detail: t.Name + " is suspended", message: "This service is suspended"}
+		return &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonTenantSuspended,
+			detail: t.Name + " is suspended", message: "This service is suspended",
+		}
 	}
 	backend, err := m.backend(t)
 	if err != nil {
@@ -196,8 +200,10 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		MPPEWanted: true,
 	})
 	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
-		return &refusal{stage: tenant.StageAuthentication, reason: none.Reason, detail: none.Detail,
-			message: "The authentication service does not answer"}
+		return &refusal{
+			stage: tenant.StageAuthentication, reason: none.Reason, detail: none.Detail,
+			message: "The authentication service does not answer",
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("ask %s of %s: %w", t.Backend, t.Name, err)
@@ -230,8 +236,10 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		g.sessionTimeout = v.SessionTimeout
 	}
 	if g.network = m.network(t.Name); g.network == nil {
-		return &refusal{stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted,
-			detail: "the network of " + t.Name + " is not up; the log says why", message: "The network is not available"}
+		return &refusal{
+			stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted,
+			detail: "the network of " + t.Name + " is not up; the log says why", message: "The network is not available",
+		}
 	}
 	local, addr, release, err := m.address(ctx, s, t, user, p, v)
 	if err != nil {
@@ -278,9 +286,11 @@ func (m *Manager) resolve(listener, name string) (*store.Tenant, string, error) 
 		}
 	}
 	if fallback == nil {
-		return nil, "", &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonTenantMismatch,
+		return nil, "", &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonTenantMismatch,
 			detail:  fmt.Sprintf("realm %q is of no tenant of %s, which has no default tenant", printable(realm), listener),
-			message: "Unknown realm"}
+			message: "Unknown realm",
+		}
 	}
 	return fallback, name, nil
 }
@@ -317,9 +327,11 @@ func (m *Manager) profileOf(tenantName, profile string) (*store.Profile, error) 
 func policy(p *store.Profile) (tenant.MPPEPolicy, error) {
 	switch {
 	case p.MPPE.Policy == tenant.MPPEDisabled && !p.AllowPlaintext:
-		return "", &refusal{stage: tenant.StageCCP, reason: tenant.ReasonPlaintextNotAllowed,
+		return "", &refusal{
+			stage: tenant.StageCCP, reason: tenant.ReasonPlaintextNotAllowed,
 			detail:  p.Name + " disables MPPE but does not set allowPlaintext",
-			message: "Unencrypted connections are not allowed"}
+			message: "Unencrypted connections are not allowed",
+		}
 	case p.MPPE.Policy == tenant.MPPEOptional && !p.AllowPlaintext:
 		return tenant.MPPERequired, nil
 	}
@@ -351,9 +363,11 @@ func encryption(p *store.Profile, used tenant.AuthMethod, v authz.Verdict) (tena
 		return tenant.MPPE{}, err
 	}
 	if !slices.Contains(methods, used) {
-		return tenant.MPPE{}, &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonNoCommonAuthMethod,
+		return tenant.MPPE{}, &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonNoCommonAuthMethod,
 			detail:  fmt.Sprintf("%s does not let its users log in with %s", p.Name, used),
-			message: "This authentication method is not allowed for you"}
+			message: "This authentication method is not allowed for you",
+		}
 	}
 	out := p.MPPE
 	out.Policy, _ = policy(p)
@@ -368,9 +382,11 @@ func encryption(p *store.Profile, used tenant.AuthMethod, v authz.Verdict) (tena
 	}
 	if len(out.KeyBits) == 0 {
 		if out.Policy == tenant.MPPERequired {
-			return tenant.MPPE{}, &refusal{stage: tenant.StageCCP, reason: tenant.ReasonMPPERequired,
+			return tenant.MPPE{}, &refusal{
+				stage: tenant.StageCCP, reason: tenant.ReasonMPPERequired,
 				detail:  p.Name + " requires MPPE, but the login gave no keys for a strength that it allows",
-				message: "Encryption is required"}
+				message: "Encryption is required",
+			}
 		}
 		out.Policy = tenant.MPPEDisabled
 	}
@@ -392,8 +408,10 @@ func (m *Manager) takePlace(ctx context.Context, s *session, t *store.Tenant, us
 			tenant.ReasonTenantLimit:   "The service has no free session, try again later",
 			tenant.ReasonInstanceLimit: "The server has no free session, try again later",
 		}
-		return &refusal{stage: tenant.StageAuthentication, reason: refused, message: text[refused],
-			detail: fmt.Sprintf("user %s of %s", printable(user), t.Name)}
+		return &refusal{
+			stage: tenant.StageAuthentication, reason: refused, message: text[refused],
+			detail: fmt.Sprintf("user %s of %s", printable(user), t.Name),
+		}
 	}
 	for _, o := range replaced {
 		o.replace()
@@ -448,8 +466,10 @@ func (m *Manager) address(ctx context.Context, s *session, t *store.Tenant, user
 }
 
 func noAddress(detail string) error {
-	return &refusal{stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted, detail: detail,
-		message: "The server has no free address, try again later"}
+	return &refusal{
+		stage: tenant.StageAddress, reason: tenant.ReasonPoolExhausted, detail: detail,
+		message: "The server has no free address, try again later",
+	}
 }
 
 // claim takes a fixed address; the session that holds it is replaced.

@@ -48,6 +48,7 @@ type Manager struct {
 
 	radiusMu sync.Mutex               // held while a server's name is looked up, which may take seconds
 	radius   map[string]*radiusClient // by server resource name
+	retired  map[*radius.Client]struct{}
 
 	mu        sync.Mutex
 	closed    bool
@@ -71,7 +72,7 @@ func New(cfg Config) *Manager {
 		changed: make(chan struct{}, 1),
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
-		radius:   make(map[string]*radiusClient),
+		radius: make(map[string]*radiusClient), retired: make(map[*radius.Client]struct{}),
 		networks: make(map[string]*netState), listeners: make(map[string]*listenerState),
 		pools: make(map[string]poolState),
 	}

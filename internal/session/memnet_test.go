@@ -71,8 +71,8 @@ func (c *memConn) SetWriteDeadline(time.Time) error { return nil }
 func (c *memConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
 func (c *memConn) Close() error {
-	c.in.close(net.ErrClosed)
-	c.out.close(io.EOF)
+	c.in.close(true)
+	c.out.close(false)
 	return nil
 }
 
@@ -81,7 +81,8 @@ type pipe struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	buf     []byte
-	err     error // once buf is empty; net.ErrClosed at once
+	closed  bool // by the reader: nothing can be read any more
+	ended   bool // by the writer: nothing comes behind buf
 	expired bool
 	timer   *time.Timer
 }
@@ -97,16 +98,16 @@ func (p *pipe) read(b []byte) (int, error) {
 	defer p.mu.Unlock()
 	for {
 		switch {
-		case p.err == net.ErrClosed:
-			return 0, p.err
+		case p.closed:
+			return 0, net.ErrClosed
 		case p.expired:
 			return 0, os.ErrDeadlineExceeded
 		case len(p.buf) > 0:
 			n := copy(b, p.buf)
 			p.buf = p.buf[n:]
 			return n, nil
-		case p.err != nil:
-			return 0, p.err
+		case p.ended:
+			return 0, io.EOF
 		}
 		p.changed.Wait()
 	}
@@ -115,7 +116,7 @@ func (p *pipe) read(b []byte) (int, error) {
 func (p *pipe) write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err != nil {
+	if p.closed || p.ended {
 		return 0, syscall.EPIPE
 	}
 	p.buf = append(p.buf, b...)
@@ -123,12 +124,10 @@ func (p *pipe) write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (p *pipe) close(err error) {
+func (p *pipe) close(reader bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.err == nil || err == net.ErrClosed {
-		p.err = err
-	}
+	p.closed, p.ended = p.closed || reader, p.ended || !reader
 	if p.timer != nil {
 		p.timer.Stop()
 	}

@@ -429,7 +429,7 @@ func (m *Manager) reconcileRadius() error {
 	defer m.radiusMu.Unlock()
 	for name, c := range m.radius {
 		if !slices.ContainsFunc(records, func(r *store.RadiusServer) bool { return r.Name == name }) {
-			c.client.Close()
+			m.retire(c.client)
 			delete(m.radius, name)
 		}
 	}
@@ -464,6 +464,9 @@ func (m *Manager) closeAll() {
 	defer m.radiusMu.Unlock()
 	for _, c := range m.radius {
 		c.client.Close()
+	}
+	for c := range m.retired {
+		c.Close()
 	}
 	m.radius = map[string]*radiusClient{}
 }

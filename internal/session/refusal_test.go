@@ -26,11 +26,6 @@ func by(cfg simppp.Config, methods ...tenant.AuthMethod) simppp.Config {
 	return cfg
 }
 
-func as(cfg simppp.Config, name string) simppp.Config {
-	cfg.Name = name
-	return cfg
-}
-
 func TestWrongPassword(t *testing.T) {
 	const refused = "alice REFUSED AUTHENTICATION WRONG_CREDENTIALS"
 	for _, c := range []struct {
@@ -143,7 +138,8 @@ func TestPolicies(t *testing.T) {
 		cipher  string
 	}{
 		{
-			"PAP without allowPlaintext", store.Profile{AuthMethods: []tenant.AuthMethod{tenant.AuthPAP}},
+			"PAP without allowPlaintext",
+			store.Profile{AuthMethods: []tenant.AuthMethod{tenant.AuthPAP}},
 			simppp.MacOS(alice, password), wire.ResultDoNotAccept, "REFUSED CALL PLAINTEXT_NOT_ALLOWED", "", "",
 		},
 		{
@@ -152,31 +148,38 @@ func TestPolicies(t *testing.T) {
 			simppp.MacOS(alice, password), wire.ResultDoNotAccept, "REFUSED CALL PLAINTEXT_NOT_ALLOWED", "", "",
 		},
 		{
-			"MPPE disabled without allowPlaintext", store.Profile{MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled}},
+			"MPPE disabled without allowPlaintext",
+			store.Profile{MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled}},
 			simppp.MacOS(alice, password), wire.ResultDoNotAccept, "REFUSED CALL PLAINTEXT_NOT_ALLOWED", "", "",
 		},
 		{
-			"PAP", store.Profile{AuthMethods: all, AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled}},
+			"PAP",
+			store.Profile{AuthMethods: all, AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled}},
 			by(simppp.MacOS(alice, password), tenant.AuthPAP), 0, "alice ACCEPTED OPEN", tenant.AuthPAP, "NONE",
 		},
 		{
-			"CHAP", store.Profile{AuthMethods: all, AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
+			"CHAP",
+			store.Profile{AuthMethods: all, AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
 			by(simppp.MacOS(alice, password), tenant.AuthCHAP), 0, "alice ACCEPTED OPEN", tenant.AuthCHAP, "NONE",
 		},
 		{
-			"optional, and the client wants none", store.Profile{AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
+			"optional, and the client wants none",
+			store.Profile{AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
 			simppp.MacOS(alice, password), 0, "alice ACCEPTED OPEN", tenant.AuthMSCHAPv2, "NONE",
 		},
 		{
-			"optional, and the client wants it", store.Profile{AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
+			"optional, and the client wants it",
+			store.Profile{AllowPlaintext: true, MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
 			simppp.Windows(alice, password), 0, "alice ACCEPTED OPEN", tenant.AuthMSCHAPv2, "MPPE-128",
 		},
 		{
-			"optional without allowPlaintext is required", store.Profile{MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
+			"optional without allowPlaintext is required",
+			store.Profile{MPPE: tenant.MPPE{Policy: tenant.MPPEOptional}},
 			simppp.MacOS(alice, password), 0, "alice REFUSED CCP MPPE_REQUIRED", "", "",
 		},
 		{
-			"40 bits, stateful", store.Profile{MPPE: tenant.MPPE{KeyBits: []int{40}, AllowStateful: true}},
+			"40 bits, stateful",
+			store.Profile{MPPE: tenant.MPPE{KeyBits: []int{40}, AllowStateful: true}},
 			func() simppp.Config {
 				cfg := simppp.Pppd(alice, password)
 				cfg.MPPE, cfg.CCP[0].Value = 0x20, []byte{0, 0, 0, 0x20}
@@ -184,7 +187,8 @@ func TestPolicies(t *testing.T) {
 			}(), 0, "alice ACCEPTED OPEN", tenant.AuthMSCHAPv2, "MPPE-40-STATEFUL",
 		},
 		{
-			"the client knows only PAP", store.Profile{},
+			"the client knows only PAP",
+			store.Profile{},
 			by(simppp.MacOS(alice, password), tenant.AuthPAP), 0, "REFUSED LCP NO_COMMON_AUTH_METHOD", "", "",
 		},
 	} {
@@ -238,14 +242,18 @@ func TestUsersOwnProfile(t *testing.T) {
 		text    string
 	}{
 		{
-			"the method is not allowed", store.Profile{}, by(simppp.MacOS("bob", password), tenant.AuthPAP),
+			"the method is not allowed",
+			store.Profile{},
+			by(simppp.MacOS("bob", password), tenant.AuthPAP),
 			"bob REFUSED AUTHENTICATION NO_COMMON_AUTH_METHOD", "This authentication method is not allowed for you",
 		},
 		{
 			"MPPE is required", store.Profile{}, simppp.MacOS("bob", password), "bob REFUSED CCP MPPE_REQUIRED", "",
 		},
 		{
-			"nothing is allowed", store.Profile{MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled}}, simppp.MacOS("bob", password),
+			"nothing is allowed",
+			store.Profile{MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled}},
+			simppp.MacOS("bob", password),
 			"bob REFUSED CCP PLAINTEXT_NOT_ALLOWED", "Unencrypted connections are not allowed",
 		},
 		{"all is well", store.Profile{MTU: 1300}, simppp.Windows("bob", password), "bob ACCEPTED OPEN", ""},
@@ -358,5 +366,65 @@ func TestSuspendedTenant(t *testing.T) {
 		}
 		alter(w, acme, func(r *store.Tenant) { r.Suspended = false })
 		w.login(simppp.Windows(alice, password))
+	})
+}
+
+// TestHostileName: whatever a client calls itself, logs and lists stay readable.
+func TestHostileName(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ready()
+		w.wantRefused(w.dial(simppp.Windows("a\x1b[2J\x00\xff"+strings.Repeat("b", 400), password)))
+		a := w.m.Logins(LoginFilter{})[0]
+		if !strings.HasPrefix(a.User, "a\uFFFD[2J\uFFFD\uFFFDbb") || len(a.User) > 300 || a.Reason != tenant.ReasonWrongCredentials {
+			t.Errorf("attempt %+v", a)
+		}
+	})
+}
+
+// TestControlConnectionWithoutCall: what the PPTP server turns away by itself stands in the login log too.
+func TestControlConnectionWithoutCall(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ready()
+		nc, err := w.plane.dial("", mainAddr, clientFrom)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := nc.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		w.until("it is refused", func() bool { return len(w.attempts()) == 1 })
+		w.wantAttempts("REFUSED CALL PROTOCOL_ERROR")
+		w.wantClean()
+	})
+}
+
+// TestMetrics: what is counted by state and by outcome.
+func TestMetrics(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ready()
+		w.login(simppp.Windows(alice, password))
+		w.wantRefused(w.dial(simppp.Windows(alice, "wrong")))
+		families, err := w.m.cfg.Metrics.Gatherer().Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range families {
+			if n := f.GetName(); n == "concentrator_sessions" || n == "concentrator_logins_total" {
+				for _, m := range f.GetMetric() {
+					got = append(got, m.String())
+				}
+			}
+		}
+		all := strings.Join(got, "\n")
+		for _, want := range []string{`"OPEN"`, `"ACCEPTED"`, `"WRONG_CREDENTIALS"`, `"tenants/acme"`} {
+			if !strings.Contains(all, want) {
+				t.Errorf("no %s in\n%s", want, all)
+			}
+		}
+		if size, leased := w.m.PoolUsage(acmePool); size != 5 || leased != 1 {
+			t.Errorf("pool: %d of %d", leased, size)
+		}
 	})
 }

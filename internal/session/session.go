@@ -226,8 +226,10 @@ func (s *session) tick(now time.Time) {
 // MPPE is required.
 func (s *session) late() ending {
 	if s.link.Phase() == tenant.StageCCP {
-		return ending{tenant.StageCCP, tenant.ReasonMPPERequired,
-			fmt.Sprintf("MPPE required but not agreed on within %s", setupTimeout)}
+		return ending{
+			tenant.StageCCP, tenant.ReasonMPPERequired,
+			fmt.Sprintf("MPPE required but not agreed on within %s", setupTimeout),
+		}
 	}
 	return ending{s.reached, tenant.ReasonPeerTimeout, fmt.Sprintf("not through %s within %s", s.reached, setupTimeout)}
 }

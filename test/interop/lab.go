@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // The addresses of the lab. The outer network is one Ethernet switch with the daemon, the guests and an attacker on it:
@@ -172,11 +174,23 @@ func GuestAddr(guest int) netip.Addr {
 // Close removes the namespaces and all that is in them. The folder stays.
 func (l *Lab) Close() {
 	for _, part := range parts {
-		_ = run("ip", "netns", "del", l.NS(part))
+		removeNamespace(l.NS(part))
 	}
 }
 
-// removeStale removes the namespaces of runs whose process is gone.
+// removeNamespace ends the processes in a namespace of a lab and removes it.
+func removeNamespace(ns string) {
+	out, _ := exec.Command("ip", "netns", "pids", ns).Output()
+	for pid := range strings.FieldsSeq(string(out)) {
+		// One of our own threads may be in there, when an interrupted run ends.
+		if pid, err := strconv.Atoi(pid); err == nil && pid != os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have just ended
+		}
+	}
+	_ = run("ip", "netns", "del", ns) // it may not have been made yet
+}
+
+// removeStale removes the namespaces of runs whose process is gone, and what was left running in them.
 func removeStale() {
 	names, _ := filepath.Glob(filepath.Join(netnsDir, labPrefix+"*"))
 	for _, path := range names {
@@ -186,7 +200,7 @@ func removeStale() {
 			continue
 		}
 		if _, err := os.Stat("/proc/" + pid); errors.Is(err, os.ErrNotExist) {
-			_ = run("ip", "netns", "del", name)
+			removeNamespace(name)
 		}
 	}
 }

@@ -33,8 +33,8 @@ func NewSender(p Params) *Sender {
 	return s
 }
 
-// Reset answers a CCP Reset-Request: in stateful mode the next packet starts a new RC4 stream and says so. There is no
-// Reset-Ack from MPPE (RFC 3078 section 8.2).
+// Reset answers a CCP Reset-Request: in stateful mode the next packet starts a new RC4 stream and says so. RFC 3078 section
+// 8.2 needs no more, but Linux decrypts nothing until it has seen a Reset-Ack: that must be sent before.
 func (s *Sender) Reset() {
 	s.flush = s.stream != nil
 }

@@ -40,8 +40,10 @@ func (c *Machine) agreed() Network {
 		typ byte
 		to  *[]netip.Addr
 	}{
-		{wireipcp.OptionPrimaryDNS, &n.DNS}, {wireipcp.OptionSecondaryDNS, &n.DNS},
-		{wireipcp.OptionPrimaryNBNS, &n.WINS}, {wireipcp.OptionSecondaryNBNS, &n.WINS},
+		{wireipcp.OptionPrimaryDNS, &n.DNS},
+		{wireipcp.OptionSecondaryDNS, &n.DNS},
+		{wireipcp.OptionPrimaryNBNS, &n.WINS},
+		{wireipcp.OptionSecondaryNBNS, &n.WINS},
 	} {
 		if a := c.given(o.typ); a.IsValid() {
 			*o.to = append(*o.to, a)

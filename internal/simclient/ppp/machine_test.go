@@ -315,11 +315,11 @@ func TestLoss(t *testing.T) {
 
 // FuzzReceive feeds a Machine in each phase with any packet: it must not panic, nor open without a login.
 func FuzzReceive(f *testing.F) {
-	f.Add(uint16(wire.ProtocolLCP), []byte{wire.CodeConfigureRequest, 1, 0, 8, wirelcp.OptionMRU, 4, 5, 0xdc})
-	f.Add(uint16(wire.ProtocolCHAP), []byte{1, 1, 0, 22, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 'v'})
-	f.Add(uint16(wire.ProtocolCHAP), []byte{4, 1, 0, 15, 'E', '=', '6', '9', '1', ' ', 'R', '=', '1', ' ', 'M'})
-	f.Add(uint16(wire.ProtocolCCP), []byte{wire.CodeConfigureNak, 1, 0, 10, 18, 6, 1, 0, 0, 0x40})
-	f.Add(uint16(wire.ProtocolIPCP), []byte{wire.CodeConfigureAck, 1, 0, 4})
+	f.Add(wire.ProtocolLCP, []byte{wire.CodeConfigureRequest, 1, 0, 8, wirelcp.OptionMRU, 4, 5, 0xdc})
+	f.Add(wire.ProtocolCHAP, []byte{1, 1, 0, 22, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 'v'})
+	f.Add(wire.ProtocolCHAP, []byte{4, 1, 0, 15, 'E', '=', '6', '9', '1', ' ', 'R', '=', '1', ' ', 'M'})
+	f.Add(wire.ProtocolCCP, []byte{wire.CodeConfigureNak, 1, 0, 10, 18, 6, 1, 0, 0, 0x40})
+	f.Add(wire.ProtocolIPCP, []byte{wire.CodeConfigureAck, 1, 0, 4})
 	f.Fuzz(func(t *testing.T, protocol uint16, packet []byte) {
 		for _, d := range []time.Duration{0, 25 * time.Millisecond, 45 * time.Millisecond, 65 * time.Millisecond, time.Second} {
 			w := newWorld(t, Pppd("alice", password), tenant.MPPERequired, nil)

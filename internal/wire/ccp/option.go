@@ -10,7 +10,7 @@ import (
 // Codes that only CCP has; 1 to 7 are in package ppp.
 const (
 	CodeResetRequest byte = 14 // RFC 1962 section 3
-	CodeResetAck     byte = 15 // RFC 1962 section 3; MPPE never sends one
+	CodeResetAck     byte = 15 // RFC 1962 section 3; MPPE itself has no use for it
 )
 
 // CCP option types that clients offer.

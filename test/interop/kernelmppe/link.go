@@ -26,12 +26,15 @@ const (
 	lossEvery = 50
 	// flagEvery is how often a stateful sender changes its key, flagLossEvery how many of these packets are lost.
 	flagEvery, flagLossEvery = 256, 3
+	// burstAt is when many packets in a row are lost: in stateful mode with two flag packets among them, in stateless
+	// mode as many as our receiver follows at once.
+	burstAt, burstStateful, burstStateless = 710, 520, mppe.NearKeys - 1
 	// flushLossEvery is how many Reset-Requests the answer is lost to, in stateful mode and from the kernel to us. The
 	// other way round there is nothing to test: the kernel changes its keys on flushed packets and counts only flag
 	// packets, so it can't get over the loss of a flushed one.
 	flushLossEvery = 4
 	// pace is the time from packet to packet, on a clock that runs with the packets.
-	pace = 2 * time.Millisecond
+	pace = 5 * time.Millisecond
 
 	bitFlushed = 0x80 // of the first octet of an MPPE packet
 )
@@ -100,10 +103,7 @@ func negotiate(u *unit, bits int, stateful bool, fromKernel, toKernel [16]byte) 
 		return err
 	}
 	const both = flagCompressing | flagDecompressing
-	if flags, err := u.flags(); err != nil || flags&both != both {
-		return fmt.Errorf("the kernel doesn't start MPPE: flags %#x, %w", flags, err)
-	}
-	return nil
+	return u.expectFlags(both)
 }
 
 // payload is that of packet number i: the number, and a length and octets that depend on it.
@@ -175,11 +175,17 @@ func (l *link) open(i int, packet []byte) (mppe.Verdict, error) {
 }
 
 // lost says whether packet i is to be lost, and counts it.
-func lost(r *Result, i int) bool {
+func (l *link) lost(r *Result, i int) bool {
+	burst := burstStateless
+	if l.stateful {
+		burst = burstStateful
+	}
 	flag := i%flagEvery == flagEvery-1
-	if i%lossEvery != lossEvery-1 && (!flag || i/flagEvery%flagLossEvery != 0) {
+	lose := i%lossEvery == lossEvery-1 || flag && i/flagEvery%flagLossEvery == 0 || i >= burstAt && i < burstAt+burst
+	if !lose {
 		return false
 	}
+	r.Lost++
 	if flag {
 		r.Flags++
 	}
@@ -207,10 +213,13 @@ func (l *link) fromKernel(r *Result, packets int, losing bool) error {
 		if flushed && packet[0]&bitFlushed == 0 {
 			return fmt.Errorf("packet %d: %w: not flushed after a Reset-Request", i, errUnexpected)
 		}
-		loseFlushed := flushed && r.Resets%flushLossEvery == 0
-		flushed = false
-		if losing && (lost(r, i) || loseFlushed) {
+		lose := losing && l.lost(r, i)
+		if losing && !lose && flushed && r.Resets%flushLossEvery == 0 {
 			r.Lost++
+			lose = true
+		}
+		flushed = false
+		if lose {
 			synced = synced && !l.stateful
 			continue
 		}
@@ -222,6 +231,8 @@ func (l *link) fromKernel(r *Result, packets int, losing bool) error {
 		case v == mppe.OK && synced, v == mppe.Resynced && !synced && isFlushed:
 			r.Delivered++
 			synced = true
+		case isFlushed:
+			return fmt.Errorf("packet %d: flushed, and our receiver says %v", i, v)
 		case v == mppe.NeedReset && !synced:
 			r.Unreadable++
 			r.Resets++
@@ -278,8 +289,7 @@ func (l *link) toKernel(r *Result, packets int, losing bool) error {
 			return err
 		}
 		r.Sent++
-		if losing && i != answerAt && lost(r, i) {
-			r.Lost++
+		if losing && i != answerAt && l.lost(r, i) {
 			synced = synced && !l.stateful
 			continue
 		}
@@ -316,7 +326,8 @@ func (l *link) resetAck(id byte) error {
 	return nil
 }
 
-// replay sends packets twice. Ours are late and nothing more; the kernel stops, until a Reset-Ack.
+// replay sends packets twice. Ours are late and nothing more. The kernel takes nothing after its own, in either mode, until
+// a Reset-Ack.
 func (l *link) replay(r *Result) error {
 	for i := range 10 {
 		packet, err := l.encrypted(i)
@@ -324,45 +335,43 @@ func (l *link) replay(r *Result) error {
 			return err
 		}
 		again := bytes.Clone(packet)
-		if v, err := l.open(i, packet); err != nil || v != mppe.OK {
-			return fmt.Errorf("packet %d: our receiver says %v, %w", i, v, err)
-		}
-		if v, err := l.open(i, again); err != nil || v != mppe.Late {
-			return fmt.Errorf("packet %d once more: our receiver says %v, %w", i, v, err)
+		for _, want := range []mppe.Verdict{mppe.OK, mppe.Late} {
+			v, err := l.open(i, again)
+			if err != nil {
+				return err
+			}
+			if v != want {
+				return fmt.Errorf("packet %d: our receiver says %v, want %v", i, v, want)
+			}
 		}
 		r.Sent++
 		r.Delivered++
 	}
+
+	var first []byte
 	for i := range 30 {
+		switch i {
+		case 10:
+			if err := l.expect(&Result{}, 0, first, false); err != nil {
+				return fmt.Errorf("once more: %w", err)
+			}
+			if err := l.unit.expectFlags(flagDecompressError); err != nil {
+				return err
+			}
+		case 20:
+			if err := l.resetAck(1); err != nil {
+				return err
+			}
+		}
 		packet, err := l.seal(i)
 		if err != nil {
 			return err
 		}
-		delivered, err := l.give(i, packet)
-		if err != nil {
+		if i == 0 {
+			first = bytes.Clone(packet)
+		}
+		if err := l.expect(r, i, packet, i < 10 || i >= 20); err != nil {
 			return err
-		}
-		if want := i < 10 || i >= 20; delivered != want {
-			return fmt.Errorf("packet %d: delivered %v, want %v", i, delivered, want)
-		}
-		r.Sent++
-		if delivered {
-			r.Delivered++
-		} else {
-			r.Unreadable++
-		}
-		switch i {
-		case 9:
-			if delivered, err := l.give(i, packet); err != nil || delivered {
-				return fmt.Errorf("packet %d once more: delivered %v, %w", i, delivered, err)
-			}
-			if flags, err := l.unit.flags(); err != nil || flags&flagDecompressError == 0 {
-				return fmt.Errorf("the kernel sees no error: flags %#x, %w", flags, err)
-			}
-		case 19:
-			if err := l.resetAck(1); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -380,23 +389,32 @@ func (l *link) withoutAck(r *Result) error {
 		if err != nil {
 			return err
 		}
-		r.Sent++
 		if i == loss {
+			r.Sent++
 			r.Lost++
 			continue
 		}
-		delivered, err := l.give(i, packet)
-		if err != nil {
+		if err := l.expect(r, i, packet, i < loss); err != nil {
 			return err
 		}
-		if want := i < loss; delivered != want {
-			return fmt.Errorf("packet %d: delivered %v, want %v", i, delivered, want)
-		}
-		if delivered {
-			r.Delivered++
-		} else {
-			r.Unreadable++
-		}
+	}
+	return nil
+}
+
+// expect gives the kernel packet i and checks whether it takes it.
+func (l *link) expect(r *Result, i int, packet []byte, want bool) error {
+	delivered, err := l.give(i, packet)
+	if err != nil {
+		return err
+	}
+	if delivered != want {
+		return fmt.Errorf("packet %d: delivered %v, want %v", i, delivered, want)
+	}
+	r.Sent++
+	if delivered {
+		r.Delivered++
+	} else {
+		r.Unreadable++
 	}
 	return nil
 }

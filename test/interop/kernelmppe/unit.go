@@ -202,8 +202,14 @@ func (u *unit) setKey(option [6]byte, key [16]byte, transmit bool) error {
 	return nil
 }
 
-// flags are the unit's flags, the kernel's and pppd's.
-func (u *unit) flags() (int, error) { return unix.IoctlGetInt(u.control, unix.PPPIOCGFLAGS) }
+// expectFlags checks that all these flags are set.
+func (u *unit) expectFlags(want int) error {
+	flags, err := unix.IoctlGetInt(u.control, unix.PPPIOCGFLAGS)
+	if err == nil && flags&want != want {
+		err = fmt.Errorf("the unit's flags are %#x, want %#x among them", flags, want)
+	}
+	return err
+}
 
 // setFlags sets pppd's.
 func (u *unit) setFlags(flags int) error {
