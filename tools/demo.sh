@@ -20,7 +20,7 @@ if [ ! -s run/demo.yaml ]; then
 		name: tenants/demo
 		displayName: Demo
 		network: {masquerade: true}
-		ipsec: {psks: [{id: main, secret: $(random 16)}]}
+		ipsec: {psks: [{id: main, secret: "$(random 16)"}]}
 		---
 		kind: Pool
 		name: tenants/demo/pools/main
@@ -32,7 +32,7 @@ if [ ! -s run/demo.yaml ]; then
 		---
 		kind: User
 		name: tenants/demo/users/demo
-		password: $(random 8)
+		password: "$(random 8)"
 		---
 		kind: Listener
 		name: listeners/main
@@ -49,8 +49,8 @@ cat >run/concentrator.yaml <<-EOF
 	api: {socket: $state/api.sock}
 EOF
 
-password=$(sed -n 's/^password: //p' run/demo.yaml)
-psk=$(sed -n 's/.*secret: \([^}]*\)}.*/\1/p' run/demo.yaml)
+password=$(sed -n 's/^password: "\(.*\)"$/\1/p' run/demo.yaml)
+psk=$(sed -n 's/.*secret: "\([^"]*\)".*/\1/p' run/demo.yaml)
 # The address that this machine has towards the world; if there is no way out, any address of its own.
 server=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/\1/p')
 [ -n "$server" ] || server=$(ip -4 -o addr show scope global 2>/dev/null | sed -n 's/.* inet \([0-9.]*\).*/\1/p;q')

@@ -209,8 +209,8 @@ func TestDocsTellEveryWord(t *testing.T) {
 			"docs/login-walk.md", regexp.MustCompile(`\b([A-Z]+_[A-Z_]+)\b`), 35,
 		},
 		{
-			"metric", sources("internal/telemetry") + sources("internal/session"),
-			regexp.MustCompile(`(?:Name: |Observe\(|shard\()"([a-z_]+)"`),
+			"metric", sources("internal/telemetry"),
+			regexp.MustCompile(`(?:Name: |Live\{)"([a-z_]+)"`),
 			"docs/operations.md", regexp.MustCompile(`concentrator_([a-z_]+)`), 8,
 		},
 	} {

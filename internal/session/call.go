@@ -31,6 +31,7 @@ type entry struct {
 	tenant    *store.Tenant  // the default; nil: none, the realm must decide
 	profile   *store.Profile // of the default tenant; nil: none
 	methods   []tenant.AuthMethod
+	nothing   string // why there are no methods
 	perSource int
 	limit     int // of the listener; negative: none of its own
 }
@@ -47,7 +48,6 @@ func (c calls) OutgoingCall(tc pptp.Call, r pptp.CallRequest) pptp.Answer {
 	}
 	e, err := m.enter(r.Listener)
 	if err != nil {
-		m.log.Error("call refused", telemetry.Listener, r.Listener, telemetry.Error, err)
 		return refuse(wire.ResultGeneralError, tenant.ReasonProtocolError, err.Error(), "")
 	}
 	s := &session{
@@ -70,8 +70,7 @@ func (c calls) OutgoingCall(tc pptp.Call, r pptp.CallRequest) pptp.Answer {
 	}
 	if len(e.methods) == 0 {
 		s.cancel()
-		return refuse(wire.ResultDoNotAccept, tenant.ReasonPlaintextNotAllowed,
-			"the profile leaves no authentication method for PPTP; see authMethods, allowPlaintext and mppe", tenantName)
+		return refuse(wire.ResultDoNotAccept, tenant.ReasonPlaintextNotAllowed, e.nothing, tenantName)
 	}
 	s.log = m.log.With(telemetry.Session, s.id, telemetry.Peer, r.Remote, telemetry.Protocol, tenant.ProtocolPPTP)
 	m.endStale(r)
@@ -170,7 +169,7 @@ func (m *Manager) enter(listener string) (entry, error) {
 	if err != nil {
 		return entry{}, fmt.Errorf("read %s: %w", listener, err)
 	}
-	e := entry{listener: l, limit: -1, perSource: defaultHalfOpenPerSource}
+	e := entry{listener: l, limit: -1, perSource: defaultHalfOpenPerSource, nothing: "no tenant of " + listener + " exists"}
 	if l.MaxPPTPSessions != nil {
 		e.limit = *l.MaxPPTPSessions
 	}
@@ -191,8 +190,9 @@ func (m *Manager) enter(listener string) (entry, error) {
 			return entry{}, err
 		}
 		methods, err := offer(p)
-		if err != nil && len(chosen) == 1 {
-			m.log.Warn("profile offers nothing", telemetry.Resource, p.Name, telemetry.Error, err)
+		e.nothing = p.Name + " leaves no authentication method for PPTP; see authMethods, allowPlaintext and mppe"
+		if no := (*refusal)(nil); errors.As(err, &no) {
+			e.nothing = no.detail
 		}
 		for _, a := range methods {
 			if !slices.Contains(e.methods, a) {

@@ -42,6 +42,14 @@ func (h handler) MPPEReceive(p ppp.MPPEParams) {
 func (h handler) MPPEOpen(p ppp.MPPEParams) {
 	h.call.SetEncrypt(h.key(p, h.verdict.keys.Send))
 	h.encrypted = true
+	if h.attached != nil && !h.mustEncrypt { // where MPPE is optional, CCP may come after IPCP
+		h.mustEncrypt = true
+		h.attach()
+	}
+	h.mustEncrypt = true // what was encrypted once never goes on in the clear
+	if h.carries {
+		h.setupBy = time.Time{}
+	}
 	h.update(func(i *Info) {
 		i.Cipher = fmt.Sprintf("MPPE-%d", p.Bits)
 		if p.Stateful {
@@ -53,6 +61,9 @@ func (h handler) MPPEOpen(p ppp.MPPEParams) {
 func (h handler) MPPEDown() {
 	h.encrypted = false
 	h.call.ClearMPPE()
+	if h.carries && !h.terminated { // CCP alone went down: it may be negotiated anew, but not for ever
+		h.setupBy = time.Now().Add(setupTimeout)
+	}
 	h.update(func(i *Info) { i.Cipher = "" })
 }
 
@@ -65,10 +76,16 @@ func (h handler) key(p ppp.MPPEParams, start tenant.Secret) mppe.Params {
 }
 
 func (h handler) NetworkReady(n ppp.Network) {
-	v := h.verdict
+	h.attached = &n
+	h.attach()
+}
+
+// attach makes address, routes and rules of the session live in its shard, or changes them there.
+func (h handler) attach() {
+	v, n := h.verdict, h.attached
 	err := h.call.Attach(v.network, dataplane.SessionSpec{
 		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU),
-		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.encrypted || v.mppe.Policy == tenant.MPPERequired,
+		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.mustEncrypt || v.mppe.Policy == tenant.MPPERequired,
 	})
 	if err != nil {
 		h.log.Error("address not installed", telemetry.Framed, n.Address, telemetry.Error, err)
@@ -94,6 +111,7 @@ func (h handler) Opened(n ppp.Network) {
 	}
 	now := time.Now()
 	h.call.SetOpen(true)
+	h.carries = true
 	h.setupBy = time.Time{}
 	h.lastData = now
 	first := !h.opened
@@ -126,6 +144,7 @@ func (h handler) Opened(n ppp.Network) {
 
 func (h handler) NetworkDown() {
 	h.call.SetOpen(false)
+	h.carries = false
 	if !h.terminated {
 		h.setupBy = time.Now().Add(setupTimeout)
 	}

@@ -105,7 +105,7 @@ func (m *Manager) Instance() InstanceInfo {
 
 // observe registers the metrics that are read from live state.
 func (m *Manager) observe() {
-	m.cfg.Metrics.Observe("sessions", "Live sessions by state.", false, []string{"tenant", "protocol", "state"}, func() []telemetry.Sample {
+	m.cfg.Metrics.Observe(telemetry.Sessions, func() []telemetry.Sample {
 		type key struct{ tenant, protocol, state string }
 		n := make(map[key]float64)
 		m.mu.Lock()
@@ -120,19 +120,19 @@ func (m *Manager) observe() {
 		}
 		return out
 	})
-	shard := func(name, help string, value func(dataplane.ShardStats) float64) {
-		m.cfg.Metrics.Observe(name, help, true, []string{"shard"}, func() (out []telemetry.Sample) {
+	shard := func(metric telemetry.Live, value func(dataplane.ShardStats) float64) {
+		m.cfg.Metrics.Observe(metric, func() (out []telemetry.Sample) {
 			for _, st := range m.cfg.Plane.ShardStats() {
 				out = append(out, telemetry.Sample{Labels: []string{strconv.Itoa(st.Shard)}, Value: value(st)})
 			}
 			return out
 		})
 	}
-	shard("shard_in_packets_total", "Packets received from clients, by shard.", func(s dataplane.ShardStats) float64 { return float64(s.WireInPackets) })
-	shard("shard_out_packets_total", "Packets sent to clients, by shard.", func(s dataplane.ShardStats) float64 { return float64(s.WireOutPackets) })
-	shard("shard_wrong_total", "Packets that arrived on another shard than their session's.", func(s dataplane.ShardStats) float64 { return float64(s.WrongShard) })
-	shard("shard_cpu_seconds_total", "CPU time of the shard's thread.", func(s dataplane.ShardStats) float64 { return s.CPUTime.Seconds() })
-	m.cfg.Metrics.Observe("dropped_packets_total", "Packets dropped, by shard and reason.", true, []string{"shard", "drop"}, func() (out []telemetry.Sample) {
+	shard(telemetry.ShardInPackets, func(s dataplane.ShardStats) float64 { return float64(s.WireInPackets) })
+	shard(telemetry.ShardOutPackets, func(s dataplane.ShardStats) float64 { return float64(s.WireOutPackets) })
+	shard(telemetry.ShardWrong, func(s dataplane.ShardStats) float64 { return float64(s.WrongShard) })
+	shard(telemetry.ShardCPU, func(s dataplane.ShardStats) float64 { return s.CPUTime.Seconds() })
+	m.cfg.Metrics.Observe(telemetry.Dropped, func() (out []telemetry.Sample) {
 		for _, st := range m.cfg.Plane.ShardStats() {
 			for d, n := range st.Drops.Map() {
 				out = append(out, telemetry.Sample{Labels: []string{strconv.Itoa(st.Shard), d}, Value: float64(n)})

@@ -148,7 +148,7 @@ func (s *session) decided(now time.Time) {
 		if s.verdict != nil { // authenticated anew
 			s.verdict.release()
 		}
-		s.verdict = o.grant
+		s.verdict, s.attached, s.mustEncrypt = o.grant, nil, false
 		s.setupBy = now.Add(setupTimeout)
 	}
 	s.link.Decide(now, o.decision)

@@ -90,8 +90,8 @@ func (m *Manager) Run(ctx context.Context, ready func()) error {
 	return m.reconcileLoop(ctx, ready)
 }
 
-// Shutdown says goodbye to all clients, within ctx, then closes listeners and networks. No call is taken from its
-// begin on.
+// Shutdown says goodbye to all clients, within ctx, then closes the listeners. No call is taken from its begin on.
+// Networks stay until the plane is stopped.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true

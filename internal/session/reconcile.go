@@ -442,7 +442,8 @@ func (m *Manager) closeGRE(namespace string) {
 	}
 }
 
-// closeAll closes listeners, networks and RADIUS clients, at the end.
+// closeAll closes listeners and RADIUS clients, at the end. Networks are the plane's to stop: closing one here would
+// also remove its namespace, with what an operator has put there, and that goes with its tenant only.
 func (m *Manager) closeAll() {
 	m.passing.Lock()
 	defer m.passing.Unlock()
@@ -454,11 +455,8 @@ func (m *Manager) closeAll() {
 	for name, l := range listeners {
 		m.closeListener(name, l)
 	}
-	for name, n := range networks {
+	for _, n := range networks {
 		close(n.closed)
-		if err := n.network.Close(); err != nil {
-			m.log.Warn("network not closed cleanly", telemetry.Tenant, name, telemetry.Error, err)
-		}
 	}
 	m.radiusMu.Lock()
 	defer m.radiusMu.Unlock()

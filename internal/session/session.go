@@ -38,25 +38,28 @@ type session struct {
 	call   Call
 	link   *ppp.Link
 
-	listener   string
-	request    pptp.CallRequest
-	leases     leases
-	serial     uint64    // of the latest login that the link asked about
-	asking     *deciding // the decision on it; nil: none yet
-	verdict    *granted
-	encrypted  bool
-	pending    *ending // set inside a callback of the link, carried out after it
-	finished   bool
-	terminated bool
-	end        ending
-	recorded   bool         // the outcome of the current attempt stands in the login log already
-	opened     bool         // it has been open once
-	reached    tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
-	setupBy    time.Time
-	expires    time.Time // session timeout; zero: none
-	lastData   time.Time // inner traffic either way, as of the last look
-	ctx        context.Context
-	cancel     context.CancelFunc
+	listener    string
+	request     pptp.CallRequest
+	leases      leases
+	serial      uint64    // of the latest login that the link asked about
+	asking      *deciding // the decision on it; nil: none yet
+	verdict     *granted
+	encrypted   bool         // CCP is open
+	mustEncrypt bool         // since this login it was
+	attached    *ppp.Network // since this login: what NetworkReady said
+	carries     bool         // the link carries IP
+	pending     *ending      // set inside a callback of the link, carried out after it
+	finished    bool
+	terminated  bool
+	end         ending
+	recorded    bool         // the outcome of the current attempt stands in the login log already
+	opened      bool         // it has been open once
+	reached     tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
+	setupBy     time.Time
+	expires     time.Time // session timeout; zero: none
+	lastData    time.Time // inner traffic either way, as of the last look
+	ctx         context.Context
+	cancel      context.CancelFunc
 
 	mu      sync.Mutex
 	info    Info     // what others see
@@ -216,6 +219,10 @@ func (s *session) tick(now time.Time) {
 		}
 		s.setupBy = time.Time{}
 		s.terminate(now, s.late())
+		if s.verdict == nil { // nobody that we know: no slot is held for the sake of politeness
+			s.stop(s.end)
+			return
+		}
 	}
 	if t, ok := s.link.Deadline(); ok && !now.Before(t) {
 		s.link.Tick(now)
@@ -225,7 +232,7 @@ func (s *session) tick(now time.Time) {
 // late is the end of a call that takes too long. CCP, which may repeat its request for as long, is only waited for where
 // MPPE is required.
 func (s *session) late() ending {
-	if s.link.Phase() == tenant.StageCCP {
+	if s.link.Phase() == tenant.StageCCP || s.carries {
 		return ending{
 			tenant.StageCCP, tenant.ReasonMPPERequired,
 			fmt.Sprintf("MPPE required but not agreed on within %s", setupTimeout),

@@ -61,20 +61,38 @@ func (m *Metrics) Ended(tenant, protocol, reason string) {
 // ControlFrameDropped counts one control frame for which a session's inbox had no room.
 func (m *Metrics) ControlFrameDropped() { m.inbox.Inc() }
 
+// Live is a metric that is read when it is asked for.
+type Live struct {
+	name, help string
+	counter    bool // it only ever grows
+	labels     []string
+}
+
+// The metrics that Observe takes.
+var (
+	Sessions = Live{"sessions", "Live sessions by state.", false, []string{"tenant", "protocol", "state"}}
+
+	ShardInPackets  = Live{"shard_in_packets_total", "Packets received from clients, by shard.", true, []string{"shard"}}
+	ShardOutPackets = Live{"shard_out_packets_total", "Packets sent to clients, by shard.", true, []string{"shard"}}
+	ShardWrong      = Live{"shard_wrong_total", "Packets that arrived on another shard than their session's.", true, []string{"shard"}}
+	ShardCPU        = Live{"shard_cpu_seconds_total", "CPU time of the shard's thread.", true, []string{"shard"}}
+	Dropped         = Live{"dropped_packets_total", "Packets dropped, by shard and reason.", true, []string{"shard", "drop"}}
+)
+
 // Sample is one value of a metric that is read when it is asked for.
 type Sample struct {
 	Labels []string // values, in the order of the metric's label names
 	Value  float64
 }
 
-// Observe registers a metric whose samples read returns at each scrape. A counter only ever grows.
-func (m *Metrics) Observe(name, help string, counter bool, labels []string, read func() []Sample) {
+// Observe registers l, whose samples read returns at each scrape. It may be called once for each.
+func (m *Metrics) Observe(l Live, read func() []Sample) {
 	kind := prometheus.GaugeValue
-	if counter {
+	if l.counter {
 		kind = prometheus.CounterValue
 	}
 	m.reg.MustRegister(&observer{
-		desc: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil),
+		desc: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", l.name), l.help, l.labels, nil),
 		kind: kind, read: read,
 	})
 }
