@@ -95,6 +95,9 @@ func interpret(b []byte, about answering) authz.Verdict {
 		a.say("%s asks for a further step (Access-Challenge, as for a one-time password), which is not supported", a.server)
 	default:
 		a.rejected()
+		if len(a.messages) > 0 {
+			a.v.Detail += fmt.Sprintf(", saying %q", strings.Join(a.messages, " "))
+		}
 	}
 	if len(a.notes) > 0 {
 		a.v.Detail = strings.TrimPrefix(a.v.Detail+"; "+strings.Join(a.notes, "; "), "; ")

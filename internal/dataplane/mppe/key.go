@@ -2,7 +2,7 @@ package mppe
 
 import (
 	"bytes"
-	"crypto/sha1" //nolint:gosec // RFC 3079 prescribes it
+	"crypto/sha1"
 )
 
 // key is a start, interim or session key; 56 and 40 bit keys use the first 8 octets.
@@ -68,7 +68,7 @@ func (s *schedule) interim(session *key, x *Scratch) (k key) {
 	}
 	copy(b, s.start[:s.n])
 	copy(b[s.n+padLen:], session[:s.n])
-	sum := sha1.Sum(b) //nolint:gosec // see the import
+	sum := sha1.Sum(b)
 	copy(k[:], sum[:s.n])
 	return k
 }

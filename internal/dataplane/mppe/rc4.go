@@ -23,7 +23,7 @@ func (c *rc4) init(k *key, n int) {
 	c.i, c.j = 0, 0
 	mask := n - 1
 	var j uint8
-	for i := 0; i < 256; i++ {
+	for i := range 256 {
 		t := c.s[i]
 		j += uint8(t) + k[i&mask&15]
 		c.s[i], c.s[j] = c.s[j], t
