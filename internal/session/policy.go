@@ -1,0 +1,102 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"concentrator/internal/authz"
+	"concentrator/internal/store"
+	"concentrator/internal/tenant"
+)
+
+// profileOf returns the profile that a verdict names, or the tenant's default, or the built-in one.
+func (m *Manager) profileOf(tenantName, profile string) (*store.Profile, error) {
+	name := profile
+	switch {
+	case name == "":
+		name = tenantName + "/profiles/default"
+	case !strings.Contains(name, "/"):
+		name = tenantName + "/profiles/" + name
+	}
+	p, err := store.Get[store.Profile](m.cfg.Store, name)
+	if errors.Is(err, store.ErrNotFound) && profile == "" {
+		p, err = &store.Profile{Meta: store.Meta{Name: name}}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read profile %s: %w", name, err)
+	}
+	with := p.WithDefaults()
+	return &with, nil
+}
+
+// policy is what a profile's mppe.policy comes to: without allowPlaintext OPTIONAL is REQUIRED, and DISABLED can't be.
+func policy(p *store.Profile) (tenant.MPPEPolicy, error) {
+	switch {
+	case p.MPPE.Policy == tenant.MPPEDisabled && !p.AllowPlaintext:
+		return "", &refusal{
+			stage: tenant.StageCCP, reason: tenant.ReasonPlaintextNotAllowed,
+			detail:  p.Name + " disables MPPE but does not set allowPlaintext",
+			message: "Unencrypted connections are not allowed",
+		}
+	case p.MPPE.Policy == tenant.MPPEOptional && !p.AllowPlaintext:
+		return tenant.MPPERequired, nil
+	}
+	return p.MPPE.Policy, nil
+}
+
+// offer lists the authentication methods that a profile lets a PPTP client use, in the profile's order.
+func offer(p *store.Profile) ([]tenant.AuthMethod, error) {
+	pol, err := policy(p)
+	if err != nil {
+		return nil, err
+	}
+	var out []tenant.AuthMethod
+	for _, a := range p.AuthMethods {
+		plain := a == tenant.AuthPAP || a == tenant.AuthCHAP
+		if plain && (!p.AllowPlaintext || pol == tenant.MPPERequired) || a == tenant.AuthEAP {
+			continue
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// encryption checks that the method used is one that the user's profile allows, and says which MPPE the link may and
+// must negotiate, given the keys there are.
+func encryption(p *store.Profile, used tenant.AuthMethod, v authz.Verdict) (tenant.MPPE, error) {
+	methods, err := offer(p)
+	if err != nil {
+		return tenant.MPPE{}, err
+	}
+	if !slices.Contains(methods, used) {
+		return tenant.MPPE{}, &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonNoCommonAuthMethod,
+			detail:  fmt.Sprintf("%s does not let its users log in with %s", p.Name, used),
+			message: "This authentication method is not allowed for you",
+		}
+	}
+	out := p.MPPE
+	out.Policy, _ = policy(p)
+	if v.MPPEPolicy == tenant.MPPERequired {
+		out.Policy = tenant.MPPERequired
+	}
+	if len(v.MPPEKeyBits) > 0 {
+		out.KeyBits = slices.DeleteFunc(slices.Clone(out.KeyBits), func(b int) bool { return !slices.Contains(v.MPPEKeyBits, b) })
+	}
+	if len(v.Keys.Send) == 0 || len(v.Keys.Recv) == 0 {
+		out.KeyBits = nil
+	}
+	if len(out.KeyBits) == 0 {
+		if out.Policy == tenant.MPPERequired {
+			return tenant.MPPE{}, &refusal{
+				stage: tenant.StageCCP, reason: tenant.ReasonMPPERequired,
+				detail:  p.Name + " requires MPPE, but the login gave no keys for a strength that it allows",
+				message: "Encryption is required",
+			}
+		}
+		out.Policy = tenant.MPPEDisabled
+	}
+	return out, nil
+}
