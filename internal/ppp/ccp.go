@@ -27,6 +27,7 @@ type ccpLayer struct {
 
 	started bool
 	open    bool // CCP is open with MPPE in both directions
+	gaveUp  bool // negotiation has failed at some time since the start: IPCP does not wait for it
 
 	ask  MPPEParams // what our request names; no Bits: we ask for nothing
 	wide bool       // our request names every key length of the grant, for the peer to choose (RFC 3078 section 2.1)
@@ -57,7 +58,7 @@ func (c *ccpLayer) required() bool {
 }
 
 func (c *ccpLayer) start() {
-	c.started = true
+	c.started, c.gaveUp = true, false
 	c.ask, c.naks = MPPEParams{Bits: c.strongest()}, 0
 	c.wide = c.allowed() != wireccp.Strength(c.ask.Bits)
 	c.m.Open(c.l.now)
@@ -72,6 +73,9 @@ func (c *ccpLayer) stop() {
 	c.void()
 	c.started = false
 }
+
+// settled says whether there is nothing more to wait for: MPPE is open, has failed, or was never to be.
+func (c *ccpLayer) settled() bool { return !c.started || c.open || c.gaveUp }
 
 // void takes back what the Handler was told.
 func (c *ccpLayer) void() {
@@ -119,18 +123,20 @@ func (c *ccpLayer) AppendRequest(b []byte) []byte {
 	if c.ask.Bits == 0 {
 		return b
 	}
-	if c.wide {
-		return wireccp.AppendMPPE(b, c.allowed()|wireccp.Stateless)
-	}
 	if c.acked { // the peer opens with its Ack of this very request
 		c.install()
+	}
+	if c.wide {
+		return wireccp.AppendMPPE(b, c.allowed()|wireccp.Stateless)
 	}
 	return wireccp.AppendMPPE(b, supportedBits(c.ask))
 }
 
-// install tells the Handler what the peer may send once it has our Ack and we have its own.
+// install tells the Handler what the peer may send once it has our Ack and we have its own. While our request names every
+// key length that is the longest: it is the one to choose (RFC 3078 section 2.1), also for a peer that acknowledges them
+// all at once instead. A Nak that chooses another one changes it before our next request.
 func (c *ccpLayer) install() {
-	if c.ask.Bits != 0 && !c.wide && c.installed != c.ask {
+	if c.ask.Bits != 0 && c.installed != c.ask {
 		c.installed = c.ask
 		c.l.h.MPPEReceive(c.ask)
 	}
@@ -185,6 +191,7 @@ func (c *ccpLayer) prompt(a *automaton.Answer) {
 
 // giveUp handles that there will be no MPPE.
 func (c *ccpLayer) giveUp(why string) {
+	c.gaveUp = true
 	if c.required() {
 		c.l.fail(tenant.ReasonMPPERequired, "MPPE is required, but "+why+".", "MPPE required but not agreed on")
 	}

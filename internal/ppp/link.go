@@ -22,9 +22,13 @@ const (
 	maxRejects = 20
 	// maxPeerText is how much of a peer's text is quoted to an operator, in octets.
 	maxPeerText = 100
-	// maxHeld is the longest IPCP request that is kept until CCP is open, in octets.
+	// maxHeld is the longest IPCP request that is kept until IPCP starts, in octets.
 	maxHeld = 256
 )
+
+// maxWait is how long IPCP waits for CCP where MPPE is optional. It is less than a restart timer, which is what a request
+// that comes too early for the peer costs, and enough for several round trips.
+const maxWait = 2 * time.Second
 
 // Link is one PPP link, our side the authenticator and network server. It belongs to one goroutine.
 type Link struct {
@@ -38,11 +42,12 @@ type Link struct {
 	ipcp ipcpLayer
 	echo echo
 
-	authenticated bool   // the login is allowed and the peer was told so
-	grant         Grant  // while authenticated
-	network       bool   // CCP and IPCP have been prepared for the grant
-	open          bool   // Handler.Opened was called, NetworkDown not yet
-	held          []byte // the peer's latest IPCP request while IPCP waits for CCP
+	authenticated bool      // the login is allowed and the peer was told so
+	grant         Grant     // while authenticated
+	network       bool      // CCP and IPCP have been prepared for the grant
+	open          bool      // Handler.Opened was called, NetworkDown not yet
+	held          []byte    // the peer's latest IPCP request while IPCP waits for CCP
+	waitUntil     time.Time // end of that wait where MPPE is optional; zero: IPCP does not wait, or without end
 
 	started        bool
 	reached        int  // index in tenant.Stages of how far the link ever came
@@ -150,8 +155,8 @@ func (l *Link) receiveLCP(packet []byte) {
 	}
 }
 
-// hold keeps the peer's IPCP request for the moment when CCP opens. Windows sends its IPCP request right behind that of
-// CCP and would repeat it only seconds later.
+// hold keeps the peer's IPCP request for the moment when IPCP starts: when CCP opens or, where MPPE is optional, right
+// away (ipcpDue). Windows sends its IPCP request right behind that of CCP and would repeat it only seconds later.
 func (l *Link) hold(packet []byte) {
 	if p, err := wire.ParsePacket(packet); err == nil && p.Code == wire.CodeConfigureRequest && len(packet) <= maxHeld {
 		l.held = append(l.held[:0], packet...)
@@ -222,6 +227,7 @@ func (l *Link) Deadline() (time.Time, bool) {
 	earliest(l.ipcp.m.Deadline())
 	earliest(l.auth.deadline, !l.auth.deadline.IsZero())
 	earliest(l.echo.deadline, !l.echo.deadline.IsZero())
+	earliest(l.waitUntil, !l.waitUntil.IsZero())
 	return first, !first.IsZero()
 }
 
@@ -269,7 +275,7 @@ func (l *Link) ResetRequest(now time.Time) {
 	l.ccp.requestReset()
 }
 
-// Phase returns where the link stands now: LCP, AUTHENTICATION, CCP, ADDRESS or OPEN.
+// Phase returns where the link stands now: LCP, AUTHENTICATION, CCP (only where MPPE is required), ADDRESS or OPEN.
 func (l *Link) Phase() tenant.Stage {
 	switch {
 	case !l.lcp.m.Opened():
@@ -323,7 +329,7 @@ func (l *Link) step() bool {
 		l.auth.start()
 	case l.authenticated && !l.network:
 		l.startNetwork()
-	case l.network && !l.ipcp.started && (l.ccp.open || !l.ccp.required()):
+	case l.network && !l.ipcp.started && l.ipcpDue():
 		l.startIPCP()
 	case !l.open && l.ipcp.started && l.Phase() == tenant.StageOpen:
 		l.open, l.everOpen = true, true
@@ -354,12 +360,27 @@ func (l *Link) startNetwork() {
 		l.fail(tenant.ReasonMPPERequired, "The profile requires MPPE, but no key length is left that the login gave keys for.", "Encryption required")
 		return
 	}
-	if l.ccp.wanted() {
-		l.ccp.start()
+	if !l.ccp.wanted() {
+		return
+	}
+	l.ccp.start()
+	if !l.ccp.required() {
+		l.waitUntil = l.now.Add(maxWait)
 	}
 }
 
+// ipcpDue says whether it is time for IPCP. A peer that wants MPPE may start IPCP only when CCP is open: pppd drops what
+// comes before or answers with a Terminate-Ack, and our request would be repeated a whole restart timer later. So even
+// where MPPE is optional CCP goes first, unless the peer itself is in IPCP already or CCP takes too long.
+func (l *Link) ipcpDue() bool {
+	if l.ccp.required() {
+		return l.ccp.open
+	}
+	return l.ccp.settled() || len(l.held) > 0 || !l.now.Before(l.waitUntil)
+}
+
 func (l *Link) startIPCP() {
+	l.waitUntil = time.Time{}
 	l.ipcp.start()
 	if p, err := wire.ParsePacket(l.held); err == nil {
 		l.ipcp.m.Receive(l.now, p)
@@ -376,7 +397,7 @@ func (l *Link) lcpDown() {
 	l.echo.stop()
 	l.authenticated, l.network = false, false
 	l.grant = Grant{}
-	l.held = l.held[:0]
+	l.held, l.waitUntil = l.held[:0], time.Time{}
 	if l.renegotiations++; l.renegotiations > maxRenegotiations && !l.everOpen {
 		l.fail(tenant.ReasonProtocolError, "The peer starts LCP over and over.", "Too many renegotiations")
 	}

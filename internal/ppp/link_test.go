@@ -2,7 +2,6 @@ package ppp
 
 import (
 	"bytes"
-	wireccp "concentrator/internal/wire/ccp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"concentrator/internal/tenant"
+	wireccp "concentrator/internal/wire/ccp"
 	wireipcp "concentrator/internal/wire/ipcp"
 	wirelcp "concentrator/internal/wire/lcp"
 	wire "concentrator/internal/wire/ppp"
@@ -310,6 +310,7 @@ func TestMPPE(t *testing.T) {
 		k.mppe = wireccp.Bits128
 		k.ccp = []wire.Option{mppeOption(k.mppe)}
 	})
+	acksAll := func(k *kind) { k.ccpAcksAll, k.mppe = true, k.mppe|wireccp.Strengths }
 	for _, c := range []struct {
 		name     string
 		kind     kind
@@ -328,6 +329,8 @@ func TestMPPE(t *testing.T) {
 		{"stateful allowed", stateful, tenant.MPPERequired, []int{128}, true, MPPEParams{Bits: 128, Stateful: true}, false},
 		{"stateful not allowed", with(stateful, func(k *kind) { k.mppe |= wireccp.Stateless }), tenant.MPPERequired, []int{128}, false, MPPEParams{Bits: 128}, false},
 		{"stateless preferred where stateful is allowed", pppd(), tenant.MPPERequired, []int{128}, true, MPPEParams{Bits: 128}, false},
+		{"every strength acknowledged at once", with(pppd(), acksAll), tenant.MPPERequired, []int{128, 40}, false, MPPEParams{Bits: 128}, false},
+		{"every strength acknowledged at once, the strongest is 56", with(windows10(), acksAll), tenant.MPPEOptional, []int{40, 56}, false, MPPEParams{Bits: 56}, false},
 		{"Protocol-Reject", macOS(), tenant.MPPERequired, []int{128}, false, MPPEParams{}, true},
 		{"Protocol-Reject, optional", macOS(), tenant.MPPEOptional, []int{128}, false, MPPEParams{}, false},
 		{"Configure-Reject", android(), tenant.MPPERequired, []int{128}, false, MPPEParams{}, true},
@@ -354,6 +357,53 @@ func TestMPPE(t *testing.T) {
 			w.wantOpen()
 			if w.host.sending != c.want || c.want.Bits != 0 && (w.host.receive != c.want || w.peer.mppeRecv != c.want) {
 				t.Errorf("encrypt %+v, receive %+v, the peer receives %+v, want %+v", w.host.sending, w.host.receive, w.peer.mppeRecv, c.want)
+			}
+		})
+	}
+}
+
+// TestReceiverBeforeSender: whichever side answers first, and whether the peer chooses a key length or acknowledges all of
+// them, the receiver is in place before anything leaves that lets the peer encrypt (host.leaves).
+func TestReceiverBeforeSender(t *testing.T) {
+	const all = wireccp.Stateless | wireccp.Bits128 | wireccp.Bits40
+	request := func(w *world) {
+		w.link.Receive(w.now, wire.ProtocolCCP, wire.AppendPacket(nil, wire.CodeConfigureRequest, 9, wireccp.AppendMPPE(nil, wireccp.Stateless|wireccp.Bits40)))
+	}
+	answer := func(code byte, m wireccp.MPPE) func(w *world) {
+		return func(w *world) {
+			w.link.Receive(w.now, wire.ProtocolCCP, wire.AppendPacket(nil, code, w.host.askedID, wireccp.AppendMPPE(nil, m)))
+		}
+	}
+	ackAll := answer(wire.CodeConfigureAck, all)
+	nak40 := answer(wire.CodeConfigureNak, wireccp.Stateless|wireccp.Bits40)
+	ack40 := answer(wire.CodeConfigureAck, wireccp.Stateless|wireccp.Bits40)
+	rejectAll := answer(wire.CodeConfigureReject, all)
+	ack128 := answer(wire.CodeConfigureAck, wireccp.Stateless|wireccp.Bits128)
+	const receive128, receive40, encrypt40 = "receive 128 stateful false", "receive 40 stateful false", "encrypt 40 stateful false"
+	for _, c := range []struct {
+		name  string
+		peer  []func(w *world)
+		order []string
+	}{
+		{"request, Ack of all", []func(w *world){request, ackAll}, []string{receive128, encrypt40}},
+		{"Ack of all, request", []func(w *world){ackAll, request}, []string{receive128, encrypt40}},
+		{"request, Nak, Ack", []func(w *world){request, nak40, ack40}, []string{receive128, receive40, encrypt40}},
+		{"Nak, request, Ack", []func(w *world){nak40, request, ack40}, []string{receive40, encrypt40}},
+		{"Nak, Ack, request", []func(w *world){nak40, ack40, request}, []string{receive40, encrypt40}},
+		{"request, Reject, Ack", []func(w *world){request, rejectAll, ack128}, []string{receive128, encrypt40}},
+		{"Reject, Ack, request", []func(w *world){rejectAll, ack128, request}, []string{receive128, encrypt40}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := windows10()
+			k.ccpMute = true // the test speaks CCP in its place
+			w := newWorld(t, k, config(), grant(tenant.MPPERequired, 128, 40))
+			w.start(time.Second)
+			w.host.log = nil
+			for _, f := range c.peer {
+				f(w)
+			}
+			if !slices.Equal(w.host.log, c.order) {
+				t.Errorf("log %q, want %q", w.host.log, c.order)
 			}
 		})
 	}
@@ -516,6 +566,79 @@ func TestEarlyIPCP(t *testing.T) {
 	}
 	if !slices.Equal(got, order) {
 		t.Errorf("order %q", got)
+	}
+}
+
+// TestOptionalMPPE: IPCP lets CCP go first, so that no peer gets our request before it can use it, but waits for no peer
+// that has no use for MPPE, is in IPCP itself already, or takes too long.
+func TestOptionalMPPE(t *testing.T) {
+	const (
+		soon = 500 * time.Millisecond // the way of 25 packets, far less than maxWait and a restart timer
+		late = maxWait + soon
+	)
+	with := func(k kind, change func(*kind)) kind { change(&k); return k }
+	for _, c := range []struct {
+		name        string
+		kind        kind
+		mppe        MPPEParams
+		after, upTo time.Duration // the link opens in between
+	}{
+		{"pppd drops early IPCP", pppd(), MPPEParams{Bits: 128}, 0, soon},
+		{"pppd terminates early IPCP", with(pppd(), func(k *kind) { k.ipcpClosed = true }), MPPEParams{Bits: 128}, 0, soon},
+		{"pppd with 40 bits", with(pppd(), func(k *kind) {
+			k.mppe = wireccp.Stateless | wireccp.Bits40
+			k.ccp = []wire.Option{mppeOption(k.mppe)}
+		}), MPPEParams{Bits: 40}, 0, soon},
+		{"IPCP with the server, MPPE", with(windows10(), func(k *kind) { k.ipcpWaits = true }), MPPEParams{Bits: 128}, 0, soon},
+		{"no CCP", with(macOS(), func(k *kind) { k.ipcpWaits = true }), MPPEParams{}, 0, soon},
+		{"MPPE rejected", with(android(), func(k *kind) { k.ipcpWaits = true }), MPPEParams{}, 0, soon},
+		{"CCP terminated", with(windows10(), func(k *kind) { k.ipcpWaits, k.ccpMute, k.ccpCloses = true, true, true }), MPPEParams{}, 0, soon},
+		{"CCP ignored", with(windows10(), func(k *kind) { k.ipcpWaits, k.ccpMute = true, true }), MPPEParams{}, maxWait, late},
+		{"CCP ignored, IPCP first", with(windows10(), func(k *kind) { k.ccpMute = true }), MPPEParams{}, 0, soon},
+		{"IPCP first", windows10(), MPPEParams{Bits: 128}, 0, soon},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, c.kind, config(), grant(tenant.MPPEOptional, 128, 40))
+			w.start(c.after)
+			if w.host.open {
+				t.Errorf("open within %v", c.after)
+			}
+			w.run(c.upTo - c.after)
+			w.wantOpen()
+			w.run(time.Minute) // MPPE may come behind IPCP
+			w.wantOpen()
+			if w.host.sending != c.mppe || w.host.receive != c.mppe {
+				t.Errorf("MPPE %+v, receiver %+v, want %+v", w.host.sending, w.host.receive, c.mppe)
+			}
+			if n := w.frames("8021", "01"); n != 1 {
+				t.Errorf("%d IPCP Configure-Requests", n)
+			}
+		})
+	}
+}
+
+// TestOptionalMPPEAnew: a renegotiation ends the wait for CCP, and the next login waits anew, whatever became of the first.
+func TestOptionalMPPEAnew(t *testing.T) {
+	for _, rejected := range []bool{false, true} {
+		k := windows10()
+		k.ipcpWaits, k.ccpMute = true, true
+		w := newWorld(t, k, config(), grant(tenant.MPPEOptional, 128))
+		w.start(maxWait / 2)
+		if rejected {
+			data := wirelcp.AppendProtocolReject(nil, wire.ProtocolCCP, nil)
+			w.link.Receive(w.now, wire.ProtocolLCP, wire.AppendPacket(nil, wirelcp.CodeProtocolReject, 1, data))
+			w.run(200 * time.Millisecond)
+			w.wantOpen()
+		}
+		w.host.think = 2 * maxWait // the first wait would end in the middle of the login
+		w.peer.renegotiate(w.now)
+		before := w.frames("8021", "01")
+		w.run(3 * maxWait)
+		if n := w.frames("8021", "01"); n != before || !w.peer.authenticated {
+			t.Errorf("rejected %v: %d IPCP Configure-Requests before the second wait is over\n%s", rejected, n-before, w.dump())
+		}
+		w.run(500 * time.Millisecond)
+		w.wantOpen()
 	}
 }
 

@@ -31,6 +31,10 @@ type kind struct {
 	ccpMute    bool // knows CCP but neither asks nor answers
 	ccpRejects bool // Configure-Rejects MPPE
 	ccpQuiet   bool // answers, but asks for nothing by itself
+	ccpAcksAll bool // acknowledges a request for several strengths, where it should choose one by a Nak
+	ccpCloses  bool // terminates CCP as soon as it may
+	ipcpClosed bool // answers IPCP with a Terminate-Ack until it starts it; else it drops what comes
+	ipcpWaits  bool // starts IPCP only when the server does
 	mppe       wireccp.MPPE
 	// oneStrength: a request for a single strength that it was not told to use is rejected, not answered by a Nak.
 	oneStrength bool
@@ -268,6 +272,9 @@ func (p *peer) receive(now time.Time, protocol uint16, packet []byte) {
 			p.ccp.m.Receive(now, pkt)
 		}
 	case wire.ProtocolIPCP:
+		if p.authenticated && p.ipcpWaits {
+			p.startIPCP()
+		}
 		if p.authenticated {
 			p.ipcp.m.Receive(now, pkt)
 		}
@@ -432,10 +439,21 @@ func (p *peer) login() {
 		p.ccp.ask = nil
 		p.ccp.m.Up(p.now)
 	}
-	if !p.ccpFirst {
-		p.ipcp.m.Open(p.now)
-		p.ipcp.m.Up(p.now)
+	if p.ccpCloses {
+		p.send(wire.ProtocolCCP, wire.CodeTerminateRequest, 1, nil)
 	}
+	switch {
+	case p.ipcpClosed:
+		p.ipcp.m.Up(p.now)
+	case !p.ccpFirst && !p.ipcpWaits:
+		p.startIPCP()
+	}
+}
+
+// startIPCP starts IPCP unless it runs.
+func (p *peer) startIPCP() {
+	p.ipcp.m.Open(p.now)
+	p.ipcp.m.Up(p.now)
 }
 
 func (p *peer) judgeCCP(a *automaton.Answer) {
@@ -449,6 +467,8 @@ func (p *peer) judgeCCP(a *automaton.Answer) {
 			a.Reject(o)
 		case p.oneStrength && bits.KeyBits() != 0 && bits&p.mppe&wireccp.Strengths == 0:
 			a.Reject(o)
+		case p.ccpAcksAll && bits&p.mppe == bits:
+			p.mppeSend = strongest(bits)
 		case bits&p.mppe != bits || bits.KeyBits() == 0:
 			a.Nak(o, binary.BigEndian.AppendUint32(nil, uint32(p.mppe))...)
 		default:
@@ -464,8 +484,7 @@ func (p *peer) ccpUp() {
 	}
 	p.w.peerMayEncrypt()
 	if p.ccpFirst {
-		p.ipcp.m.Open(p.now)
-		p.ipcp.m.Up(p.now)
+		p.startIPCP()
 	}
 }
 
@@ -508,6 +527,7 @@ func (l *peerLayer) Rejected(opts wire.Options) {
 		l.ask = slices.DeleteFunc(l.ask, func(have wire.Option) bool { return have.Type == o.Type })
 	}
 }
+
 func (l *peerLayer) Knows(code byte) bool {
 	return l.protocol == wire.ProtocolLCP && code >= 8 && code <= 12 || l.protocol == wire.ProtocolCCP && code == wireccp.CodeResetRequest
 }
@@ -534,6 +554,7 @@ func (l *peerLayer) PeerTerminates(text []byte) {
 		l.p.endText = string(text)
 	}
 }
+
 func (l *peerLayer) Finished(automaton.Event) {
 	switch l.protocol {
 	case wire.ProtocolLCP:

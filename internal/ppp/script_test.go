@@ -100,6 +100,7 @@ type script struct {
 }
 
 func (s *script) SendFrame(protocol uint16, packet []byte) {
+	s.leaves(protocol, packet)
 	s.got = append(s.got, "> "+hex.EncodeToString(slices.Concat(binary.BigEndian.AppendUint16(nil, protocol), packet)))
 }
 

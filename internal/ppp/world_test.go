@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"concentrator/internal/tenant"
+	wireccp "concentrator/internal/wire/ccp"
 	"concentrator/internal/wire/chap"
 	"concentrator/internal/wire/mschap"
+	wire "concentrator/internal/wire/ppp"
 )
 
 // world joins a Link and a peer by a network that loses, repeats and reorders, under a clock that the test owns.
@@ -58,7 +60,9 @@ type host struct {
 
 	allowed    bool
 	required   bool
-	receive    MPPEParams // what the peer may send
+	asked      wireccp.MPPE // what our latest CCP request names; 0: no MPPE
+	askedID    byte         // its identifier
+	receive    MPPEParams   // what the peer may send
 	sending    MPPEParams
 	open       bool
 	ready      *Network
@@ -245,10 +249,44 @@ func (h *host) note(format string, args ...any) {
 }
 
 func (h *host) SendFrame(protocol uint16, packet []byte) {
+	h.leaves(protocol, packet)
+	h.w.fly(flight{toPeer: true, protocol: protocol, packet: bytes.Clone(packet)})
+}
+
+// leaves checks what holds for every frame that we send, and for CCP that the peer may send nothing that we were not told
+// to expect: with our Ack of its request and its own of ours, it encrypts.
+func (h *host) leaves(protocol uint16, packet []byte) {
+	p, err := wire.ParsePacket(packet)
+	if err != nil || len(p.Data)+wire.PacketHeaderLen != len(packet) {
+		h.w.t.Errorf("a broken packet: %04x %x", protocol, packet)
+	}
 	if h.finished > 0 {
 		h.w.t.Errorf("a frame after Finished: %04x %x", protocol, packet)
 	}
-	h.w.fly(flight{toPeer: true, protocol: protocol, packet: bytes.Clone(packet)})
+	if protocol != wire.ProtocolCCP || p.Code > wire.CodeConfigureAck {
+		return
+	}
+	named := wireccp.MPPE(0)
+	if o, err := wire.ParseOptions(p.Data); err == nil {
+		value, _ := o.Find(wireccp.OptionMPPE)
+		named, _ = wireccp.ParseMPPE(value)
+	}
+	if p.Code == wire.CodeConfigureRequest {
+		h.asked, h.askedID = named, p.ID
+	} else if named != 0 && h.asked != 0 && h.receive != strongest(h.asked) {
+		h.w.t.Errorf("a CCP Configure-Ack with receiver %+v, our request names %08x", h.receive, h.asked)
+	}
+}
+
+// strongest is what a peer has to choose of what a request names (RFC 3078 section 2.1).
+func strongest(m wireccp.MPPE) MPPEParams {
+	p := MPPEParams{Stateful: m&wireccp.Stateless == 0}
+	for _, bits := range []int{40, 56, 128} {
+		if m&wireccp.Strength(bits) != 0 {
+			p.Bits = bits
+		}
+	}
+	return p
 }
 
 func (h *host) Authenticate(r AuthRequest) {
@@ -270,8 +308,8 @@ func (h *host) MPPEReceive(p MPPEParams) {
 
 func (h *host) MPPEOpen(p MPPEParams) {
 	h.note("encrypt %d stateful %v", p.Bits, p.Stateful)
-	if h.receive.Bits == 0 || p.Bits == 0 {
-		h.w.t.Errorf("MPPEOpen with %+v, receiver %+v", p, h.receive)
+	if h.receive.Bits == 0 || p.Bits == 0 || h.receive != strongest(h.asked) {
+		h.w.t.Errorf("MPPEOpen with %+v, receiver %+v, our request names %08x", p, h.receive, h.asked)
 	}
 	h.sending = p
 }

@@ -356,7 +356,7 @@ func (m *Machine) perform(a Actions, e Event, p ppp.Packet) {
 	case TLU:
 		m.openedAt, m.kept = m.now, 0
 		m.layer.Up()
-	case TLS: // nobody waits for a layer to start: the owner brings the lower one up anyway
+	case TLS, endOfActions: // nobody waits for a layer to start: the owner brings the lower one up anyway
 	}
 }
 
