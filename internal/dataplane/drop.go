@@ -45,7 +45,7 @@ const (
 	NumDrops = int(DropRingFull) + 1
 )
 
-var dropNames = [NumDrops]string{ //nolint:gosec // no credentials: "pass" is not short for a password
+var dropNames = [NumDrops]string{
 	Pass:                "pass",
 	DropWireOversize:    "wire_oversize",
 	DropWireMalformed:   "wire_malformed",

@@ -42,7 +42,7 @@ func TestPowerCut(t *testing.T) {
 	alice := Dial{Server: "198.51.100.1", User: "alice", Password: "wonder-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128}
 	old := dial(t, g, alice)
 	old.Route(t, innerHost)
-	if p := old.Ping(t, innerHost, 3, 50*time.Millisecond); p.Received != 3 {
+	if p := old.Ping(t, innerHost, 3, 50*time.Millisecond); p.Received < 3 {
 		t.Fatalf("before the power cut: %+v", p)
 	}
 	world.daemon.OpenSession(t, "acme", old)
@@ -58,7 +58,7 @@ func TestPowerCut(t *testing.T) {
 	pings := link.Ping(t, innerHost, 1, 200*time.Millisecond)
 	back := time.Since(cut)
 	t.Logf("booted after %v, back in after %v", booted, back)
-	if pings.Received != 1 {
+	if pings.Received < 1 {
 		t.Error("no ping came back")
 	}
 	if back > 10*time.Second {

@@ -56,7 +56,7 @@ func TestDemo(t *testing.T) {
 	}
 	link := dial(t, g, Dial{Server: shown[1], User: shown[2], Password: shown[3], Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
 	link.Route(t, link.Remote.String())
-	if pings := link.Ping(t, link.Remote.String(), 3, 50*time.Millisecond); pings.Received != 3 {
+	if pings := link.Ping(t, link.Remote.String(), 3, 50*time.Millisecond); pings.Received < 3 {
 		t.Errorf("the gateway answers %+v", pings)
 	}
 	link.HangUp(t)

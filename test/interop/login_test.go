@@ -109,7 +109,7 @@ func checkLogin(t *testing.T, g *Guest, c loginCase) {
 
 	// Traffic, and who counted it how.
 	link.Route(t, innerHost)
-	if p := link.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received != 5 {
+	if p := link.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received < 5 {
 		t.Fatalf("%+v; the API shows %+v", p, world.daemon.OpenSession(t, c.tenant, link))
 	}
 	if name := link.HostName(t); name != world.lan.Name {

@@ -84,12 +84,12 @@ func TestTwoCallsOnOneConnection(t *testing.T) {
 	}
 	for _, link := range []*Link{alice, bob} {
 		link.Route(t, innerHost)
-		if p := link.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received != 5 {
+		if p := link.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received < 5 {
 			t.Errorf("%s: %+v", link.Asked.User, p)
 		}
 	}
 	alice.HangUp(t)
-	if p := bob.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received != 5 {
+	if p := bob.Ping(t, innerHost, 5, 50*time.Millisecond); p.Received < 5 {
 		t.Errorf("after the other call's end: %+v", p)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Pings is what came of pinging.
+// Pings is what came of pinging. With a deadline ping may send, and get back, one more than it was told to.
 type Pings struct {
 	Sent, Received int
 }

@@ -135,7 +135,7 @@ func TestSessionLimit(t *testing.T) {
 	}
 	checkReasonIsTold(t, "LISTENER_LIMIT")
 	link.Route(t, innerHost)
-	if p := link.Ping(t, innerHost, 3, 50*time.Millisecond); p.Received != 3 {
+	if p := link.Ping(t, innerHost, 3, 50*time.Millisecond); p.Received < 3 {
 		t.Errorf("the first client's link suffered: %+v", p)
 	}
 

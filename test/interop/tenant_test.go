@@ -58,7 +58,7 @@ func TestTwoTenants(t *testing.T) {
 		{"tenant one's host the other's client", fromHost("far1", two), 0},
 		{"tenant two's host the other's client", fromHost("far2", one), 0},
 	} {
-		if c.pings.Received != c.want {
+		if c.pings.Received < c.want || c.want == 0 && c.pings.Received > 0 {
 			t.Errorf("%s: %+v, want %d replies", c.who, c.pings, c.want)
 		}
 	}

@@ -247,6 +247,7 @@ func (s *Session) Accept(seq uint32, b *pktbuf.Buf, evidence Evidence, now int64
 		return DeliverLast
 	case Far:
 		return s.acceptFar(seq, evidence)
+	case Late, Duplicate:
 	}
 	return Refused
 }

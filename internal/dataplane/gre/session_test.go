@@ -110,18 +110,28 @@ func TestAccept(t *testing.T) {
 		}, 0},
 		{"end of the window", []step{{0, Clear, Deliver, u(0)}, {Window, Clear, Held, nil}, {1, Clear, Deliver, u(1)}}, 0},
 		{"beyond the window, what is held goes first", []step{
-			{0, Clear, Deliver, u(0)}, {2, Clear, Held, nil}, {2*Window + 1, Clear, DeliverLast, u(2, 2*Window+1)},
-			{1, Clear, Refused, nil}, {2*Window + 2, Clear, Deliver, u(2*Window + 2)},
+			{0, Clear, Deliver, u(0)},
+			{2, Clear, Held, nil},
+			{2*Window + 1, Clear, DeliverLast, u(2, 2*Window+1)},
+			{1, Clear, Refused, nil},
+			{2*Window + 2, Clear, Deliver, u(2*Window + 2)},
 		}, 2*Window - 1},
 		{"just beyond the window, which slides", []step{
-			{0, Clear, Deliver, u(0)}, {2, Clear, Held, nil}, {Window + 1, Clear, Held, u(2)},
-			{1, Clear, Refused, nil}, {4, Clear, Held, nil}, {3, Clear, Deliver, u(3, 4)},
+			{0, Clear, Deliver, u(0)},
+			{2, Clear, Held, nil},
+			{Window + 1, Clear, Held, u(2)},
+			{1, Clear, Refused, nil},
+			{4, Clear, Held, nil},
+			{3, Clear, Deliver, u(3, 4)},
 		}, 1},
 		{"slides up to itself", slides(), 1},
 		{"the widest jump at once", []step{{0, Verified, Deliver, u(0)}, {FarJump, Verified, DeliverLast, u(FarJump)}}, FarJump - 1},
 		{"one more is held", []step{{0, Verified, Deliver, u(0)}, {FarJump + 1, Verified, Waiting, nil}, {1, Verified, Deliver, u(1)}}, 0},
 		{"two in a row are followed", []step{
-			{0, Verified, Deliver, u(0)}, {5000, Verified, Waiting, nil}, {5001, Verified, DeliverLast, u(5001)}, {5002, Verified, Deliver, u(5002)},
+			{0, Verified, Deliver, u(0)},
+			{5000, Verified, Waiting, nil},
+			{5001, Verified, DeliverLast, u(5001)},
+			{5002, Verified, Deliver, u(5002)},
 			{5000, Verified, Refused, nil},
 		}, 5000},
 		{"clear ones too, but their losses mean nothing", []step{
@@ -143,8 +153,12 @@ func TestAccept(t *testing.T) {
 			{0, Clear, Deliver, u(0)}, {5000, Clear, Waiting, nil}, {50000, Clear, Waiting, nil}, {5001, Clear, Waiting, nil},
 		}, 0},
 		{"back, after somebody moved it", []step{
-			{0, Clear, Deliver, u(0)}, {1 << 31, Clear, Waiting, nil}, {1<<31 + 1, Clear, DeliverLast, u(1<<31 + 1)},
-			{1, Clear, Waiting, nil}, {2, Clear, DeliverLast, u(2)}, {3, Clear, Deliver, u(3)},
+			{0, Clear, Deliver, u(0)},
+			{1 << 31, Clear, Waiting, nil},
+			{1<<31 + 1, Clear, DeliverLast, u(1<<31 + 1)},
+			{1, Clear, Waiting, nil},
+			{2, Clear, DeliverLast, u(2)},
+			{3, Clear, Deliver, u(3)},
 		}, 0},
 		{"confirmed by the cipher", []step{{0, Verified, Deliver, u(0)}, {9000, Confirmed, DeliverLast, u(9000)}}, 8999},
 		{"confirmed in the window: what is missing is given up", []step{
@@ -160,7 +174,10 @@ func TestAccept(t *testing.T) {
 			{0, Verified, Deliver, u(0)}, {9000, Control, Refused, nil}, {9001, Control, Refused, nil}, {500, Control, DeliverLast, u(500)},
 		}, 499},
 		{"an unverified one is kept and no more", []step{
-			{0, Verified, Deliver, u(0)}, {100, Unverified, Refused, nil}, {9000, Unverified, Refused, nil}, {9001, Unverified, Refused, nil},
+			{0, Verified, Deliver, u(0)},
+			{100, Unverified, Refused, nil},
+			{9000, Unverified, Refused, nil},
+			{9001, Unverified, Refused, nil},
 			{2, Unverified, Held, nil},
 		}, 0},
 		{"a first number far away", []step{{70000, Clear, Waiting, nil}, {70001, Clear, DeliverLast, u(70001)}, {70002, Clear, Deliver, u(70002)}}, 0},
@@ -311,7 +328,7 @@ func TestUndrained(t *testing.T) {
 	b.SetBytes([]byte{1})
 	for round := range uint32(3) {
 		for i := range uint32(Window) {
-			s.Accept(round*(Window+1)+(i+1)%(Window), &b, Clear, 0)
+			s.Accept(round*(Window+1)+(i+1)%Window, &b, Clear, 0)
 		}
 	}
 	n := 0

@@ -1,13 +1,13 @@
 package mschap
 
 import (
-	"crypto/des" //nolint:gosec // RFC 2759 section 8.6 prescribes DES
+	"crypto/des"
 	"crypto/sha1"
 	"encoding/binary"
 	"strings"
 	"unicode/utf16"
 
-	"golang.org/x/crypto/md4" //nolint:staticcheck,gosec // RFC 2759 section 8.3 prescribes MD4
+	"golang.org/x/crypto/md4" //nolint:staticcheck // RFC 2759 section 8.3 prescribes MD4
 )
 
 // Lengths in octets.
