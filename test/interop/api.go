@@ -100,12 +100,15 @@ func (d *Daemon) OpenSession(t testing.TB, tenant string, l *Link) (found Sessio
 	return found
 }
 
-// NoSession waits until the tenant has no session any more, and returns how long it took.
-func (d *Daemon) NoSession(t testing.TB, tenant string, limit time.Duration) time.Duration {
+// SessionGone waits until the session is gone, and returns how long it took. Other tests may have sessions of the same
+// tenant.
+func (d *Daemon) SessionGone(t testing.TB, gone Session, limit time.Duration) time.Duration {
 	t.Helper()
 	return eventually(t, limit, func() string {
-		if s := d.Sessions(t, tenant); len(s) > 0 {
-			return fmt.Sprintf("tenant %s still has sessions: %+v", tenant, s)
+		for _, s := range d.Sessions(t, segment(gone.Name, 1)) {
+			if s.Name == gone.Name {
+				return fmt.Sprintf("%s is still there: %+v", gone.Name, s)
+			}
 		}
 		return ""
 	})

@@ -33,7 +33,7 @@ func TestWatchAndDisconnect(t *testing.T) {
 	if !strings.Contains(link.Log(t), "rcvd [LCP TermReq") {
 		t.Errorf("the client was not told:\n%s", link.Log(t))
 	}
-	world.daemon.NoSession(t, "radplain", 3*time.Second)
+	world.daemon.SessionGone(t, s, 3*time.Second)
 	watch.expect(t, 2*time.Second, `"removed"`)
 	if text := watch.text()[seen:]; !strings.Contains(text, s.Name) {
 		t.Errorf("the watch said of the end of %s only %q", s.Name, text)

@@ -17,7 +17,7 @@ func TestKilledClient(t *testing.T) {
 	second.User, second.Password = "bob", "builder-2"
 
 	link := dial(t, guests[0], first)
-	world.daemon.OpenSession(t, "mortal", link)
+	session := world.daemon.OpenSession(t, "mortal", link)
 	if r := refused(t, guests[1], second); !strings.Contains(r.Log, "authentication failed") {
 		t.Errorf("the client was not told at its login: %v", r)
 	}
@@ -26,7 +26,7 @@ func TestKilledClient(t *testing.T) {
 	}
 
 	guests[0].PowerCut()
-	t.Logf("gone after %v", world.daemon.NoSession(t, "mortal", 6*time.Second))
+	t.Logf("gone after %v", world.daemon.SessionGone(t, session, 6*time.Second))
 	if n := world.daemon.Leased(t, "mortal", "main"); n != 0 {
 		t.Errorf("%d addresses are leased, want none", n)
 	}

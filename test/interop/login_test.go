@@ -136,14 +136,7 @@ func checkLogin(t *testing.T, g *Guest, c loginCase) {
 	if log := link.Log(t); !strings.Contains(log, "rcvd [LCP TermAck") {
 		t.Errorf("nobody answered pppd's goodbye:\n%s", log[max(0, len(log)-800):])
 	}
-	eventually(t, 3*time.Second, func() string {
-		for _, left := range world.daemon.Sessions(t, c.tenant) {
-			if left.Name == s.Name {
-				return "the session outlives its client's goodbye: " + left.State
-			}
-		}
-		return ""
-	})
+	world.daemon.SessionGone(t, s, 3*time.Second)
 }
 
 // settled returns the link's counters at both ends at a moment when nothing moves.

@@ -126,6 +126,7 @@ func TestSessionLimit(t *testing.T) {
 	second.User, second.Password = "bob", "builder-2"
 
 	link := dial(t, guests[0], first)
+	session := world.daemon.OpenSession(t, "single", link)
 	r := refused(t, guests[1], second)
 	if !strings.Contains(r.Log+guests[1].Syslog(t), "Busy Signal") {
 		t.Errorf("the client heard no busy signal: %v", r)
@@ -140,6 +141,6 @@ func TestSessionLimit(t *testing.T) {
 	}
 
 	link.HangUp(t)
-	world.daemon.NoSession(t, "single", 3*time.Second)
+	world.daemon.SessionGone(t, session, 3*time.Second)
 	dial(t, guests[1], second).HangUp(t)
 }
