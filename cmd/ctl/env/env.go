@@ -206,7 +206,7 @@ func (e *Env) Secret(value string) (string, error) {
 		data, err = e.ReadFile(name)
 	}
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", value, err)
+		return "", fmt.Errorf("read %s: %w", name, err)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
 }

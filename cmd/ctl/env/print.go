@@ -163,9 +163,6 @@ func Clean(s string) string {
 	}, s)
 }
 
-// Structured says whether the output is for programs, one JSON or YAML document.
-func (e *Env) Structured() bool { return e.output == "json" || e.output == "yaml" }
-
 // Event writes one message of a stream: a line of JSON, a document of YAML, or line for people.
 func (e *Env) Event(m proto.Message, line string) error {
 	switch e.output {
