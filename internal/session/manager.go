@@ -45,6 +45,8 @@ type Manager struct {
 
 	passing sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
 	over    bool       // closeAll has been there; guarded by passing
+	// unserved are the listeners and protocols that were warned about; guarded by passing.
+	unserved map[string]bool
 
 	radiusMu sync.Mutex               // held while a server's name is looked up, which may take seconds
 	radius   map[string]*radiusClient // by server resource name
@@ -73,7 +75,7 @@ func New(cfg Config) *Manager {
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
 		radius: make(map[string]*radiusClient), retired: make(map[*radius.Client]struct{}),
-		networks: make(map[string]*netState), listeners: make(map[string]*listenerState),
+		unserved: make(map[string]bool), networks: make(map[string]*netState), listeners: make(map[string]*listenerState),
 		pools: make(map[string]poolState),
 	}
 	m.local = local.New(users{cfg.Store})

@@ -342,6 +342,7 @@ func (m *Manager) reconcileListeners() error {
 	var errs []error
 	want := make(map[string]listenerState)
 	for _, l := range records {
+		m.warnUnserved(l)
 		if !slices.Contains(l.Protocols, tenant.ProtocolPPTP) {
 			continue
 		}
@@ -383,6 +384,16 @@ func (m *Manager) reconcileListeners() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// warnUnserved says once what a listener asks for and does not get.
+func (m *Manager) warnUnserved(l *store.Listener) {
+	for _, p := range l.Protocols {
+		if key := l.Name + " " + string(p); p != tenant.ProtocolPPTP && !m.unserved[key] {
+			m.unserved[key] = true
+			m.log.Warn("protocol not served", telemetry.Listener, l.Name, telemetry.Protocol, p)
+		}
+	}
 }
 
 // openListener opens GRE before TCP: the first call may come with the first connection.
