@@ -264,3 +264,12 @@ func TestApply(t *testing.T) {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 }
+
+// TestApplyReadsAllOfItsInput: a long file must not be cut.
+func TestApplyReadsAllOfItsInput(t *testing.T) {
+	a := newAPI()
+	long := strings.Repeat("# a comment\n", 1<<18) + "kind: Tenant\nname: tenants/last\n"
+	if code, _, errs := ctl(t, a, long, nil, "apply", "-f", "-"); code != 0 || a.Get("tenants/last") == nil {
+		t.Errorf("exit %d, %s: the document at the end was not applied", code, errs)
+	}
+}

@@ -26,11 +26,11 @@ out goes back to its default; a secret that it leaves out stays.
 			if file == "" {
 				return fmt.Errorf("%w: apply needs -f FILE, or -f - for the standard input", env.ErrUsage)
 			}
-			text, err := e.Secret("@" + file)
+			text, err := e.Read(file)
 			if err != nil {
 				return err
 			}
-			docs, err := manifest.Parse(file, []byte(text))
+			docs, err := manifest.Parse(file, text)
 			if err != nil {
 				return err
 			}

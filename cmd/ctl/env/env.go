@@ -191,24 +191,35 @@ func (e *Env) dialTLS() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// Secret returns a value as it is, or what the file behind an "@" holds; "@-" is the standard input. One line end at
-// the end does not count.
+// maxInput bounds what is read of a file or the standard input, octets: as much as documents may be long.
+const maxInput = 64 << 20
+
+// Read returns what the file called name holds; "-" is the standard input. What is longer than 64 MiB is refused whole.
+func (e *Env) Read(name string) ([]byte, error) {
+	var data []byte
+	var err error
+	if name == "-" {
+		data, err = io.ReadAll(io.LimitReader(e.In, maxInput+1))
+	} else {
+		data, err = e.ReadFile(name)
+	}
+	if err == nil && len(data) > maxInput {
+		err = fmt.Errorf("longer than %d octets", maxInput)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return data, nil
+}
+
+// Secret returns a value as it is, or what Read gives for the name behind an "@". One line end at the end does not count.
 func (e *Env) Secret(value string) (string, error) {
 	name, ok := strings.CutPrefix(value, "@")
 	if !ok {
 		return value, nil
 	}
-	var data []byte
-	var err error
-	if name == "-" {
-		data, err = io.ReadAll(io.LimitReader(e.In, 1<<20))
-	} else {
-		data, err = e.ReadFile(name)
-	}
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", name, err)
-	}
-	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), nil
+	data, err := e.Read(name)
+	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), err
 }
 
 // Close closes the connection, if there is one of our own.
