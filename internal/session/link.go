@@ -42,11 +42,12 @@ func (h handler) MPPEReceive(p ppp.MPPEParams) {
 func (h handler) MPPEOpen(p ppp.MPPEParams) {
 	h.call.SetEncrypt(h.key(p, h.verdict.keys.Send))
 	h.encrypted = true
-	if h.attached != nil && !h.mustEncrypt { // where MPPE is optional, CCP may come after IPCP
-		h.mustEncrypt = true
-		h.attach()
+	if !h.mustEncrypt {
+		h.mustEncrypt = true   // what was encrypted once never goes on in the clear
+		if h.attached != nil { // where MPPE is optional, CCP may come after IPCP
+			h.attach()
+		}
 	}
-	h.mustEncrypt = true // what was encrypted once never goes on in the clear
 	if h.carries {
 		h.setupBy = time.Time{}
 	}

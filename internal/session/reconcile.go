@@ -449,7 +449,7 @@ func (m *Manager) reconcileRadius() error {
 
 func (m *Manager) closeGRE(namespace string) {
 	if err := m.cfg.Plane.CloseGRE(namespace); err != nil {
-		m.log.Warn("GRE not closed cleanly", telemetry.Network, namespace, telemetry.Error, err)
+		m.log.Warn("GRE not closed cleanly", telemetry.Namespace, namespace, telemetry.Error, err)
 	}
 }
 

@@ -78,12 +78,8 @@ func CheckName(k Kind, name string) error {
 		}
 		return nil
 	}
-	login, err := tenant.DecodeUser(id)
-	if err != nil {
+	if _, err := tenant.DecodeUser(id); err != nil {
 		return fmt.Errorf("%w: %q: %w", ErrInvalidName, name, err)
-	}
-	if want := tenant.EncodeUser(login); want != id {
-		return fmt.Errorf("%w: %q, the user is spelled %q", ErrInvalidName, name, want)
 	}
 	return nil
 }

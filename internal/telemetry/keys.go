@@ -25,7 +25,6 @@ const (
 	Server    = "server"      // resource name of a RADIUS server
 	Error     = "error"       // what went wrong
 	Address   = "address"     // address that is listened on, or that something is at
-	Network   = "network"     // tenant's network
 	Device    = "device"      // name of a TUN device
 	Namespace = "namespace"   // network namespace; empty: the daemon's own
 	Duration  = "duration"    // how long it took
