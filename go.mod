@@ -3,6 +3,7 @@ module concentrator
 go 1.26.0
 
 require (
+	filippo.io/bigmod v0.1.0
 	github.com/cilium/ebpf v0.22.0
 	github.com/google/nftables v0.3.0
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.31.0

@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/l2tpdata"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
@@ -21,7 +23,7 @@ type nowhere struct{}
 func (nowhere) FD() int                                   { return -1 }
 func (nowhere) ReadBatch([][]byte, []int) (int, error)    { return 0, unix.EAGAIN }
 func (nowhere) WriteBatch(m []netio.Message) (int, error) { return len(m), nil }
-func (nowhere) Admit(uint16, bool) error                  { return nil }
+func (nowhere) Admit(uint32, bool) error                  { return nil }
 func (nowhere) Refused() (uint64, uint64, error)          { return 0, 0, nil }
 func (nowhere) Close() error                              { return nil }
 
@@ -33,6 +35,7 @@ type bench struct {
 	n      *network
 	c      *call
 	client *client
+	packet pktbuf.Buf // that is being made
 }
 
 func newBench(t testing.TB, encrypted bool) *bench {
@@ -64,6 +67,96 @@ func newBench(t testing.TB, encrypted bool) *bench {
 		b.client.withMPPE(keyUp, keyDown)
 	}
 	return b
+}
+
+// newESPBench is newBench for an L2TP session in ESP in UDP, and the client's end of the SA.
+func newESPBench(t testing.TB, u suite) (*bench, *esp.Outbound) {
+	t.Helper()
+	b := newBench(t, false)
+	in, err := esp.NewInbound(u.params(0x100010, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := esp.NewOutbound(u.params(peerSPI, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := esp.NewOutbound(u.params(0x100010, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.f = &face{kind: faceNATT, index: 3, udp: nowhereUDP{}}
+	p := &peer{
+		local: addr(serverIP).As4(), remote: addr(clientIP).As4(), port: 4500, udp: b.f, sink: newOutside(),
+		out: &outboundSA{inbound: 0x100010, sa: out, encap: true},
+	}
+	b.s.addSA(&inboundSA{spi: 0x100010, sa: in, peer: p, encap: true, used: true})
+	b.c.gre, b.c.face = nil, nil
+	b.c.l2tp = &l2tpCall{peer: p, port: 1701, localTunnel: 0x20, peerTunnel: 7, peerSession: 9}
+	return b, client
+}
+
+// upwardESP is upward for newESPBench.
+func (b *bench) upwardESP(inner []byte, client *esp.Outbound) {
+	p := &b.packet
+	for i := range batchSize {
+		p.SetBytes(inner)
+		putFrameHeader(p, ppp.ProtocolIPv4, false, false)
+		l2tpdata.Prepend(p, b.c.l2tp.localTunnel, b.c.id, nil)
+		l2tpdata.PrependUDP(p, 1701)
+		client.Seal(p, unix.IPPROTO_UDP)
+		b.s.datagrams[i] = netio.Datagram{
+			Size: copy(b.s.areas[i], p.Bytes()), From: b.c.remote, FromPort: 4500, To: b.c.local,
+		}
+	}
+}
+
+// nowhereUDP is a UDP socket that takes everything.
+type nowhereUDP struct{ nowhere }
+
+func (nowhereUDP) ReadBatch([][]byte, []netio.Datagram) (int, error) { return 0, unix.EAGAIN }
+
+func TestESPDoesNotAllocate(t *testing.T) {
+	for name, u := range suites {
+		t.Run(name, func(t *testing.T) {
+			b, client := newESPBench(t, u)
+			up, down := echo("10.50.0.7", "192.0.2.9", 1, 1300, true), echo("192.0.2.9", "10.50.0.7", 1, 1300, true)
+			run := func() {
+				b.upwardESP(up, client)
+				b.s.datagramBatch(b.f, batchSize)
+				b.s.flush()
+				b.downward(down)
+				b.s.outboundBatch(b.n, batchSize)
+				b.s.flush()
+			}
+			run()
+			if n := testing.AllocsPerRun(20, run); n != 0 {
+				t.Errorf("%v allocations for a batch", n)
+			}
+			b.check(20*batchSize, 20*batchSize)
+		})
+	}
+}
+
+// TestForgedESPDoesNotAllocate: what an attacker can send.
+func TestForgedESPDoesNotAllocate(t *testing.T) {
+	b, client := newESPBench(t, gcm)
+	inner := echo("10.50.0.7", "192.0.2.9", 1, 100, true)
+	run := func() {
+		b.upwardESP(inner, client)
+		for i := range batchSize {
+			b.s.areas[i][i%12] ^= 1 // in the SPI, the number, the IV or behind
+		}
+		b.s.datagramBatch(b.f, batchSize)
+		b.s.flush()
+	}
+	run()
+	if n := testing.AllocsPerRun(20, run); n != 0 {
+		t.Errorf("%v allocations for a batch", n)
+	}
+	if k := b.s.countersOf(b.c); k.InPackets != 0 || b.s.stats.Drops[DropESPAuth] == 0 || b.s.stats.Drops[DropESPUnknownSPI] == 0 {
+		t.Errorf("%d packets came through; drops %v", k.InPackets, b.s.stats.Drops.Map())
+	}
 }
 
 // upward makes one batch of GRE packets in s.in, as a read would.
@@ -237,6 +330,38 @@ func BenchmarkInbound(b *testing.B) {
 				if n%batchSize == 0 {
 					x.upward(p)
 					x.s.inboundBatch(x.f, batchSize)
+					x.s.flush()
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkESP is the same for L2TP in ESP. Making the packets counts on the way in.
+func BenchmarkESP(b *testing.B) {
+	for name, u := range suites {
+		b.Run("in/"+name+"/1400B", func(b *testing.B) {
+			x, client := newESPBench(b, u)
+			p := echo("10.50.0.7", "192.0.2.9", 1, 1372, true)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				if n%batchSize == 0 {
+					x.upwardESP(p, client)
+					x.s.datagramBatch(x.f, batchSize)
+					x.s.flush()
+				}
+			}
+		})
+		b.Run("out/"+name+"/1400B", func(b *testing.B) {
+			x, _ := newESPBench(b, u)
+			p := echo("192.0.2.9", "10.50.0.7", 1, 1372, true)
+			b.SetBytes(int64(len(p)))
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				if n%batchSize == 0 {
+					x.downward(p)
+					x.s.outboundBatch(x.n, batchSize)
 					x.s.flush()
 				}
 			}

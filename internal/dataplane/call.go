@@ -10,15 +10,15 @@ import (
 	"concentrator/internal/dataplane/gre"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/policy"
-	"concentrator/internal/dataplane/steer"
 	"concentrator/internal/telemetry"
 )
 
-// CallSpec describes a PPTP call that the control connection has agreed on.
+// CallSpec describes a PPTP call, or an L2TP session, that the control connection has agreed on.
 type CallSpec struct {
-	Namespace     string     // where its GRE packets come in; OpenGRE must have been called
+	Namespace     string     // of PPTP: where its GRE packets come in; OpenGRE must have been called
 	Local, Remote netip.Addr // outer addresses of the control connection
-	PeerCallID    uint16     // goes into every header that we send
+	PeerCallID    uint16     // of PPTP: goes into every header that we send
+	L2TP          *L2TPSpec  // of L2TP; nil: PPTP
 	Sink          Sink
 }
 
@@ -41,7 +41,7 @@ type SessionSpec struct {
 	RequireMPPE bool           // no IP in the clear: dropped both ways
 }
 
-// Call is one PPTP call in its shard. Its methods are safe for concurrent use; commands reach the shard in the order in
+// Call is one PPTP call or L2TP session in its shard. Its methods are safe for concurrent use; commands reach the shard in the order in
 // which they were called.
 type Call struct {
 	d     *Dataplane
@@ -61,13 +61,16 @@ func (d *Dataplane) OpenCall(spec CallSpec) (*Call, error) {
 	if !spec.Local.Is4() || !spec.Remote.Is4() || spec.Sink == nil {
 		return nil, fmt.Errorf("%w: a call needs IPv4 addresses and a sink", ErrSpec)
 	}
-	id, err := d.newID()
+	if spec.L2TP != nil {
+		return d.openL2TP(spec)
+	}
+	id, err := d.newID(-1)
 	if err != nil {
 		return nil, err
 	}
-	s := d.shards[int(id)%steer.MaxShards]
+	s := d.shardOf(id)
 	d.mu.Lock()
-	g := d.faces[spec.Namespace]
+	g := d.raw[rawKey{faceGRE, spec.Namespace}]
 	d.mu.Unlock()
 	if g == nil {
 		d.freeID(id)
@@ -76,7 +79,7 @@ func (d *Dataplane) OpenCall(spec CallSpec) (*Call, error) {
 	c := newCall(id, spec, g.faces[s.id], s)
 	err = s.do(func(s *shard) { s.addCall(c) })
 	if err == nil {
-		if err = c.face.sock.Admit(id, true); err != nil {
+		if err = c.face.sock.Admit(uint32(id), true); err != nil {
 			err = errors.Join(fmt.Errorf("open call: %w", err), s.do(func(s *shard) { s.removeCall(c) }))
 		}
 	}
@@ -87,7 +90,7 @@ func (d *Dataplane) OpenCall(spec CallSpec) (*Call, error) {
 	return &Call{d: d, shard: s, call: c}, nil
 }
 
-// ID is our call ID, unique in the instance and never 0.
+// ID is our call or session ID, unique in the instance and never 0.
 func (c *Call) ID() uint16 { return c.call.id }
 
 // Shard is the shard that carries the call.
@@ -292,7 +295,10 @@ func (c *Call) Close() Counters {
 	if c.closed {
 		return c.last
 	}
-	err := c.call.face.sock.Admit(c.call.id, false)
+	var err error
+	if c.call.face != nil {
+		err = c.call.face.sock.Admit(uint32(c.call.id), false)
+	}
 	c.last = c.ask(func(s *shard) { s.removeCall(c.call) })
 	if err = errors.Join(err, c.detach()); err != nil && !errors.Is(err, ErrStopped) {
 		c.d.log.Error("can't detach call", telemetry.Call, c.call.id, telemetry.Error, err)
@@ -307,14 +313,18 @@ type call struct {
 	id            uint16
 	removed       bool
 	local, remote [4]byte
-	face          *face
 	sink          Sink
 
-	gre          *gre.Session
-	encrypt      *mppe.Sender
-	decrypt      *mppe.Receiver
-	stateful     bool          // decrypt's mode as agreed: its packets are opened one by one, in order
-	credible     mppe.Credible // judge
+	// Of PPTP.
+	face     *face
+	gre      *gre.Session // nil: L2TP
+	encrypt  *mppe.Sender
+	decrypt  *mppe.Receiver
+	stateful bool          // decrypt's mode as agreed: its packets are opened one by one, in order
+	credible mppe.Credible // judge
+
+	l2tp *l2tpCall // nil: PPTP
+
 	open         bool
 	timed        bool // in shard.timed
 	net          *network
@@ -335,6 +345,14 @@ func newCall(id uint16, spec CallSpec, f *face, s *shard) *call {
 	}
 	c.credible = c.judge // once: a method value allocates
 	return c
+}
+
+// lost is how many packets of the peer never came, by their sequence numbers.
+func (c *call) lost() uint64 {
+	if c.gre != nil {
+		return c.gre.Lost()
+	}
+	return c.l2tp.sequence.Lost()
 }
 
 func (c *call) attach(n *network, spec SessionSpec) {

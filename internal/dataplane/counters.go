@@ -10,7 +10,7 @@ type Counters struct {
 	LastInbound time.Duration
 	// LastActivity is how long ago the last inner packet passed, either way.
 	LastActivity time.Duration
-	Lost         uint64 // GRE sequence numbers that never came
+	Lost         uint64 // GRE or L2TP sequence numbers that never came
 	Drops        DropCounts
 }
 
@@ -20,13 +20,13 @@ type ShardStats struct {
 	CPU     int           // that the thread is pinned to; -1 if that failed
 	CPUTime time.Duration // that the thread has used
 	Calls   int
-	// Outer GRE packets and octets, IP header not counted on the way out.
+	// Outer packets and octets, IP header not counted on the way out.
 	WireInPackets, WireOutPackets, WireInBytes, WireOutBytes uint64
 	// Inner packets to and from the TUN devices.
 	TUNInPackets, TUNOutPackets uint64
 	// WrongShard counts packets that arrived here and belonged elsewhere. It stands still when steering works.
 	WrongShard uint64
-	// ReceiveErrors counts failed reads of a GRE socket.
+	// ReceiveErrors counts failed reads of a socket.
 	ReceiveErrors uint64
 	Drops         DropCounts // including the calls'
 }

@@ -28,9 +28,13 @@ var (
 	ErrTooManyCalls = errors.New("dataplane: too many calls")
 	// ErrNoCallID is returned by OpenCall when every call ID is in use.
 	ErrNoCallID = errors.New("dataplane: no free call ID")
+	// ErrNoTunnelID is returned by NewTunnelID when every L2TP tunnel ID of the shard is in use.
+	ErrNoTunnelID = errors.New("dataplane: no free tunnel ID")
+	// ErrNoSPI is returned by Peer.NewSPI when every SPI of its shard is in use.
+	ErrNoSPI = errors.New("dataplane: no free SPI")
 	// ErrNoGRE is returned by OpenCall and CloseGRE for a namespace without OpenGRE.
 	ErrNoGRE = errors.New("dataplane: GRE is not open in this namespace")
-	// ErrClosed is returned by methods of a closed Network or Call.
+	// ErrClosed is returned by methods of a closed Network, Call or Peer.
 	ErrClosed = errors.New("dataplane: closed")
 	// ErrAddressInUse is returned by Attach when the address or a route is another session's, or our own.
 	ErrAddressInUse = errors.New("dataplane: inner address in use")
@@ -63,21 +67,31 @@ type Dataplane struct {
 
 	mu        sync.Mutex // guards all below; held for no system call that waits
 	stopped   bool
-	faces     map[string]*greFaces // by namespace
-	spaces    map[string]*space    // by namespace
+	raw       map[rawKey]*rawFaces
+	datagrams map[*Datagrams]struct{}
+	spaces    map[string]*space // by namespace
 	networks  map[*Network]struct{}
-	ids       []*idQueue // by shard
-	load      []int      // calls, by shard
+	ids       []*idQueue  // of calls and L2TP sessions, by shard
+	tunnelIDs []*idQueue  // by shard
+	spis      []*spiQueue // by shard
+	load      []int       // calls, by shard
 	calls     int
-	lastIndex uint32    // of faces and networks
-	refused   []refused // by shard, of closed sockets
+	lastIndex uint32                 // of faces and networks
+	refused   map[faceKind][]refused // by shard, of closed sockets
 }
 
 // refused counts what the kernel kept away from a shard.
 type refused struct{ unknown, malformed uint64 }
 
-// greFaces are the GRE sockets of one namespace, one for each shard.
-type greFaces struct {
+// rawKey names the raw sockets of one protocol in one namespace.
+type rawKey struct {
+	kind      faceKind
+	namespace string
+}
+
+// rawFaces are raw sockets, one for each shard. Two that match both get a copy, so that there is one set for all
+// listeners of the namespace.
+type rawFaces struct {
 	refs  int
 	faces []*face
 }
@@ -97,8 +111,10 @@ func Start(cfg Config) (*Dataplane, error) {
 	}
 	d := &Dataplane{
 		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions,
-		faces: map[string]*greFaces{}, spaces: map[string]*space{}, networks: map[*Network]struct{}{},
-		load: make([]int, n), refused: make([]refused, n),
+		raw: map[rawKey]*rawFaces{}, datagrams: map[*Datagrams]struct{}{},
+		spaces: map[string]*space{}, networks: map[*Network]struct{}{},
+		load:    make([]int, n),
+		refused: map[faceKind][]refused{faceGRE: make([]refused, n), faceESP: make([]refused, n)},
 	}
 	if d.opener == nil {
 		d.opener = netio.Linux{}
@@ -125,6 +141,8 @@ func Start(cfg Config) (*Dataplane, error) {
 		}
 		d.shards = append(d.shards, s)
 		d.ids = append(d.ids, newIDQueue(i))
+		d.tunnelIDs = append(d.tunnelIDs, newIDQueue(i))
+		d.spis = append(d.spis, newSPIQueue(i))
 	}
 	for _, s := range d.shards {
 		s.peers = d.shards
@@ -177,8 +195,13 @@ func (d *Dataplane) Stop() {
 		<-s.stopped
 		s.release()
 	}
-	for _, g := range d.faces {
-		d.closeFaces(g)
+	for _, g := range d.raw {
+		d.closeFaces(g.faces)
+	}
+	for g := range d.datagrams {
+		for _, faces := range [][]*face{g.ike, g.natt, g.plain} {
+			d.closeFaces(faces)
+		}
 	}
 	for n := range networks {
 		n.mu.Lock()
@@ -191,12 +214,28 @@ func (d *Dataplane) Stop() {
 	}
 }
 
-func (d *Dataplane) closeFaces(g *greFaces) {
-	for _, f := range g.faces {
-		if err := f.sock.Close(); err != nil {
-			d.log.Error("can't close GRE socket", telemetry.Error, err)
+func (d *Dataplane) closeFaces(faces []*face) {
+	for _, f := range faces {
+		if err := f.wire().Close(); err != nil {
+			d.log.Error("can't close socket", telemetry.Protocol, f.kind.String(), telemetry.Error, err)
 		}
 	}
+}
+
+// watchFaces brings sockets to their shards, all or none; if none, they are closed.
+func (d *Dataplane) watchFaces(faces []*face) error {
+	errs := make([]error, len(d.shards))
+	err := d.onAll(func(s *shard) { errs[s.id] = s.addFace(faces[s.id]) })
+	if err = errors.Join(err, errors.Join(errs...)); err != nil {
+		err = errors.Join(err, d.unwatchFaces(faces))
+		d.closeFaces(faces)
+	}
+	return err
+}
+
+// unwatchFaces makes the shards let go of sockets.
+func (d *Dataplane) unwatchFaces(faces []*face) error {
+	return d.onAll(func(s *shard) { s.removeFace(faces[s.id]) })
 }
 
 // onAll runs f on every shard and waits until all have.
@@ -227,21 +266,31 @@ func (d *Dataplane) ShardStats() []ShardStats {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range all {
-		sum := d.refused[i]
-		for _, g := range d.faces {
-			sum.add(g.faces[i], d.log)
-		}
-		all[i].Drops[DropGREUnknownCall] += sum.unknown
-		all[i].Drops[DropGREMalformed] += sum.malformed
+		gre, esp := d.refusedBy(faceGRE, i), d.refusedBy(faceESP, i)
+		all[i].Drops[DropGREUnknownCall] += gre.unknown
+		all[i].Drops[DropGREMalformed] += gre.malformed
+		all[i].Drops[DropESPUnknownSPI] += esp.unknown
+		all[i].Drops[DropESPMalformed] += esp.malformed
 	}
 	return all
+}
+
+// refusedBy sums up what the kernel kept away from a shard's sockets of one kind. d.mu must be held.
+func (d *Dataplane) refusedBy(kind faceKind, shard int) refused {
+	sum := d.refused[kind][shard]
+	for key, g := range d.raw {
+		if key.kind == kind {
+			sum.add(g.faces[shard], d.log)
+		}
+	}
+	return sum
 }
 
 // add adds what the kernel kept away from f's socket.
 func (r *refused) add(f *face, log *slog.Logger) {
 	unknown, malformed, err := f.sock.Refused()
 	if err != nil {
-		log.Error("can't read counters of GRE filter", telemetry.Error, err)
+		log.Error("can't read the counters of a filter", telemetry.Protocol, f.kind.String(), telemetry.Error, err)
 	}
 	r.unknown += unknown
 	r.malformed += malformed
@@ -274,39 +323,9 @@ func (d *Dataplane) reportDrops(ctx context.Context) {
 func (d *Dataplane) OpenGRE(namespace string) error {
 	d.opening.Lock()
 	defer d.opening.Unlock()
-	d.mu.Lock()
-	if d.stopped {
-		d.mu.Unlock()
-		return ErrStopped
-	}
-	if g := d.faces[namespace]; g != nil {
-		g.refs++
-		d.mu.Unlock()
-		return nil
-	}
-	d.lastIndex++
-	index := d.lastIndex
-	d.mu.Unlock()
-
-	g := &greFaces{refs: 1}
-	for i := range d.shards {
-		sock, err := d.opener.OpenGRE(namespace, i, len(d.shards))
-		if err != nil {
-			d.closeFaces(g)
-			return fmt.Errorf("open GRE: %w", err)
-		}
-		g.faces = append(g.faces, &face{index: index, sock: sock})
-	}
-	errs := make([]error, len(d.shards))
-	err := d.onAll(func(s *shard) { errs[s.id] = s.addFace(g.faces[s.id]) })
-	if err = errors.Join(err, errors.Join(errs...)); err != nil {
-		err = errors.Join(err, d.onAll(func(s *shard) { s.removeFace(g.faces[s.id]) }))
-		d.closeFaces(g)
+	if _, err := d.openRaw(faceGRE, namespace); err != nil {
 		return fmt.Errorf("open GRE: %w", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.faces[namespace] = g
 	return nil
 }
 
@@ -314,8 +333,53 @@ func (d *Dataplane) OpenGRE(namespace string) error {
 func (d *Dataplane) CloseGRE(namespace string) error {
 	d.opening.Lock()
 	defer d.opening.Unlock()
+	return d.closeRaw(faceGRE, namespace)
+}
+
+// openRaw returns the raw sockets of a namespace, opened if nobody has them yet. d.opening must be held.
+func (d *Dataplane) openRaw(kind faceKind, namespace string) ([]*face, error) {
+	key := rawKey{kind, namespace}
 	d.mu.Lock()
-	g := d.faces[namespace]
+	if d.stopped {
+		d.mu.Unlock()
+		return nil, ErrStopped
+	}
+	if g := d.raw[key]; g != nil {
+		g.refs++
+		d.mu.Unlock()
+		return g.faces, nil
+	}
+	d.lastIndex++
+	index := d.lastIndex
+	d.mu.Unlock()
+
+	open := d.opener.OpenGRE
+	if kind == faceESP {
+		open = d.opener.OpenESP
+	}
+	g := &rawFaces{refs: 1}
+	for i := range d.shards {
+		sock, err := open(namespace, i, len(d.shards))
+		if err != nil {
+			d.closeFaces(g.faces)
+			return nil, err
+		}
+		g.faces = append(g.faces, &face{kind: kind, index: index, sock: sock})
+	}
+	if err := d.watchFaces(g.faces); err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.raw[key] = g
+	return g.faces, nil
+}
+
+// closeRaw undoes one openRaw. d.opening must be held.
+func (d *Dataplane) closeRaw(kind faceKind, namespace string) error {
+	key := rawKey{kind, namespace}
+	d.mu.Lock()
+	g := d.raw[key]
 	if g == nil {
 		d.mu.Unlock()
 		return fmt.Errorf("%w: %q", ErrNoGRE, namespace)
@@ -325,15 +389,15 @@ func (d *Dataplane) CloseGRE(namespace string) error {
 		d.mu.Unlock()
 		return nil
 	}
-	delete(d.faces, namespace)
+	delete(d.raw, key)
 	for i, f := range g.faces {
-		d.refused[i].add(f, d.log)
+		d.refused[kind][i].add(f, d.log)
 	}
 	d.mu.Unlock()
-	if err := d.onAll(func(s *shard) { s.removeFace(g.faces[s.id]) }); err != nil {
+	if err := d.unwatchFaces(g.faces); err != nil {
 		return err // Stop closes, or has closed, the sockets
 	}
-	d.closeFaces(g)
+	d.closeFaces(g.faces)
 	return nil
 }
 
@@ -352,8 +416,8 @@ func (d *Dataplane) Counters(calls []*Call) []Counters {
 	return all
 }
 
-// newID takes a slot and a call ID on the shard with the fewest calls.
-func (d *Dataplane) newID() (uint16, error) {
+// newID takes a slot and a call ID: on that shard, or if it is negative on the one with the fewest calls.
+func (d *Dataplane) newID(shard int) (uint16, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
@@ -364,7 +428,7 @@ func (d *Dataplane) newID() (uint16, error) {
 	}
 	best := -1
 	for i, q := range d.ids {
-		if q.n > 0 && (best < 0 || d.load[i] < d.load[best]) {
+		if q.n > 0 && (shard < 0 || shard == i) && (best < 0 || d.load[i] < d.load[best]) {
 			best = i
 		}
 	}
@@ -379,12 +443,38 @@ func (d *Dataplane) newID() (uint16, error) {
 
 // freeID gives back what newID took.
 func (d *Dataplane) freeID(id uint16) {
-	shard := int(id) % steer.MaxShards
+	shard := shardOfID(id)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ids[shard].put(id)
 	d.load[shard]--
 	d.calls--
+}
+
+// shardOfID is the shard that an ID of ours carries.
+func shardOfID(id uint16) int { return int(id) % steer.MaxShards }
+
+func (d *Dataplane) shardOf(id uint16) *shard { return d.shards[shardOfID(id)] }
+
+// newSPI takes an SPI of a shard.
+func (d *Dataplane) newSPI(shard int) (uint32, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return 0, ErrStopped
+	}
+	spi, ok := d.spis[shard].take()
+	if !ok {
+		return 0, ErrNoSPI
+	}
+	return spi, nil
+}
+
+// freeSPI gives back what newSPI took.
+func (d *Dataplane) freeSPI(spi uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spis[spi%steer.MaxShards].put(spi)
 }
 
 // isInner says whether a can be an inner address: IPv4, one host's.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -222,6 +223,8 @@ func (k *sink) OutOfSync() {
 type fakeOpener struct {
 	mu      sync.Mutex
 	gre     map[string][]int // far ends, by namespace and shard
+	esp     map[string][]int // the same
+	udp     map[uint16][]int // far ends of the last opened, by port and shard
 	devices map[string]*fakeDevice
 	made    map[string]bool
 	addErr  error
@@ -229,7 +232,7 @@ type fakeOpener struct {
 }
 
 func newFakeOpener() *fakeOpener {
-	return &fakeOpener{gre: map[string][]int{}, devices: map[string]*fakeDevice{}, made: map[string]bool{}}
+	return &fakeOpener{gre: map[string][]int{}, esp: map[string][]int{}, udp: map[uint16][]int{}, devices: map[string]*fakeDevice{}, made: map[string]bool{}}
 }
 
 func pair() (near, far int, err error) {
@@ -252,6 +255,32 @@ func (o *fakeOpener) OpenGRE(namespace string, shard, _ int) (netio.Socket, erro
 	}
 	o.gre[namespace] = append(o.gre[namespace], far)
 	return &fakeSocket{fd: near}, nil
+}
+
+func (o *fakeOpener) OpenESP(namespace string, shard, _ int) (netio.Socket, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	near, far, err := pair()
+	if err != nil {
+		return nil, err
+	}
+	o.esp[namespace] = append(o.esp[namespace][:shard], far)
+	return &fakeSocket{fd: near}, nil
+}
+
+func (o *fakeOpener) OpenUDP(_ string, at netip.AddrPort, shards int) (out []netio.UDPSocket, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.udp[at.Port()] = nil
+	for range shards {
+		near, far, err := pair()
+		if err != nil {
+			return nil, err
+		}
+		o.udp[at.Port()] = append(o.udp[at.Port()], far)
+		out = append(out, &fakeUDP{fakeSocket{fd: near}})
+	}
+	return out, nil
 }
 
 func (o *fakeOpener) OpenTUN(spec tun.Spec) (netio.Device, error) {
@@ -308,8 +337,44 @@ func (s *fakeSocket) WriteBatch(msgs []netio.Message) (int, error) {
 func (s *fakeSocket) Close() error { return unix.Close(s.fd) }
 
 // Admit and Refused do nothing: what a filter keeps away must be refused by the shard as well.
-func (s *fakeSocket) Admit(uint16, bool) error         { return nil }
+func (s *fakeSocket) Admit(uint32, bool) error         { return nil }
 func (s *fakeSocket) Refused() (uint64, uint64, error) { return 0, 0, nil }
+
+// fakeUDP reads datagrams with the peer's address and port and our address before them, and writes them so too.
+type fakeUDP struct{ fakeSocket }
+
+// fakeUDPHeader is what stands before a datagram.
+func fakeUDPHeader(from netip.AddrPort, to netip.Addr) []byte {
+	a, b := from.Addr().As4(), to.As4()
+	return slices.Concat(a[:], b[:], binary.BigEndian.AppendUint16(nil, from.Port()))
+}
+
+func (s *fakeUDP) ReadBatch(bufs [][]byte, in []netio.Datagram) (int, error) {
+	raw := make([]byte, 70000)
+	n, err := unix.Read(s.fd, raw)
+	if err != nil {
+		return 0, err
+	}
+	p := raw[10:n]
+	size := copy(bufs[0], p)
+	in[0] = netio.Datagram{
+		Size: size, From: [4]byte(raw), To: [4]byte(raw[4:]), FromPort: binary.BigEndian.Uint16(raw[8:]),
+	}
+	if size < len(p) {
+		in[0].Rest = p[size:]
+	}
+	return 1, nil
+}
+
+func (s *fakeUDP) WriteBatch(msgs []netio.Message) (int, error) {
+	for i, m := range msgs {
+		to := netip.AddrPortFrom(netip.AddrFrom4(m.To), m.Port)
+		if _, err := unix.Write(s.fd, append(fakeUDPHeader(to, netip.AddrFrom4(m.From)), m.Data...)); err != nil {
+			return i, err
+		}
+	}
+	return len(msgs), nil
+}
 
 type fakeDevice struct {
 	o           *fakeOpener
@@ -423,7 +488,7 @@ func newLab(t *testing.T, shards int) *lab {
 		d.Stop()
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		for _, fds := range o.gre {
+		for _, fds := range slices.Concat(slices.Collect(maps.Values(o.gre)), slices.Collect(maps.Values(o.esp)), slices.Collect(maps.Values(o.udp))) {
 			for _, fd := range fds {
 				_ = unix.Close(fd)
 			}

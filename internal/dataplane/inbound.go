@@ -83,7 +83,7 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		return
 	}
 	c := s.calls[h.CallID>>steer.ShardBits] // 3
-	if c == nil {
+	if c == nil || c.gre == nil {
 		s.drop(nil, DropGREUnknownCall)
 		return
 	}
@@ -247,11 +247,16 @@ func (s *shard) deliverHeld(c *call) {
 	}
 }
 
-// deliver does steps 6 to 8 for one packet, from its PPP protocol number on.
+// deliver does steps 6 to 8 for one packet of PPTP, from its PPP protocol number on.
 func (s *shard) deliver(c *call, b *pktbuf.Buf, seq uint32, evidence gre.Evidence) {
 	if evidence == gre.Control && c.decrypt != nil {
 		c.decrypt.NoteClear(seq)
 	}
+	s.deliverFrame(c, b, evidence == gre.Verified || evidence == gre.Confirmed)
+}
+
+// deliverFrame does steps 6 to 8 for one PPP frame. encrypted says that MPPE has decrypted it.
+func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 	protocol, info, err := ppp.ParseFrame(b.Bytes()) // 6
 	if err != nil {
 		s.drop(c, DropPPPMalformed)
@@ -266,7 +271,6 @@ func (s *shard) deliver(c *call, b *pktbuf.Buf, seq uint32, evidence gre.Evidenc
 		c.sink.Deliver(protocol, info)
 		return
 	}
-	encrypted := evidence == gre.Verified || evidence == gre.Confirmed
 	if c.net == nil || !c.open {
 		s.drop(c, DropNotOpen)
 		return

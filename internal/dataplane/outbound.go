@@ -137,7 +137,8 @@ func (s *shard) encapsulate(c *call, b *pktbuf.Buf) { // 4
 	s.outs = append(s.outs, it)
 }
 
-// sendAll does steps 5 to 7 for the packets in s.outs: one call encrypts all of them, then each gets its GRE header.
+// sendAll does steps 5 to 7 for the packets in s.outs: one call encrypts all of MPPE, then each packet gets its GRE or
+// L2TP header, then one call encrypts all of ESP.
 func (s *shard) sendAll() {
 	mppe.SealBatch(s.seals, s.scratch) // 5
 	for i := range s.outs {
@@ -150,10 +151,15 @@ func (s *shard) sendAll() {
 			}
 			protocol = ppp.ProtocolCompressed
 		}
+		if it.call.l2tp != nil {
+			s.sendL2TP(it.call, it.buf, it.size, it.call.acfc, it.call.pfc, protocol)
+			continue
+		}
 		if s.send(it.call, it.buf, protocol, it.call.acfc, it.call.pfc) {
 			it.call.countOut(s.now, it.size)
 		}
 	}
+	s.sealESP() // 7
 	clear(s.outs)
 	clear(s.seals)
 	s.outs, s.seals = s.outs[:0], s.seals[:0]
@@ -192,6 +198,11 @@ func (s *shard) sendControl(c *call, protocol uint16, packet []byte) {
 	b := s.buf()
 	if b == nil || !b.SetBytes(packet) {
 		s.drop(c, DropNoRoom)
+		return
+	}
+	if c.l2tp != nil {
+		s.sendL2TP(c, b, 0, false, false, protocol)
+		s.sealESP()
 		return
 	}
 	s.send(c, b, protocol, false, false)

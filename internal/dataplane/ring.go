@@ -3,6 +3,7 @@ package dataplane
 import (
 	"sync/atomic"
 
+	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -13,9 +14,12 @@ const ringSlots = 256
 type ringItem struct {
 	turn   atomic.Uint32 // whose turn the slot is: its position when free, position+1 when filled
 	inner  bool          // outbound, from a TUN queue; else inbound, from the wire
-	source uint32        // index of the network or of the GRE face that it came by
+	source uint32        // index of the network or of the face that it came by
 	size   int
-	data   [pktbuf.MaxRead]byte
+	// Of what came by UDP: from whom, and to which of our addresses.
+	from, to [4]byte
+	fromPort uint16
+	data     [pktbuf.MaxRead]byte
 }
 
 // ring takes packets that arrived on the wrong shard: every shard puts, the owner takes, and nobody waits (a bounded
@@ -36,6 +40,15 @@ func newRing() *ring {
 
 // put copies packet into the ring; false if the ring is full or the packet over pktbuf.MaxRead.
 func (r *ring) put(inner bool, source uint32, packet []byte) bool {
+	return r.fill(inner, source, &netio.Datagram{}, packet)
+}
+
+// putDatagram is put for what came by UDP.
+func (r *ring) putDatagram(source uint32, d *netio.Datagram, packet []byte) bool {
+	return r.fill(false, source, d, packet)
+}
+
+func (r *ring) fill(inner bool, source uint32, d *netio.Datagram, packet []byte) bool {
 	if len(packet) > pktbuf.MaxRead {
 		return false
 	}
@@ -48,6 +61,7 @@ func (r *ring) put(inner bool, source uint32, packet []byte) bool {
 				continue
 			}
 			it.inner, it.source, it.size = inner, source, copy(it.data[:], packet)
+			it.from, it.fromPort, it.to = d.From, d.FromPort, d.To
 			it.turn.Store(at + 1)
 			return true
 		case int32(turn-at) < 0: // a lap behind: not yet taken

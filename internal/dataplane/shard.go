@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
@@ -29,27 +29,12 @@ const (
 	timerGrain = int64(5 * time.Millisecond)
 	// maxEvents is how many ready descriptors one wait returns.
 	maxEvents = 64
-	// maxReadErrors in a row take a GRE socket out of the loop, so that a broken one can't spin.
-	maxReadErrors = 100
 )
 
-// source is what a shard waits on: its bell (both nil), a GRE socket or a TUN queue.
+// source is what a shard waits on: its bell (both nil), a socket or a TUN queue.
 type source struct {
 	face *face
 	net  *network
-}
-
-// face is a shard's GRE socket in one namespace, with what waits to be sent by it. It belongs to the shard.
-type face struct {
-	index      uint32 // the same on every shard
-	sock       netio.Socket
-	slot       int
-	gone       bool
-	readErrors int
-	dirty      bool // in shard.dirty
-	n          int  // of pending
-	pending    [batchSize]netio.Message
-	calls      [batchSize]*call // whose message it is
 }
 
 // shard is one core's part of the dataplane. All but inbox, ring, stopped and the fields set before run belongs to its
@@ -74,24 +59,30 @@ type shard struct {
 	faces    map[uint32]*face
 	networks map[uint32]*network
 	tables   map[*space]*tableRef
-	calls    [idsPerShard]*call // by call ID without the shard bits
-	timed    []*call            // calls with a deadline
-	nextDue  int64              // when to look through timed; only if it is not empty
-	dirty    []*face            // with messages pending
+	calls    [idsPerShard]*call       // by call or L2TP session ID without the shard bits
+	sas      [spisPerShard]*inboundSA // by the slot in their SPI
+	timed    []*call                  // calls with a deadline
+	nextDue  int64                    // when to look through timed; only if it is not empty
+	dirty    []*face                  // with messages pending
 	stats    ShardStats
 
-	in      []pktbuf.Buf // of one batch, either way
-	areas   [][]byte     // where a batch is read to
-	sizes   []int
-	held    *pktbuf.Pool   // for the GRE sessions
-	spare   *pktbuf.Pool   // for packets that the shard makes
-	lent    []*pktbuf.Buf  // of spare, until the flush
-	items   []inboundItem  // of one batch
-	opens   []mppe.OpenOp  // of one batch
-	outs    []outboundItem // of one batch
-	seals   []mppe.SealOp  // of one batch
-	scratch *mppe.Scratch
-	takeIn  func(*ringItem) // takeRing: once, because a method value allocates
+	in        []pktbuf.Buf // of one batch, either way
+	areas     [][]byte     // where a batch is read to
+	sizes     []int
+	datagrams []netio.Datagram // sizes of a UDP socket's batch, and whose they are
+	held      *pktbuf.Pool     // for the GRE sessions
+	spare     *pktbuf.Pool     // for packets that the shard makes
+	lent      []*pktbuf.Buf    // of spare, until the flush
+	items     []inboundItem    // of one batch
+	opens     []mppe.OpenOp    // of one batch
+	espItems  []espItem        // of one batch
+	espOpens  []esp.OpenOp     // of one batch
+	outs      []outboundItem   // of one batch
+	seals     []mppe.SealOp    // of one batch
+	espOuts   []espOut         // of one batch
+	espSeals  []esp.SealOp     // of one batch
+	scratch   *mppe.Scratch
+	takeIn    func(*ringItem) // takeRing: once, because a method value allocates
 }
 
 // tableRef counts the networks that use a namespace's table.
@@ -108,6 +99,9 @@ func newShard(id int, epoch time.Time, log *slog.Logger) (*shard, error) {
 		held: pktbuf.NewPool(heldBufs), spare: pktbuf.NewPool(spareBufs), lent: make([]*pktbuf.Buf, 0, spareBufs),
 		items: make([]inboundItem, 0, batchSize), opens: make([]mppe.OpenOp, 0, batchSize),
 		outs: make([]outboundItem, 0, spareBufs+batchSize), seals: make([]mppe.SealOp, 0, spareBufs+batchSize),
+		datagrams: make([]netio.Datagram, batchSize),
+		espItems:  make([]espItem, 0, batchSize), espOpens: make([]esp.OpenOp, 0, batchSize),
+		espOuts: make([]espOut, 0, spareBufs+batchSize), espSeals: make([]esp.SealOp, 0, spareBufs+batchSize),
 		scratch: mppe.NewScratch(),
 	}
 	s.takeIn = s.takeRing
@@ -292,27 +286,6 @@ func (s *shard) unwatch(fd, slot int) {
 	s.freeSlots = append(s.freeSlots, slot)
 }
 
-func (s *shard) addFace(f *face) error {
-	f.gone = true // until it is watched
-	slot, err := s.watch(f.sock.FD(), source{face: f})
-	if err != nil {
-		return err
-	}
-	f.slot, f.gone = slot, false
-	s.faces[f.index] = f
-	return nil
-}
-
-// removeFace lets go of the socket, which the caller then closes. What waits in it is lost.
-func (s *shard) removeFace(f *face) {
-	s.flush()
-	if !f.gone {
-		f.gone = true
-		s.unwatch(f.sock.FD(), f.slot)
-	}
-	delete(s.faces, f.index)
-}
-
 func (s *shard) addNetwork(n *network, spec NetworkSpec) error {
 	sp := n.owner.space
 	ref := s.tables[sp]
@@ -381,8 +354,10 @@ func (s *shard) removeCall(c *call) {
 	c.open = false
 	s.calls[c.id>>steer.ShardBits] = nil
 	s.stats.Calls--
-	c.counters.Lost = c.gre.Lost()
-	c.gre.Close()
+	c.counters.Lost = c.lost()
+	if c.gre != nil {
+		c.gre.Close()
+	}
 	if c.timed {
 		s.untime(c)
 	}
@@ -392,7 +367,7 @@ func (s *shard) countersOf(c *call) Counters {
 	now := int64(time.Since(s.epoch))
 	k := c.counters
 	if !c.removed {
-		k.Lost = c.gre.Lost()
+		k.Lost = c.lost()
 	}
 	k.LastInbound = time.Duration(now - c.lastInbound)
 	k.LastActivity = time.Duration(now - c.lastActivity)
@@ -487,34 +462,6 @@ func (s *shard) runTimers() {
 // gone says that a TUN queue's device was deleted.
 func gone(errno unix.Errno) bool { return errno == unix.EBADFD || errno == unix.EBADF }
 
-// readWire serves one batch from a GRE socket.
-func (s *shard) readWire(f *face) {
-	if f.gone {
-		return
-	}
-	n, err := f.sock.ReadBatch(s.areas, s.sizes) // 1
-	if err != nil {
-		s.readFailed(f, err)
-		return
-	}
-	f.readErrors = 0
-	s.inboundBatch(f, n)
-	s.flush() // 8
-}
-
-func (s *shard) readFailed(f *face, err error) {
-	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
-		return
-	}
-	s.stats.ReceiveErrors++
-	if f.readErrors++; f.readErrors < maxReadErrors {
-		return
-	}
-	f.gone = true
-	s.unwatch(f.sock.FD(), f.slot)
-	go s.log.Error("GRE socket is broken", telemetry.Shard, s.id, telemetry.Error, err) // a log may block
-}
-
 // readTUN serves one batch from a TUN queue.
 func (s *shard) readTUN(n *network) {
 	if n.gone {
@@ -535,56 +482,6 @@ func (s *shard) buf() *pktbuf.Buf {
 		s.lent = append(s.lent, b)
 	}
 	return b
-}
-
-// queue puts a finished GRE packet of c into the next batch to the wire. b must stay as it is until the flush.
-func (s *shard) queue(c *call, b *pktbuf.Buf) {
-	f := c.face
-	if f.gone {
-		s.drop(c, DropWireSend)
-		return
-	}
-	if f.n == batchSize {
-		s.write(f)
-	}
-	if !f.dirty {
-		f.dirty = true
-		s.dirty = append(s.dirty, f)
-	}
-	f.pending[f.n] = netio.Message{Data: b.Bytes(), From: c.local, To: c.remote}
-	f.calls[f.n] = c
-	f.n++
-}
-
-// write sends what is pending on f. A message that can't be sent is dropped and never keeps the others.
-func (s *shard) write(f *face) {
-	for done := 0; done < f.n; {
-		n, err := f.sock.WriteBatch(f.pending[done:f.n])
-		for _, m := range f.pending[done : done+n] {
-			s.stats.WireOutPackets++
-			s.stats.WireOutBytes += uint64(len(m.Data))
-		}
-		done += n
-		if err == nil {
-			if n == 0 {
-				break
-			}
-			continue
-		}
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN): // the send buffer is full: the rest too
-			for _, c := range f.calls[done:f.n] {
-				s.drop(c, DropWireSend)
-			}
-			done = f.n
-		default:
-			s.drop(f.calls[done], DropWireSend)
-			done++
-		}
-	}
-	clear(f.calls[:f.n])
-	f.n = 0
 }
 
 // flush sends all that is pending and takes the lent buffers back.
@@ -612,6 +509,17 @@ func (s *shard) pass(to int, inner bool, source uint32, packet []byte) {
 	peer.inbox.ring()
 }
 
+// passDatagram is pass for what came by UDP, which has no IP header that would tell from whom.
+func (s *shard) passDatagram(to int, f *face, d *netio.Datagram, packet []byte) {
+	s.stats.WrongShard++
+	peer := s.peers[to]
+	if !peer.ring.putDatagram(f.index, d, packet) {
+		s.drop(nil, DropRingFull)
+		return
+	}
+	peer.inbox.ring()
+}
+
 // takeRing carries on with a packet that another shard passed on.
 func (s *shard) takeRing(it *ringItem) {
 	b := s.buf()
@@ -627,10 +535,23 @@ func (s *shard) takeRing(it *ringItem) {
 		}
 		return
 	}
-	if f := s.faces[it.source]; f != nil {
-		s.items = s.items[:0]
-		s.opens = s.opens[:0]
+	f := s.faces[it.source]
+	if f == nil {
+		return
+	}
+	switch f.kind {
+	case faceGRE:
+		s.items, s.opens = s.items[:0], s.opens[:0]
 		s.find(f, b, true)
 		s.deliverAll()
+	case faceESP:
+		s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
+		s.rawESP(f, b, true)
+		s.openESP()
+	default:
+		s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
+		d := netio.Datagram{Size: it.size, From: it.from, FromPort: it.fromPort, To: it.to}
+		s.datagram(f, b, &d, true)
+		s.openESP()
 	}
 }

@@ -13,15 +13,6 @@ type Linux struct{}
 
 var _ Opener = Linux{}
 
-// OpenGRE implements Opener.
-func (Linux) OpenGRE(namespace string, shard, shards int) (Socket, error) {
-	s, err := openGREIn(namespace, shard, shards)
-	if err != nil {
-		return nil, err // not s: a nil pointer in an interface is not nil
-	}
-	return s, nil
-}
-
 // RemoveNamespace implements Opener.
 func (Linux) RemoveNamespace(name string) error {
 	if err := netns.Remove(name); err != nil && !errors.Is(err, netns.ErrNotOurs) {

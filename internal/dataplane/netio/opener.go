@@ -15,6 +15,12 @@ const BatchSize = 64
 type Opener interface {
 	// OpenGRE opens shard's raw GRE socket in a namespace that exists; "" is the daemon's own. The caller closes it.
 	OpenGRE(namespace string, shard, shards int) (Socket, error)
+	// OpenESP opens shard's raw ESP socket likewise.
+	OpenESP(namespace string, shard, shards int) (Socket, error)
+	// OpenUDP binds one socket for each of shards to the same address and port, in a namespace that exists. What comes to
+	// 4500 goes to the shard in the low bits of its SPI, what comes to 1701 to that of its session or tunnel ID; IKE and
+	// whatever names no shard to any, always the same one for a source. The caller closes them.
+	OpenUDP(namespace string, addr netip.AddrPort, shards int) ([]UDPSocket, error)
 	// ListenTCP opens a listening socket in a namespace that exists. The caller closes it.
 	ListenTCP(namespace string, addr netip.AddrPort) (net.Listener, error)
 	// OpenTUN makes a TUN device, and its namespace where that is missing. The caller closes it.
@@ -26,29 +32,56 @@ type Opener interface {
 
 // Message is one packet to send.
 type Message struct {
-	Data []byte  // from the GRE header on; borrowed until WriteBatch returns
+	Data []byte  // from the GRE or ESP header on, or a UDP payload; borrowed until WriteBatch returns
 	From [4]byte // our outer address
 	To   [4]byte // the peer's
+	Port uint16  // the peer's UDP port; 0 on a raw socket
 }
 
-// Socket is a shard's raw GRE socket in one namespace. FD and the batches belong to the shard; the rest is for the control
-// side, Close only after the shard has let go of it.
-type Socket interface {
+// Face is what a shard's sockets have in common. FD and the batches belong to the shard; Close is for the control side,
+// after the shard has let go of it.
+type Face interface {
 	// FD is the descriptor to wait on for input.
 	FD() int
+	// WriteBatch sends up to BatchSize of msgs in order. It returns how many went out and, if that is not all, why the next
+	// one did not. It never blocks. What is longer than the path takes is fragmented by the kernel and on its way.
+	WriteBatch(msgs []Message) (int, error)
+	Close() error
+}
+
+// Socket is a shard's raw GRE or ESP socket in one namespace, behind a filter.
+type Socket interface {
+	Face
 	// ReadBatch fills up to BatchSize of bufs with packets from their IPv4 header on, and sizes with their lengths. A size
 	// over the buffer's length is a packet that was cut. It never blocks; EAGAIN is its error when nothing waits.
 	ReadBatch(bufs [][]byte, sizes []int) (int, error)
-	// WriteBatch sends up to BatchSize of msgs in order. It returns how many went out and, if that is not all, why the next
-	// one did not. It never blocks.
-	WriteBatch(msgs []Message) (int, error)
-	// Admit lets packets for a call ID in, or no longer. A new socket admits none. It is safe for concurrent use and does
-	// nothing on a closed socket.
-	Admit(callID uint16, yes bool) error
-	// Refused is how many packets the kernel has kept away so far: for no admitted call, and malformed ones. It is safe for
+	// Admit lets packets for a call ID or SPI in, or no longer. A new socket admits none. It is safe for concurrent use and
+	// does nothing on a closed socket.
+	Admit(id uint32, yes bool) error
+	// Refused is how many packets the kernel has kept away so far: for no admitted ID, and malformed ones. It is safe for
 	// concurrent use and still answers after Close.
 	Refused() (unknown, malformed uint64, err error)
-	Close() error
+}
+
+// Datagram is what ReadBatch says about a UDP datagram.
+type Datagram struct {
+	Size     int     // octets in the buffer
+	From     [4]byte // the peer's address
+	FromPort uint16
+	To       [4]byte // our address that it was sent to
+	// Rest is what did not fit the buffer: a long IKE message, whose IP fragments the kernel has put together. It is the
+	// socket's memory, borrowed until the next ReadBatch; nil if all fitted.
+	Rest []byte
+	// Cut says that not even Rest holds the end.
+	Cut bool
+}
+
+// UDPSocket is a shard's socket on one UDP address and port.
+type UDPSocket interface {
+	Face
+	// ReadBatch fills up to BatchSize of bufs with UDP payloads, and in with what they are. It never blocks; EAGAIN is its
+	// error when nothing waits.
+	ReadBatch(bufs [][]byte, in []Datagram) (int, error)
 }
 
 // Device is a multi-queue TUN device. Its methods are for the control side and safe for concurrent use.

@@ -39,7 +39,7 @@ func NewTable() (*Table, error) {
 		return nil, fmt.Errorf("make steering map: %w", err)
 	}
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "tun_steer", Type: ebpf.SocketFilter, License: "Apache-2.0", Instructions: asm.Instructions{
+		Name: "tun_steer", Type: ebpf.SocketFilter, License: license, Instructions: asm.Instructions{
 			asm.Mov.Reg(asm.R6, asm.R1), // LoadAbs wants the packet in R6
 			asm.LoadAbs(0, asm.Byte),
 			asm.RSh.Imm(asm.R0, 4),

@@ -60,7 +60,7 @@ func TestRawSocket(t *testing.T) {
 		defer s.Close()
 		sockets[shard] = s
 	}
-	for _, id := range []uint16{0x11, 0x21} {
+	for _, id := range []uint32{0x11, 0x21} {
 		if err := sockets[1].Admit(id, true); err != nil {
 			t.Fatal(err)
 		}
@@ -138,10 +138,68 @@ func TestRawSocket(t *testing.T) {
 	}
 }
 
+// TestRawESP sends ESP packets from one shard's socket to both.
+func TestRawESP(t *testing.T) {
+	ns := testNamespace(t)
+	shortLinks(t, ns)
+	var sockets [2]Socket
+	for shard := range sockets {
+		s, err := Linux{}.OpenESP(ns, shard, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		sockets[shard] = s
+	}
+	if err := sockets[1].Admit(0x12345671, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := sockets[0].Admit(0x12345671, true); err == nil {
+		t.Error("a shard admits another's SPI")
+	}
+	var msgs []Message
+	for i, spi := range []uint32{0x12345671, 0x12345681, 0x11, 0x12345671, 0x12345670} {
+		p := make([]byte, 40+3000*i) // the longest in fragments
+		binary.BigEndian.PutUint32(p, spi)
+		msgs = append(msgs, Message{Data: p, From: [4]byte{198, 51, 100, 7}, To: [4]byte{127, 0, 0, 2}})
+	}
+	if n, err := sockets[0].WriteBatch(msgs); n != len(msgs) || err != nil {
+		t.Fatalf("sent %d, %v", n, err)
+	}
+	bufs, sizes := [][]byte{make([]byte, 1000), make([]byte, 1000), make([]byte, 1000)}, make([]int, 3)
+	n, err := sockets[1].ReadBatch(bufs, sizes)
+	if n != 2 || err != nil || sizes[0] != 60 || sizes[1] != 9060 || bufs[0][9] != unix.IPPROTO_ESP || bufs[0][6]&0x40 != 0 {
+		t.Errorf("got %d of %v octets, %v: %x", n, sizes, err, bufs[0][:20])
+	}
+	if n, err := sockets[0].ReadBatch(bufs, sizes); n != 0 || !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("shard 0 got %d, %v", n, err)
+	}
+	for shard, want := range [][2]uint64{{1, 1}, {1, 0}} {
+		if unknown, malformed, err := sockets[shard].Refused(); unknown != want[0] || malformed != want[1] || err != nil {
+			t.Errorf("shard %d refused %d and %d, %v; want %v", shard, unknown, malformed, err, want)
+		}
+	}
+}
+
 func TestOpenerErrors(t *testing.T) {
 	ns := testNamespace(t)
 	if s, err := (Linux{}).OpenGRE(ns+"-missing", 0, 1); !errors.Is(err, netns.ErrNotFound) || s != nil {
 		t.Errorf("GRE in a namespace that is not there: %v, %v", s, err)
+	}
+	if s, err := (Linux{}).OpenESP(ns+"-missing", 0, 1); !errors.Is(err, netns.ErrNotFound) || s != nil {
+		t.Errorf("ESP in a namespace that is not there: %v, %v", s, err)
+	}
+	if s, err := (Linux{}).OpenUDP(ns+"-missing", netip.MustParseAddrPort("127.0.0.1:500"), 1); !errors.Is(err, netns.ErrNotFound) || s != nil {
+		t.Errorf("UDP in a namespace that is not there: %v, %v", s, err)
+	}
+	if s, err := (Linux{}).OpenUDP(ns, netip.MustParseAddrPort("192.0.2.9:500"), 2); !errors.Is(err, unix.EADDRNOTAVAIL) || s != nil {
+		t.Errorf("UDP on an address that is not ours: %v, %v", s, err)
+	}
+	if s, err := (Linux{}).OpenUDP(ns, netip.MustParseAddrPort("[::1]:500"), 2); err == nil || s != nil {
+		t.Errorf("UDP on IPv6: %v, %v", s, err)
+	}
+	if s, err := (Linux{}).OpenUDP(ns, netip.MustParseAddrPort("127.0.0.1:500"), 17); err == nil || s != nil {
+		t.Errorf("UDP for 17 shards: %v, %v", s, err)
 	}
 	if l, err := (Linux{}).ListenTCP(ns+"-missing", netip.MustParseAddrPort("127.0.0.1:0")); !errors.Is(err, netns.ErrNotFound) || l != nil {
 		t.Errorf("TCP in a namespace that is not there: %v, %v", l, err)

@@ -1,0 +1,30 @@
+package esp
+
+import (
+	"testing"
+
+	"concentrator/internal/dataplane/pktbuf"
+)
+
+// TestNoAllocation: neither good packets nor forged ones allocate.
+func TestNoAllocation(t *testing.T) {
+	eachSuite(t, func(t *testing.T, p Params) {
+		plain, bad := payloadOf(200, 1), 0
+		var buf, forged pktbuf.Buf
+		seals := []SealOp{{SA: outbound(t, p), Buf: &buf, NextHeader: 17}}
+		opens := []OpenOp{{SA: inbound(t, p), Buf: &buf}, {Buf: &forged}}
+		opens[1].SA = opens[0].SA
+		if n := testing.AllocsPerRun(200, func() {
+			buf.SetBytes(plain)
+			SealBatch(seals)
+			forged.CopyFrom(&buf)
+			forged.Bytes()[7]++
+			OpenBatch(opens)
+			if opens[0].Verdict != OK || opens[1].Verdict != Auth && opens[1].Verdict != Replay {
+				bad++
+			}
+		}); n != 0 || bad != 0 {
+			t.Errorf("%v allocations a packet, %d wrong verdicts", n, bad)
+		}
+	})
+}

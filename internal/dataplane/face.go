@@ -1,0 +1,175 @@
+package dataplane
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/telemetry"
+)
+
+// maxReadErrors in a row take a socket out of the loop, so that a broken one can't spin.
+const maxReadErrors = 100
+
+// faceKind is what a face carries.
+type faceKind uint8
+
+const (
+	faceGRE  faceKind = iota // raw, IP protocol 47
+	faceESP                  // raw, IP protocol 50
+	faceIKE                  // UDP 500
+	faceNATT                 // UDP 4500: IKE behind the non-ESP marker, and ESP in UDP (RFC 3948)
+	faceL2TP                 // UDP 1701: L2TP outside an SA
+)
+
+// String is the word for k in logs.
+func (k faceKind) String() string {
+	return [...]string{faceGRE: "GRE", faceESP: "ESP", faceIKE: "IKE", faceNATT: "NAT-T", faceL2TP: "L2TP"}[k]
+}
+
+// face is a shard's socket towards clients, with what waits to be sent by it: raw GRE or ESP of a namespace, or one UDP
+// port of an address. It belongs to the shard.
+type face struct {
+	kind       faceKind
+	index      uint32          // the same on every shard
+	sock       netio.Socket    // of GRE and ESP
+	udp        netio.UDPSocket // of the others
+	sink       DatagramSink    // of UDP
+	plain      bool            // of faceL2TP: what comes is wanted
+	slot       int
+	gone       bool
+	readErrors int
+	dirty      bool // in shard.dirty
+	n          int  // of pending
+	pending    [batchSize]netio.Message
+	calls      [batchSize]*call // whose message it is; nil: nobody's
+}
+
+// wire is the socket, of whichever kind.
+func (f *face) wire() netio.Face {
+	if f.udp != nil {
+		return f.udp
+	}
+	return f.sock
+}
+
+func (s *shard) addFace(f *face) error {
+	f.gone = true // until it is watched
+	slot, err := s.watch(f.wire().FD(), source{face: f})
+	if err != nil {
+		return err
+	}
+	f.slot, f.gone = slot, false
+	s.faces[f.index] = f
+	return nil
+}
+
+// removeFace lets go of the socket, which the caller then closes. What waits in it is lost.
+func (s *shard) removeFace(f *face) {
+	s.flush()
+	if !f.gone {
+		f.gone = true
+		s.unwatch(f.wire().FD(), f.slot)
+	}
+	delete(s.faces, f.index)
+}
+
+// readWire serves one batch from a socket.
+func (s *shard) readWire(f *face) {
+	if f.gone {
+		return
+	}
+	var n int
+	var err error
+	if f.udp != nil {
+		n, err = f.udp.ReadBatch(s.areas, s.datagrams) // 1
+	} else {
+		n, err = f.sock.ReadBatch(s.areas, s.sizes) // 1
+	}
+	if err != nil {
+		s.readFailed(f, err)
+		return
+	}
+	f.readErrors = 0
+	switch f.kind {
+	case faceGRE:
+		s.inboundBatch(f, n)
+	case faceESP:
+		s.espBatch(f, n)
+	default:
+		s.datagramBatch(f, n)
+	}
+	s.flush() // 8
+}
+
+func (s *shard) readFailed(f *face, err error) {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		return
+	}
+	s.stats.ReceiveErrors++
+	if f.readErrors++; f.readErrors < maxReadErrors {
+		return
+	}
+	f.gone = true
+	s.unwatch(f.wire().FD(), f.slot)
+	kind := f.kind.String()
+	go s.log.Error("socket is broken", telemetry.Shard, s.id, telemetry.Protocol, kind, telemetry.Error, err) // a log may block
+}
+
+// queue puts a finished GRE packet of c into the next batch to the wire. b must stay as it is until the flush.
+func (s *shard) queue(c *call, b *pktbuf.Buf) {
+	s.enqueue(c.face, c, netio.Message{Data: b.Bytes(), From: c.local, To: c.remote})
+}
+
+// enqueue puts a finished packet of c, or nobody's, into the next batch to the wire. Its data must stay as it is until
+// the flush.
+func (s *shard) enqueue(f *face, c *call, m netio.Message) {
+	if f.gone {
+		s.drop(c, DropWireSend)
+		return
+	}
+	if f.n == batchSize {
+		s.write(f)
+	}
+	if !f.dirty {
+		f.dirty = true
+		s.dirty = append(s.dirty, f)
+	}
+	f.pending[f.n] = m
+	f.calls[f.n] = c
+	f.n++
+}
+
+// write sends what is pending on f. A message that can't be sent is dropped and never keeps the others.
+func (s *shard) write(f *face) {
+	for done := 0; done < f.n; {
+		n, err := f.wire().WriteBatch(f.pending[done:f.n])
+		for _, m := range f.pending[done : done+n] {
+			s.stats.WireOutPackets++
+			s.stats.WireOutBytes += uint64(len(m.Data))
+		}
+		done += n
+		if err == nil {
+			if n == 0 {
+				break
+			}
+			continue
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN): // the send buffer is full: the rest too
+			for _, c := range f.calls[done:f.n] {
+				s.drop(c, DropWireSend)
+			}
+			done = f.n
+		default:
+			s.drop(f.calls[done], DropWireSend)
+			done++
+		}
+	}
+	clear(f.calls[:f.n])
+	clear(f.pending[:f.n]) // an IKE message is the collector's again
+	f.n = 0
+}

@@ -1,0 +1,334 @@
+package dataplane
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/l2tpdata"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/steer"
+	"concentrator/internal/wire/esphdr"
+	wirel2tp "concentrator/internal/wire/l2tp"
+)
+
+// espItem is an ESP packet of a batch that has found its SA.
+type espItem struct {
+	sa       *inboundSA
+	buf      *pktbuf.Buf // from the ESP header on; after opening from the UDP header on
+	from, to [4]byte
+	port     uint16 // of the peer's UDP encapsulation
+	seq      uint32 // as on the wire
+}
+
+// espBatch carries n packets, read into s.in, from a raw ESP socket.
+func (s *shard) espBatch(f *face, n int) {
+	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
+	for i := range n {
+		b := &s.in[i]
+		b.Reset()
+		s.stats.WireInPackets++
+		s.stats.WireInBytes += uint64(s.sizes[i])
+		if s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]) {
+			s.drop(nil, DropWireOversize)
+			continue
+		}
+		s.rawESP(f, b, false)
+	}
+	s.openESP()
+}
+
+// datagramBatch carries n datagrams, read into s.in, from a UDP socket.
+func (s *shard) datagramBatch(f *face, n int) {
+	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
+	for i := range n {
+		b, d := &s.in[i], &s.datagrams[i]
+		b.Reset()
+		s.stats.WireInPackets++
+		s.stats.WireInBytes += uint64(d.Size + len(d.Rest))
+		if d.Cut || !b.SetLen(d.Size) {
+			s.drop(nil, DropWireOversize)
+			continue
+		}
+		s.datagram(f, b, d, false)
+	}
+	s.openESP()
+}
+
+// rawESP does step 2 for a packet that starts with its outer IPv4 header.
+func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
+	outer := b.Bytes()
+	if len(outer) < ipMinHeader || outer[0]>>4 != 4 || outer[ipProtocol] != unix.IPPROTO_ESP {
+		s.drop(nil, DropWireMalformed)
+		return
+	}
+	length := int(outer[0]&0xf) * 4
+	if length < ipMinHeader || length > len(outer) {
+		s.drop(nil, DropWireMalformed)
+		return
+	}
+	from, to := [4]byte(outer[ipSource:]), [4]byte(outer[ipDestination:])
+	h, err := esphdr.ParseHeader(outer[length:])
+	if err != nil {
+		s.drop(nil, DropESPMalformed)
+		return
+	}
+	if shard := int(h.SPI) % steer.MaxShards; shard != s.id {
+		if shard < len(s.peers) && !passed {
+			s.pass(shard, false, f.index, outer)
+		} else {
+			s.drop(nil, DropESPUnknownSPI)
+		}
+		return
+	}
+	b.TrimFront(length)
+	s.findSA(b, h, espItem{buf: b, from: from, to: to}, f)
+}
+
+// datagram does step 2 for what came by UDP: IKE goes out to the control side, the rest to its shard.
+func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool) {
+	switch f.kind {
+	case faceIKE:
+		s.handIKE(f, d, b.Bytes(), 500)
+		return
+	case faceL2TP:
+		s.plainL2TP(f, b, d, passed)
+		return
+	default: // NAT-T
+	}
+	p := b.Bytes()
+	switch esphdr.Classify(p) {
+	case esphdr.KindKeepalive:
+		return
+	case esphdr.KindIKE:
+		s.handIKE(f, d, p[esphdr.MarkerLen:], 4500)
+		return
+	case esphdr.KindMalformed:
+		s.drop(nil, DropESPMalformed)
+		return
+	case esphdr.KindESP:
+	}
+	if len(d.Rest) > 0 {
+		s.drop(nil, DropWireOversize)
+		return
+	}
+	h, err := esphdr.ParseHeader(p)
+	if err != nil {
+		s.drop(nil, DropESPMalformed)
+		return
+	}
+	if shard := int(h.SPI) % steer.MaxShards; shard != s.id {
+		if shard < len(s.peers) && !passed {
+			s.passDatagram(shard, f, d, p)
+		} else {
+			s.drop(nil, DropESPUnknownSPI)
+		}
+		return
+	}
+	s.findSA(b, h, espItem{buf: b, from: d.From, to: d.To, port: d.FromPort}, f)
+}
+
+// handIKE copies an IKE message to the control side.
+func (s *shard) handIKE(f *face, d *netio.Datagram, head []byte, port uint16) {
+	msg := make([]byte, 0, len(head)+len(d.Rest))
+	msg = append(append(msg, head...), d.Rest...)
+	f.sink.IKE(netip.AddrPortFrom(netip.AddrFrom4(d.To), port), netip.AddrPortFrom(netip.AddrFrom4(d.From), d.FromPort), msg)
+}
+
+// findSA does step 3: SPI → SA, which must be one of the address that the packet came to, and come as it was agreed. From
+// where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts.
+func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
+	sa := s.lookupSA(h.SPI)
+	if sa == nil {
+		s.drop(nil, DropESPUnknownSPI)
+		return
+	}
+	p := sa.peer
+	mine := p.raw == f && it.from == p.remote
+	if sa.encap {
+		mine = p.udp == f
+	}
+	if !mine || sa.encap != (f.kind == faceNATT) || it.to != p.local {
+		s.drop(nil, DropESPWrongAddress)
+		return
+	}
+	it.sa, it.seq = sa, h.Seq
+	s.espItems = append(s.espItems, it)
+	s.espOpens = append(s.espOpens, esp.OpenOp{SA: sa.sa, Buf: b})
+}
+
+// openESP does steps 4 to 8 for the packets in s.espItems. Decryption is one call for all of them.
+func (s *shard) openESP() {
+	esp.OpenBatch(s.espOpens) // 4
+	for i := range s.espItems {
+		s.acceptESP(&s.espItems[i], &s.espOpens[i])
+	}
+	clear(s.espItems)
+	clear(s.espOpens)
+}
+
+// espDrops says how a verdict of ESP is counted.
+var espDrops = [...]Drop{
+	esp.OK:        Pass,
+	esp.Malformed: DropESPMalformed,
+	esp.Replay:    DropESPReplay,
+	esp.Auth:      DropESPAuth,
+	esp.Padding:   DropESPPadding,
+	esp.Dummy:     DropESPDummy,
+	esp.Exhausted: DropESPExhausted,
+	esp.NoRoom:    DropNoRoom,
+}
+
+// acceptESP takes what an SA has proved to be its peer's.
+func (s *shard) acceptESP(it *espItem, op *esp.OpenOp) {
+	sa, p := it.sa, it.sa.peer
+	if d := espDrops[op.Verdict]; d != Pass {
+		s.drop(nil, d)
+		s.checkLimit(p, sa.spi, &sa.limit, sa.sa.PastSoft(), sa.sa.PastHard())
+		return
+	}
+	p.lastInbound = s.now
+	if !sa.used {
+		sa.used = true
+		p.sink.SAUsed(sa.spi)
+	}
+	if sa.encap && (it.port != p.port || it.from != p.remote) && it.seq == uint32(sa.sa.Packets()) {
+		// The peer's NAT gave it another mapping. Only the newest packet tells where it is now (RFC 3947 section 7).
+		p.remote, p.port = it.from, it.port
+		p.sink.Moved(netip.AddrPortFrom(netip.AddrFrom4(it.from), it.port))
+	}
+	if p.out != nil && sa.sa.Truncated() {
+		p.out.sa.Truncate() // the peer cuts its check values short, and wants ours so
+	}
+	s.checkLimit(p, sa.spi, &sa.limit, sa.sa.PastSoft(), sa.sa.PastHard())
+	if op.NextHeader != unix.IPPROTO_UDP {
+		s.drop(nil, DropESPNextHeader)
+		return
+	}
+	// RFC 3948 section 3.1.2: behind a NAT the inner checksum is over addresses that we don't see, and the ICV has
+	// vouched for the packet.
+	port, v := l2tpdata.StripUDP(it.buf, !sa.encap, it.from, it.to) // 5
+	if v != l2tpdata.OK {
+		s.drop(nil, l2tpDrops[v])
+		return
+	}
+	h, _, err := wirel2tp.ParseHeader(it.buf.Bytes())
+	if err != nil {
+		s.drop(nil, DropL2TPMalformed)
+		return
+	}
+	if h.Control {
+		p.sink.Control(port, append(make([]byte, 0, it.buf.Len()), it.buf.Bytes()...))
+		return
+	}
+	if int(h.SessionID)%steer.MaxShards != s.id {
+		s.drop(nil, DropL2TPUnknownSession)
+		return
+	}
+	s.l2tpData(p, port, it.buf)
+}
+
+// checkLimit tells the control side, once each, that an SA's use has come near its lifetime or reached it.
+func (s *shard) checkLimit(p *peer, inbound uint32, told *limit, soft, hard bool) {
+	switch {
+	case hard && !told.hard:
+		told.soft, told.hard = true, true
+		p.sink.SALimit(inbound, true)
+	case soft && !told.soft:
+		told.soft = true
+		p.sink.SALimit(inbound, false)
+	}
+}
+
+// plainL2TP takes what came by UDP 1701 outside an SA.
+func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool) {
+	if !f.plain {
+		s.drop(nil, DropL2TPCleartext)
+		return
+	}
+	if len(d.Rest) > 0 {
+		s.drop(nil, DropWireOversize)
+		return
+	}
+	h, _, err := wirel2tp.ParseHeader(b.Bytes())
+	if err != nil {
+		s.drop(nil, DropL2TPMalformed)
+		return
+	}
+	if h.Control {
+		msg := append(make([]byte, 0, b.Len()), b.Bytes()...)
+		f.sink.PlainL2TP(netip.AddrFrom4(d.To), netip.AddrPortFrom(netip.AddrFrom4(d.From), d.FromPort), msg)
+		return
+	}
+	if shard := int(h.SessionID) % steer.MaxShards; shard != s.id {
+		if shard < len(s.peers) && !passed {
+			s.passDatagram(shard, f, d, b.Bytes())
+		} else {
+			s.drop(nil, DropL2TPUnknownSession)
+		}
+		return
+	}
+	c := s.calls[h.SessionID>>steer.ShardBits]
+	if c == nil || c.l2tp == nil {
+		s.drop(nil, DropL2TPUnknownSession)
+		return
+	}
+	p := c.l2tp.peer
+	if !p.plain || p.udp != f || d.From != p.remote || d.To != p.local || d.FromPort != p.port {
+		s.drop(nil, DropL2TPWrongPeer)
+		return
+	}
+	s.l2tpData(p, d.FromPort, b)
+}
+
+// l2tpDrops says how a verdict of l2tpdata is counted.
+var l2tpDrops = [...]Drop{
+	l2tpdata.OK:        Pass,
+	l2tpdata.Malformed: DropL2TPMalformed,
+	l2tpdata.Checksum:  DropL2TPChecksum,
+	l2tpdata.Port:      DropL2TPWrongPort,
+	l2tpdata.Late:      DropL2TPLate,
+	l2tpdata.Far:       DropL2TPFarJump,
+	l2tpdata.Control:   DropL2TPMalformed, // looked at before
+}
+
+// strayInterval is how often, in nanoseconds, a peer's data for another peer's tunnel is told of.
+const strayInterval = int64(time.Second)
+
+// l2tpData takes a data message of a peer: session ID → call, which must be the peer's, in the tunnel that the header
+// names (RFC 2661 section 3.1).
+func (s *shard) l2tpData(p *peer, port uint16, b *pktbuf.Buf) {
+	h, v := l2tpdata.Strip(b)
+	if v != l2tpdata.OK {
+		s.drop(nil, l2tpDrops[v])
+		return
+	}
+	c := s.calls[h.SessionID>>steer.ShardBits]
+	if c == nil || c.l2tp == nil {
+		s.drop(nil, DropL2TPUnknownSession)
+		return
+	}
+	if c.l2tp.peer != p || c.l2tp.localTunnel != h.TunnelID {
+		s.drop(nil, DropL2TPWrongPeer)
+		if !p.plain && s.now-p.strayed >= strayInterval {
+			p.strayed = s.now
+			p.sink.Stray(port, h.TunnelID)
+		}
+		return
+	}
+	if h.HasSequence {
+		if d := l2tpDrops[c.l2tp.sequence.Accept(h.Ns)]; d != Pass {
+			s.drop(c, d)
+			return
+		}
+	}
+	s.deliverFrame(c, b, false)
+}
+
+// markerOf is what stands before an IKE message on UDP 4500 (RFC 3948 section 2.2).
+func markerOf(msg []byte) []byte {
+	return append(make([]byte, esphdr.MarkerLen, esphdr.MarkerLen+len(msg)), msg...)
+}

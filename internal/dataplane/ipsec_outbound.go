@@ -1,0 +1,105 @@
+package dataplane
+
+import (
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/l2tpdata"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/pktbuf"
+)
+
+// espOut is a packet of a batch that waits to be sealed.
+type espOut struct {
+	peer *peer
+	call *call // nil: a control message
+	size int   // of the inner packet, octets; 0: none
+	buf  *pktbuf.Buf
+}
+
+// sendL2TP puts PPP and L2TP headers before b and gives it to the peer. size is that of the inner packet, 0 if b is a
+// control frame.
+func (s *shard) sendL2TP(c *call, b *pktbuf.Buf, size int, acfc, pfc bool, protocol uint16) { // 6
+	if !putFrameHeader(b, protocol, acfc, pfc) || !c.l2tp.wrap(b) {
+		s.drop(c, DropNoRoom)
+		return
+	}
+	s.sendToPeer(c.l2tp.peer, c, c.l2tp.port, b, size)
+}
+
+// sendToPeer sends an L2TP message: in clear at once, else it waits for sealESP.
+func (s *shard) sendToPeer(p *peer, c *call, port uint16, b *pktbuf.Buf, size int) {
+	if p.plain {
+		s.enqueue(p.udp, c, netio.Message{Data: b.Bytes(), From: p.local, To: p.remote, Port: p.port})
+		c.countSent(s.now, size)
+		return
+	}
+	if p.out == nil {
+		s.drop(c, DropESPNoSA)
+		return
+	}
+	if !l2tpdata.PrependUDP(b, port) {
+		s.drop(c, DropNoRoom)
+		return
+	}
+	if len(s.espSeals) == cap(s.espSeals) {
+		s.sealESP()
+	}
+	s.espSeals = append(s.espSeals, esp.SealOp{SA: p.out.sa, Buf: b, NextHeader: unix.IPPROTO_UDP})
+	s.espOuts = append(s.espOuts, espOut{peer: p, call: c, size: size, buf: b})
+}
+
+// sealESP encrypts what waits and queues it for the wire, in order.
+func (s *shard) sealESP() {
+	if len(s.espSeals) == 0 {
+		return
+	}
+	esp.SealBatch(s.espSeals)
+	for i := range s.espOuts {
+		it := &s.espOuts[i]
+		p, out := it.peer, it.peer.out
+		if d := espDrops[s.espSeals[i].Verdict]; d != Pass {
+			s.drop(it.call, d)
+			if d == DropESPExhausted {
+				s.checkLimit(p, out.inbound, &out.limit, true, true)
+			}
+			continue
+		}
+		m := netio.Message{Data: it.buf.Bytes(), From: p.local, To: p.remote}
+		if out.encap {
+			m.Port = p.port
+			s.enqueue(p.udp, it.call, m)
+		} else {
+			s.enqueue(p.raw, it.call, m)
+		}
+		it.call.countSent(s.now, it.size)
+		s.checkLimit(p, out.inbound, &out.limit, out.sa.PastSoft(), out.sa.PastHard())
+	}
+	clear(s.espSeals)
+	clear(s.espOuts)
+	s.espSeals, s.espOuts = s.espSeals[:0], s.espOuts[:0]
+}
+
+// sendPeerControl sends an L2TP control message through the peer's SA, in the order of the inbox.
+func (s *shard) sendPeerControl(p *peer, port uint16, msg []byte) {
+	if p = p.now(); p.removed {
+		return
+	}
+	if s.spare.Free() == 0 {
+		s.flush() // a burst of commands: nothing else uses the buffers now
+	}
+	b := s.buf()
+	if b == nil || !b.SetBytes(msg) {
+		s.drop(nil, DropNoRoom)
+		return
+	}
+	s.sendToPeer(p, nil, port, b, 0)
+	s.sealESP()
+}
+
+// countSent counts a packet that is on its way to the client; a control message or frame counts nowhere.
+func (c *call) countSent(now int64, size int) {
+	if c != nil && size > 0 {
+		c.countOut(now, size)
+	}
+}

@@ -1,0 +1,247 @@
+package dataplane
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/telemetry"
+)
+
+// PeerSpec describes one end of IPsec SAs: a client, or several that share its identity, address and port.
+type PeerSpec struct {
+	Datagrams *Datagrams     // the listener's sockets that it came by
+	Local     netip.Addr     // the address of ours that it uses
+	Remote    netip.AddrPort // with its IKE port, which is also the one of its ESP in UDP
+	Shard     int            // that is to carry it, modulo their number
+	Sink      PeerSink
+}
+
+// PeerSink takes what a peer's packets bring for the control side. It is called on the shard's thread: it must not block
+// and must not call what waits for a shard.
+type PeerSink interface {
+	// Control is given each L2TP control message, with the UDP port inside the SA that it came from. msg is the sink's.
+	Control(port uint16, msg []byte)
+	// Stray says, at most once a second, that data came for a tunnel of another peer: the client behind this one may be
+	// that one, come by another port.
+	Stray(port, tunnelID uint16)
+	// Moved says that a NAT has given the peer another mapping, proved by a packet of a valid SA.
+	Moved(remote netip.AddrPort)
+	// SAUsed says that the first valid packet has come by an SA.
+	SAUsed(spi uint32)
+	// SALimit says that an SA has nearly (or, if hard, altogether) used up the octets or packets of its lifetime. spi is the
+	// inbound one of the pair, whichever direction it was.
+	SALimit(spi uint32, hard bool)
+}
+
+// SASpec is one SA of a pair.
+type SASpec struct {
+	esp.Params
+	Encap bool // ESP in UDP, RFC 3948
+}
+
+// Peer is an IPsec peer on its shard. Its methods are safe for concurrent use.
+type Peer struct {
+	d     *Dataplane
+	shard *shard
+	peer  *peer // belongs to the shard
+	raw   *face // of its namespace
+
+	mu     sync.Mutex // guards all below
+	closed bool
+	spis   []uint32 // given out
+}
+
+// OpenPeer makes a peer without an SA.
+func (d *Dataplane) OpenPeer(spec PeerSpec) (*Peer, error) {
+	local, remote, err := ends(spec.Local, spec.Remote)
+	if err != nil {
+		return nil, err
+	}
+	g := spec.Datagrams
+	if g == nil || g.natt == nil || spec.Sink == nil || spec.Shard < 0 {
+		return nil, fmt.Errorf("%w: a peer needs IPsec's sockets, a sink and a shard", ErrSpec)
+	}
+	s := d.shards[spec.Shard%len(d.shards)]
+	return &Peer{d: d, shard: s, raw: g.esp[s.id], peer: &peer{
+		local: local, remote: remote, port: spec.Remote.Port(), raw: g.esp[s.id], udp: g.natt[s.id], sink: spec.Sink,
+		lastInbound: int64(time.Since(s.epoch)), strayed: -strayInterval,
+	}}, nil
+}
+
+// Shard is the shard that carries the peer.
+func (p *Peer) Shard() int { return p.shard.id }
+
+// NewSPI gives out an SPI for an SA towards us.
+func (p *Peer) NewSPI() (uint32, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return 0, ErrClosed
+	}
+	spi, err := p.d.newSPI(p.shard.id)
+	if err == nil {
+		p.spis = append(p.spis, spi)
+	}
+	return spi, err
+}
+
+// FreeSPI gives back an SPI, whether it came to an SA or not; one that does is taken out first.
+func (p *Peer) FreeSPI(spi uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freeSPI(spi)
+}
+
+func (p *Peer) freeSPI(spi uint32) {
+	i := slices.Index(p.spis, spi)
+	if i < 0 {
+		return
+	}
+	p.spis = slices.Delete(p.spis, i, i+1)
+	p.admit(spi, false)
+	_ = p.shard.do(func(s *shard) { s.removeSA(spi) }) // after Stop there is nothing to remove
+	p.d.freeSPI(spi)
+}
+
+// admit lets raw ESP with an SPI in, or no longer.
+func (p *Peer) admit(spi uint32, yes bool) {
+	if err := p.raw.sock.Admit(spi, yes); err != nil {
+		p.d.log.Error("can't set the filter for an SPI", telemetry.Shard, p.shard.id, telemetry.Error, err)
+	}
+}
+
+// AddInbound installs an SA towards us, whose SPI came from NewSPI: the peer may use it as soon as this returns.
+func (p *Peer) AddInbound(spec SASpec) error {
+	in, err := esp.NewInbound(spec.Params)
+	if err != nil {
+		return fmt.Errorf("SA %#x from the peer: %w", spec.SPI, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return ErrClosed
+	}
+	if !slices.Contains(p.spis, spec.SPI) {
+		return fmt.Errorf("%w: SPI %#x was not given to this peer", ErrSpec, spec.SPI)
+	}
+	if err := p.shard.do(func(s *shard) {
+		s.addSA(&inboundSA{spi: spec.SPI, sa: in, peer: p.peer.now(), encap: spec.Encap})
+	}); err != nil {
+		return err
+	}
+	if !spec.Encap {
+		p.admit(spec.SPI, true)
+	}
+	return nil
+}
+
+// SetOutbound installs the SA that everything to the peer leaves by from now on. inbound is the SPI of its other
+// direction.
+func (p *Peer) SetOutbound(spec SASpec, inbound uint32) error {
+	out, err := esp.NewOutbound(spec.Params)
+	if err != nil {
+		return fmt.Errorf("SA %#x to the peer: %w", spec.SPI, err)
+	}
+	p.shard.inbox.push(func(s *shard) {
+		q := p.peer.now()
+		if q.removed {
+			out.Close()
+			return
+		}
+		s.sealESP() // nothing may wait for the one that goes
+		q.dropOut()
+		q.out = &outboundSA{inbound: inbound, sa: out, encap: spec.Encap}
+	})
+	return nil
+}
+
+// ClearOutbound takes the SA away that packets to the peer leave by, if it is the one of that pair.
+func (p *Peer) ClearOutbound(inbound uint32) {
+	p.shard.inbox.push(func(s *shard) {
+		if q := p.peer.now(); q.out != nil && q.out.inbound == inbound {
+			s.sealESP()
+			q.dropOut()
+		}
+	})
+}
+
+// SetRemote says where the peer is now. It doesn't wait.
+func (p *Peer) SetRemote(remote netip.AddrPort) {
+	if !remote.Addr().Is4() {
+		return
+	}
+	p.shard.inbox.push(func(*shard) {
+		q := p.peer.now()
+		q.remote, q.port = remote.Addr().As4(), remote.Port()
+	})
+}
+
+// NewTunnelID gives out an L2TP tunnel ID that carries the peer's shard; Dataplane.FreeTunnelID takes it back.
+func (p *Peer) NewTunnelID() (uint16, error) { return p.d.NewTunnelID(p.shard.id) }
+
+// SendControl sends an L2TP control message from our port 1701 to the peer's, through its SA. It takes msg over and
+// doesn't wait.
+func (p *Peer) SendControl(port uint16, msg []byte) {
+	p.shard.inbox.push(func(s *shard) { s.sendPeerControl(p.peer, port, msg) })
+}
+
+// keepalive is a NAT-keepalive packet, RFC 3948 section 2.3.
+var keepalive = []byte{0xff}
+
+// Keepalive keeps the mapping of a NAT before us open. It doesn't wait.
+func (p *Peer) Keepalive() {
+	p.shard.inbox.push(func(s *shard) {
+		if q := p.peer.now(); !q.removed {
+			s.enqueue(q.udp, nil, netio.Message{Data: keepalive, From: q.local, To: q.remote, Port: q.port})
+		}
+	})
+}
+
+// Idle is how long the peer has sent nothing valid by any SA; since it was opened if it never has.
+func (p *Peer) Idle() time.Duration {
+	var idle time.Duration
+	_ = p.shard.do(func(s *shard) { idle = time.Duration(int64(time.Since(s.epoch)) - p.peer.now().lastInbound) })
+	return idle
+}
+
+// Merge makes everything of p into's: SAs, sessions, where it is. Both must be of one shard. Calls for p that are still
+// under way reach into; p is closed by its owner as any other.
+func (p *Peer) Merge(into *Peer) error {
+	if p.shard != into.shard || p.raw != into.raw || p == into {
+		return fmt.Errorf("%w: peers of shards %d and %d can't be merged", ErrSpec, p.shard.id, into.shard.id)
+	}
+	p.mu.Lock()
+	spis := p.spis
+	p.spis, p.closed = nil, true
+	p.mu.Unlock()
+	into.mu.Lock()
+	defer into.mu.Unlock()
+	if into.closed {
+		return ErrClosed
+	}
+	into.spis = append(into.spis, spis...)
+	return p.shard.do(func(s *shard) { s.merge(p.peer, into.peer) })
+}
+
+// Close takes the peer with its SAs out of its shard. Its sessions can't send any more; close them first.
+func (p *Peer) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	for _, spi := range p.spis {
+		p.admit(spi, false)
+	}
+	_ = p.shard.do(func(s *shard) { s.removePeer(p.peer) }) // after Stop there is nothing to remove
+	for _, spi := range p.spis {
+		p.d.freeSPI(spi)
+	}
+	p.spis = nil
+}

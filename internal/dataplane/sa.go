@@ -1,0 +1,159 @@
+package dataplane
+
+import (
+	"math/rand/v2"
+
+	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/steer"
+)
+
+// SPIs of ours: the low bits name the shard as in every ID, the next ones a slot in its table, the rest is random.
+const (
+	spiSlotBits  = 12
+	spisPerShard = 1 << spiSlotBits
+	spiShift     = steer.ShardBits + spiSlotBits
+)
+
+// spiQueue hands out the SPIs of one shard: the slot longest out of use first, with new random bits above it, so that a
+// packet of an SA that is gone meets no other. None is below 256 (RFC 4303 section 2.1). Not safe for concurrent use.
+type spiQueue struct {
+	shard int
+	free  [spisPerShard]uint16
+	head  int // index of the next to hand out
+	n     int // how many are free
+}
+
+func newSPIQueue(shard int) *spiQueue {
+	q := &spiQueue{shard: shard, n: spisPerShard}
+	for i, slot := range rand.Perm(spisPerShard) { //nolint:gosec // not a secret: every peer is told its SPI
+		q.free[i] = uint16(slot)
+	}
+	return q
+}
+
+func (q *spiQueue) take() (spi uint32, ok bool) {
+	if q.n == 0 {
+		return 0, false
+	}
+	slot := q.free[q.head]
+	q.head = (q.head + 1) % spisPerShard
+	q.n--
+	high := 1 + rand.Uint32N(1<<(32-spiShift)-1) //nolint:gosec // not a secret either
+	return high<<spiShift | uint32(slot)<<steer.ShardBits | uint32(q.shard), true
+}
+
+func (q *spiQueue) put(spi uint32) {
+	q.free[(q.head+q.n)%spisPerShard] = uint16(spiSlot(spi))
+	q.n++
+}
+
+func spiSlot(spi uint32) int { return int(spi >> steer.ShardBits & (spisPerShard - 1)) }
+
+// inboundSA is one SA of a peer, from it to us. It belongs to the shard.
+type inboundSA struct {
+	spi   uint32
+	sa    *esp.Inbound
+	peer  *peer
+	encap bool // comes in UDP
+	used  bool // a valid packet has come
+	limit limit
+}
+
+// outboundSA is the SA that a peer's packets leave by. It belongs to the shard.
+type outboundSA struct {
+	inbound uint32 // SPI of the other direction, the pair's name on our side
+	sa      *esp.Outbound
+	encap   bool // leaves in UDP
+	limit   limit
+}
+
+// limit remembers how far an SA's use has been reported.
+type limit struct{ soft, hard bool }
+
+// peer is a Peer's part on its shard: where its packets come from and go to, and by which SA. It belongs to the shard.
+type peer struct {
+	into          *peer // merged into that one
+	removed       bool
+	plain         bool // no SA: L2TP on UDP 1701 in clear
+	local, remote [4]byte
+	port          uint16 // of the peer's UDP encapsulation; of a plain one its L2TP port
+	raw, udp      *face  // raw ESP, and ESP in UDP; of a plain one udp is the L2TP face
+	sink          PeerSink
+	out           *outboundSA // nil: none yet
+	lastInbound   int64
+	strayed       int64 // when PeerSink.Stray was last called
+}
+
+// now follows merges to the peer that stands for p today.
+func (p *peer) now() *peer {
+	for p.into != nil {
+		p = p.into
+	}
+	return p
+}
+
+func (s *shard) addSA(sa *inboundSA) { s.sas[spiSlot(sa.spi)] = sa }
+
+// removeSA takes an inbound SA out and wipes its keys.
+func (s *shard) removeSA(spi uint32) {
+	slot := spiSlot(spi)
+	if sa := s.sas[slot]; sa != nil && sa.spi == spi {
+		sa.sa.Close()
+		s.sas[slot] = nil
+	}
+}
+
+// lookupSA finds the SA of an SPI of this shard.
+func (s *shard) lookupSA(spi uint32) *inboundSA {
+	if sa := s.sas[spiSlot(spi)]; sa != nil && sa.spi == spi {
+		return sa
+	}
+	return nil
+}
+
+// removePeer takes a peer with all its SAs out.
+func (s *shard) removePeer(p *peer) {
+	s.flush()
+	p.removed = true
+	p.dropOut()
+	for slot, sa := range s.sas {
+		if sa != nil && sa.peer == p {
+			sa.sa.Close()
+			s.sas[slot] = nil
+		}
+	}
+}
+
+// dropOut forgets the SA that packets leave by.
+func (p *peer) dropOut() {
+	if p.out != nil {
+		p.out.sa.Close()
+		p.out = nil
+	}
+}
+
+// merge makes everything of from into's. What from has heard last is where the peer is now.
+func (s *shard) merge(from, into *peer) {
+	from, into = from.now(), into.now()
+	if from == into {
+		return
+	}
+	s.flush()
+	for _, sa := range s.sas {
+		if sa != nil && sa.peer == from {
+			sa.peer = into
+		}
+	}
+	for _, c := range s.calls {
+		if c != nil && c.l2tp != nil && c.l2tp.peer == from {
+			c.l2tp.peer = into
+		}
+	}
+	if from.out != nil {
+		into.dropOut()
+		into.out, from.out = from.out, nil
+	}
+	into.remote, into.port, into.udp, into.raw, into.local = from.remote, from.port, from.udp, from.raw, from.local
+	into.lastInbound = max(into.lastInbound, from.lastInbound)
+	from.into = into
+}
