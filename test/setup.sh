@@ -5,7 +5,9 @@ set -eu
 
 packages="
 	user-mode-linux kmod busybox-static
-	ppp pptp-linux freeradius nftables
+	ppp pptp-linux xl2tpd freeradius nftables
+	strongswan-starter strongswan-charon
+	libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-standard-plugins
 	iproute2 iputils-ping ethtool util-linux
 	gcc libc6-dev
 "
@@ -39,8 +41,10 @@ fi
 
 # A package that is there and does not have what we need is no better than one that is missing.
 PATH=$PATH:/usr/sbin:/sbin
-for program in linux.uml modprobe busybox pppd pptp freeradius nft ip nsenter ping ethtool gcc; do
+for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius nft ip nsenter ping ethtool gcc; do
 	command -v "$program" >/dev/null || fail "$program is missing though its package is installed"
 done
-ls /usr/lib/uml/modules/*/kernel/drivers/net/ppp/ppp_mppe.ko >/dev/null 2>&1 || fail "user-mode-linux has no ppp_mppe module"
+for module in drivers/net/ppp/ppp_mppe net/l2tp/l2tp_ppp net/ipv4/esp4; do
+	ls /usr/lib/uml/modules/*/kernel/$module.ko >/dev/null 2>&1 || fail "user-mode-linux has no module ${module##*/}"
+done
 [ -c /dev/net/tun ] || fail "/dev/net/tun is missing: the kernel has no TUN, or this is a container without it"

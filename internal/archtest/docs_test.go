@@ -160,7 +160,7 @@ func TestPacketWalkSteps(t *testing.T) {
 		}
 	}
 	comment := regexp.MustCompile(`(?m)// (\d)$`)
-	for _, path := range []string{"inbound.go", "outbound.go", "shard.go"} {
+	for _, path := range []string{"inbound.go", "outbound.go", "ipsec_inbound.go", "ipsec_outbound.go", "face.go", "shard.go"} {
 		path = "internal/dataplane/" + path
 		for _, m := range comment.FindAllStringSubmatch(read(t, path), -1) {
 			if !told[path+" "+m[1]] {
@@ -202,7 +202,7 @@ func TestDocsTellEveryWord(t *testing.T) {
 	}{
 		{
 			"drop reason", read(t, "internal/dataplane/drop.go"), regexp.MustCompile(`Drop\w+:\s+"(\w+)"`),
-			"docs/packet-walk.md", regexp.MustCompile("`((?:client|gre|ip|mppe|no|not|other|ppp|ring|spoofed|too|tun|wire)_[a-z_]+)`"), 30,
+			"docs/packet-walk.md", regexp.MustCompile("`((?:client|esp|gre|ip|l2tp|mppe|no|not|other|ppp|ring|spoofed|too|tun|wire)_[a-z_]+)`"), 30,
 		},
 		{
 			"stage or reason", read(t, "internal/tenant/reason.go"), regexp.MustCompile(`(?:Stage|Reason)\w*\s+(?:Stage|Reason) += "(\w+)"`),

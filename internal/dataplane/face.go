@@ -101,7 +101,7 @@ func (s *shard) readWire(f *face) {
 	default:
 		s.datagramBatch(f, n)
 	}
-	s.flush() // 8
+	s.flush() // acknowledgements, and answers to senders of too big packets
 }
 
 func (s *shard) readFailed(f *face, err error) {

@@ -76,7 +76,7 @@ func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
 		s.drop(nil, DropESPMalformed)
 		return
 	}
-	if shard := int(h.SPI) % steer.MaxShards; shard != s.id {
+	if shard := int(h.SPI) % steer.MaxShards; shard != s.id { // 2
 		if shard < len(s.peers) && !passed {
 			s.pass(shard, false, f.index, outer)
 		} else {
@@ -100,7 +100,7 @@ func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool)
 	default: // NAT-T
 	}
 	p := b.Bytes()
-	switch esphdr.Classify(p) {
+	switch esphdr.Classify(p) { // 2
 	case esphdr.KindKeepalive:
 		return
 	case esphdr.KindIKE:
@@ -141,7 +141,7 @@ func (s *shard) handIKE(f *face, d *netio.Datagram, head []byte, port uint16) {
 // findSA does step 3: SPI → SA, which must be one of the address that the packet came to, and come as it was agreed. From
 // where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts.
 func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
-	sa := s.lookupSA(h.SPI)
+	sa := s.lookupSA(h.SPI) // 3
 	if sa == nil {
 		s.drop(nil, DropESPUnknownSPI)
 		return
@@ -301,7 +301,7 @@ const strayInterval = int64(time.Second)
 // l2tpData takes a data message of a peer: session ID → call, which must be the peer's, in the tunnel that the header
 // names (RFC 2661 section 3.1).
 func (s *shard) l2tpData(p *peer, port uint16, b *pktbuf.Buf) {
-	h, v := l2tpdata.Strip(b)
+	h, v := l2tpdata.Strip(b) // 5
 	if v != l2tpdata.OK {
 		s.drop(nil, l2tpDrops[v])
 		return

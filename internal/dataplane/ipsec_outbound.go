@@ -19,8 +19,8 @@ type espOut struct {
 
 // sendL2TP puts PPP and L2TP headers before b and gives it to the peer. size is that of the inner packet, 0 if b is a
 // control frame.
-func (s *shard) sendL2TP(c *call, b *pktbuf.Buf, size int, acfc, pfc bool, protocol uint16) { // 6
-	if !putFrameHeader(b, protocol, acfc, pfc) || !c.l2tp.wrap(b) {
+func (s *shard) sendL2TP(c *call, b *pktbuf.Buf, size int, acfc, pfc bool, protocol uint16) {
+	if !putFrameHeader(b, protocol, acfc, pfc) || !c.l2tp.wrap(b) { // 6
 		s.drop(c, DropNoRoom)
 		return
 	}
@@ -54,7 +54,7 @@ func (s *shard) sealESP() {
 	if len(s.espSeals) == 0 {
 		return
 	}
-	esp.SealBatch(s.espSeals)
+	esp.SealBatch(s.espSeals) // 7
 	for i := range s.espOuts {
 		it := &s.espOuts[i]
 		p, out := it.peer, it.peer.out

@@ -159,7 +159,7 @@ func (s *shard) sendAll() {
 			it.call.countOut(s.now, it.size)
 		}
 	}
-	s.sealESP() // 7
+	s.sealESP()
 	clear(s.outs)
 	clear(s.seals)
 	s.outs, s.seals = s.outs[:0], s.seals[:0]

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -133,6 +134,25 @@ func TestApplyTwice(t *testing.T) {
 		if !strings.HasPrefix(s, "unchanged ") {
 			t.Errorf("second: %s, want unchanged", s)
 		}
+	}
+}
+
+// Texts of many lines, and messages inside messages, go in as they stand.
+func TestApplyCertificate(t *testing.T) {
+	const certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+	text := acme + "ipsec:\n  psks: [{id: main}]\n  caCertificates:\n  - |\n    " + strings.ReplaceAll(strings.TrimSpace(certificate), "\n", "\n    ") +
+		"\n  ikeLifetime: 60s\n"
+	text = strings.Replace(text, "protocols: [PPTP]", "protocols: [L2TP_IPSEC]\ncertificate: {chainPem: chain, privateKeyPem: key}", 1)
+	api := fakeapi.New()
+	apply(t, api, text, false, false)
+	tenant, ok := api.Get("tenants/acme").(*pb.Tenant)
+	if !ok || len(tenant.GetIpsec().GetCaCertificates()) != 1 || tenant.GetIpsec().GetCaCertificates()[0] != certificate ||
+		tenant.GetIpsec().GetIkeLifetime().AsDuration() != time.Minute {
+		t.Errorf("the tenant is %v", tenant)
+	}
+	listener, ok := api.Get("listeners/main").(*pb.Listener)
+	if !ok || listener.GetCertificate().GetChainPem() != "chain" || listener.GetCertificate().GetPrivateKeyPem() != "key" {
+		t.Errorf("the listener is %v", listener)
 	}
 }
 

@@ -174,7 +174,8 @@ func TestAIPMessages(t *testing.T) {
 		for i := range m.Fields().Len() {
 			fd := m.Fields().Get(i)
 			name := string(fd.Name())
-			secret := strings.Contains(name, "password") || strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "secrets")
+			secret := strings.Contains(name, "password") || strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "secrets") ||
+				strings.HasPrefix(name, "private_key")
 			if secret != behaves(fd, annotations.FieldBehavior_INPUT_ONLY) {
 				t.Errorf("%s: secret %v, but its behaviour says otherwise", fd.FullName(), secret)
 			}

@@ -65,10 +65,13 @@ func encodeListener(r *store.Listener) *concentratorv1.Listener {
 	for _, p := range r.Protocols {
 		m.Protocols = append(m.Protocols, toEnum[concentratorv1.Listener_Protocol](p))
 	}
+	if r.CertificateChain != "" {
+		m.Certificate = &concentratorv1.Listener_Certificate{ChainPem: r.CertificateChain}
+	}
 	return m
 }
 
-func decodeListener(m *concentratorv1.Listener, _ *store.Listener, bad *fieldErrors) *store.Listener {
+func decodeListener(m *concentratorv1.Listener, old *store.Listener, bad *fieldErrors) *store.Listener {
 	r := &store.Listener{
 		Tenants:         m.GetTenants(),
 		DefaultTenant:   bad.reference("defaultTenant", m.GetDefaultTenant(), store.KindTenant),
@@ -117,6 +120,7 @@ func decodeListener(m *concentratorv1.Listener, _ *store.Listener, bad *fieldErr
 	if r.DefaultTenant != "" && !slices.Contains(r.Tenants, r.DefaultTenant) {
 		bad.add("defaultTenant", "%s is not one of tenants", r.DefaultTenant)
 	}
+	r.CertificateChain, r.CertificateKey = decodeCertificate(m.GetCertificate(), old, bad)
 	return r
 }
 
@@ -124,7 +128,8 @@ func checkListener(b *backend, r *store.Listener, bad *fieldErrors) error {
 	if err := checkSockets(b, r, bad); err != nil {
 		return err
 	}
-	realms := make([][]string, len(r.Tenants))
+	found := make([]*store.Tenant, 0, len(r.Tenants))
+	keys := 0
 	for i, name := range r.Tenants {
 		t, err := store.Get[store.Tenant](b.store, name)
 		switch {
@@ -134,12 +139,25 @@ func checkListener(b *backend, r *store.Listener, bad *fieldErrors) error {
 		case err != nil:
 			return fmt.Errorf("tenant of %s: %w", r.Name, err)
 		}
-		realms[i] = t.Realms
-		for j := range i {
-			if k, realm := sharedRealm(t.Realms, realms[j]); k >= 0 {
-				bad.addUnmet(at("tenants", i), "%q is a realm of both %s and %s", realm, r.Tenants[j], name)
+		for _, o := range found {
+			if k, realm := sharedRealm(t.Realms, o.Realms); k >= 0 {
+				bad.addUnmet(at("tenants", i), "%q is a realm of both %s and %s", realm, o.Name, name)
+			}
+			if !servesIPsec(r) {
+				continue
+			}
+			if sharedPSK(t, o) >= 0 {
+				bad.addUnmet(at("tenants", i), "%s and %s have an equal pre-shared key; %s", o.Name, name, ruleOfPSKs)
+			}
+			if sharedGroup(t, o) {
+				bad.addUnmet(at("tenants", i), "%s and %s both have the aggressive-mode groupName %q; %s", o.Name, name, t.IPsec.GroupName, ruleOfGroups)
 			}
 		}
+		found = append(found, t)
+		keys += len(t.IPsec.PSKs)
+	}
+	if servesIPsec(r) && keys > maxListenerPSKs {
+		bad.addUnmet("tenants", "have %d pre-shared keys in all, an L2TP_IPSEC listener may lead to at most %d", keys, maxListenerPSKs)
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ func TestRecords(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	f := start(t)
 	f.seed(t)
+	root, other := newAuthority(t, "root"), newAuthority(t, "other")
+	own, crl := root.issue(t, "vpn.example", nil), root.crl(t)
 	tenants := concentratorv1.NewTenantServiceClient(f.conn)
 	tn, err := tenants.UpdateTenant(t.Context(), &concentratorv1.UpdateTenantRequest{
 		Tenant: &concentratorv1.Tenant{
@@ -74,6 +76,8 @@ func TestRoundTrip(t *testing.T) {
 			Ipsec: &concentratorv1.Tenant_Ipsec{
 				Psks:          []*concentratorv1.Tenant_Ipsec_Psk{{Id: "other", Secret: new("hush-psk-2")}, {Id: "main"}},
 				LegacyClients: true, AggressiveMode: true, GroupName: "acme",
+				CaCertificates: []string{root.certificate, other.certificate}, Crls: []string{crl},
+				IkeLifetime: durationpb.New(24 * time.Hour), EspLifetime: durationpb.New(time.Minute),
 			},
 			Authentication: &concentratorv1.Tenant_Authentication{Backend: concentratorv1.Tenant_Authentication_RADIUS},
 		},
@@ -84,7 +88,9 @@ func TestRoundTrip(t *testing.T) {
 		"limits":{"maxSessions":10,"maxSessionsPerUser":2,"duplicatePolicy":"DENY","halfOpenPerSource":0,"loginsPerSecond":50},
 		"network":{"namespace":"acme","device":"tun-acme","mtu":1450,"masquerade":true,"proxyArp":true,"clientToClient":true,
 			"uplink":{"address":"10.255.0.2/30","gateway":"10.255.0.1"}},
-		"ipsec":{"psks":[{"id":"other"},{"id":"main"}],"legacyClients":true,"aggressiveMode":true,"groupName":"acme"},
+		"ipsec":{"psks":[{"id":"other"},{"id":"main"}],"legacyClients":true,"aggressiveMode":true,"groupName":"acme",
+			"caCertificates":`+jsonOf(t, root.certificate, other.certificate)+`,"crls":`+jsonOf(t, crl)+`,
+			"ikeLifetime":"86400s","espLifetime":"60s"},
 		"authentication":{"backend":"RADIUS"}}`)
 	rec, err := store.Get[store.Tenant](f.store, "tenants/acme")
 	must(t)(rec, err)
@@ -146,11 +152,16 @@ func TestRoundTrip(t *testing.T) {
 			Address: "192.0.2.1", Namespace: "outside", Tenants: []string{"tenants/acme"},
 			Protocols:       []concentratorv1.Listener_Protocol{concentratorv1.Listener_L2TP_IPSEC, concentratorv1.Listener_L2TP, concentratorv1.Listener_PPTP},
 			MaxPptpSessions: new(int32(0)), MaxL2TpSessions: new(int32(9)),
+			Certificate: &concentratorv1.Listener_Certificate{ChainPem: own.certificate, PrivateKeyPem: new(own.privateKey)},
 		},
 	})
 	must(t)(l, err)
 	same(t, l, `{"name":"listeners/two","address":"192.0.2.1","namespace":"outside","tenants":["tenants/acme"],"defaultTenant":"",
-		"protocols":["L2TP_IPSEC","L2TP","PPTP"],"maxPptpSessions":0,"maxL2tpSessions":9}`)
+		"protocols":["L2TP_IPSEC","L2TP","PPTP"],"maxPptpSessions":0,"maxL2tpSessions":9,
+		"certificate":{"chainPem":`+strings.Trim(jsonOf(t, own.certificate), "[]")+`}}`)
+	if rec, err := store.Get[store.Listener](f.store, "listeners/two"); err != nil || string(rec.CertificateKey) != own.privateKey {
+		t.Errorf("the private key is not stored: %v", err)
+	}
 }
 
 // Where nothing is said, the answer shows what holds.
@@ -162,7 +173,8 @@ func TestDefaultsAreShown(t *testing.T) {
 	same(t, tn, `{"name":"tenants/acme","displayName":"Acme","realms":["acme.example"],"realmStripping":false,"suspended":false,
 		"limits":{"maxSessions":0,"maxSessionsPerUser":0,"duplicatePolicy":"REPLACE","halfOpenPerSource":8,"loginsPerSecond":0},
 		"network":{"namespace":"","device":"","mtu":1500,"masquerade":false,"proxyArp":false,"clientToClient":false},
-		"ipsec":{"psks":[{"id":"main"}],"legacyClients":false,"aggressiveMode":false,"groupName":""},"authentication":{"backend":"LOCAL"}}`)
+		"ipsec":{"psks":[{"id":"main"}],"legacyClients":false,"aggressiveMode":false,"groupName":"",
+			"caCertificates":[],"crls":[],"ikeLifetime":"28800s","espLifetime":"3600s"},"authentication":{"backend":"LOCAL"}}`)
 	p, err := concentratorv1.NewProfileServiceClient(f.conn).GetProfile(t.Context(), &concentratorv1.GetProfileRequest{Name: "tenants/acme/profiles/staff"})
 	must(t)(p, err)
 	same(t, p, `{"name":"tenants/acme/profiles/staff","authMethods":["MSCHAPV2"],"allowPlaintext":false,
@@ -236,6 +248,7 @@ func TestBadFields(t *testing.T) {
 			"ipsec.psks[0].id ipsec.psks[1].secret ipsec.psks[3].id ipsec.psks[4].secret",
 		},
 		{tn, `{"ipsec":{"aggressiveMode":true}}`, "ipsec.groupName"},
+		{tn, `{"ipsec":{"ikeLifetime":"59s","espLifetime":"86401s"}}`, "ipsec.ikeLifetime ipsec.espLifetime"},
 		{tn, `{"l2tp":{"tunnelSecret":"` + strings.Repeat("x", 257) + `"}}`, "l2tp.tunnelSecret"},
 		{tn, `{"authentication":{"backend":9}}`, "authentication.backend"},
 

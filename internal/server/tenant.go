@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
@@ -18,9 +19,6 @@ const (
 	defaultNetworkMTU = 1500 // octets
 	defaultHalfOpen   = 8
 )
-
-// maxPSKs is how many pre-shared keys a tenant may have; each is tried for a client that names no tenant.
-const maxPSKs = 16
 
 type tenantService struct {
 	concentratorv1.UnimplementedTenantServiceServer
@@ -83,20 +81,13 @@ func encodeTenant(r *store.Tenant) *concentratorv1.Tenant {
 			ProxyArp:       r.Network.ProxyArp,
 			ClientToClient: r.Network.ClientToClient,
 		},
-		Ipsec: &concentratorv1.Tenant_Ipsec{
-			LegacyClients:  r.IPsec.LegacyClients,
-			AggressiveMode: r.IPsec.AggressiveMode,
-			GroupName:      r.IPsec.GroupName,
-		},
+		Ipsec: encodeIPsec(r.IPsec),
 		Authentication: &concentratorv1.Tenant_Authentication{
 			Backend: toEnum[concentratorv1.Tenant_Authentication_Backend](r.Backend),
 		},
 	}
 	if r.Network.Uplink != (store.Uplink{}) {
 		m.Network.Uplink = &concentratorv1.Tenant_Network_Uplink{Address: r.Network.Uplink.Address, Gateway: r.Network.Uplink.Gateway}
-	}
-	for _, k := range r.IPsec.PSKs {
-		m.Ipsec.Psks = append(m.Ipsec.Psks, &concentratorv1.Tenant_Ipsec_Psk{Id: k.ID})
 	}
 	return m
 }
@@ -141,16 +132,7 @@ func decodeTenant(m *concentratorv1.Tenant, old *store.Tenant, bad *fieldErrors)
 			r.L2TPTunnelSecret = bad.secret("l2tp.tunnelSecret", s.GetTunnelSecret())
 		}
 	}
-	i := m.GetIpsec()
-	r.IPsec = store.IPsec{
-		PSKs:           decodePSKs(i.GetPsks(), old.IPsec.PSKs, bad),
-		LegacyClients:  i.GetLegacyClients(),
-		AggressiveMode: i.GetAggressiveMode(),
-		GroupName:      bad.text("ipsec.groupName", i.GetGroupName()),
-	}
-	if i.GetAggressiveMode() && i.GetGroupName() == "" {
-		bad.add("ipsec.groupName", "is missing; aggressive mode finds the tenant by it")
-	}
+	r.IPsec = decodeIPsec(m.GetIpsec(), old.IPsec, bad)
 	return r
 }
 
@@ -193,35 +175,6 @@ func decodeUplink(u *concentratorv1.Tenant_Network_Uplink, namespace string, bad
 	return store.Uplink{Address: p.String(), Gateway: u.GetGateway()}
 }
 
-// decodePSKs keeps the secret of a key that is named but not given.
-func decodePSKs(list []*concentratorv1.Tenant_Ipsec_Psk, old []store.PSK, bad *fieldErrors) []store.PSK {
-	const path = "ipsec.psks"
-	if !bad.short(path, len(list), maxPSKs) {
-		return nil
-	}
-	var all []store.PSK
-	for i, m := range list {
-		k := store.PSK{ID: m.GetId()}
-		if err := tenant.CheckID(k.ID); err != nil {
-			bad.add(at(path, i)+".id", "%v", err)
-		}
-		if slices.ContainsFunc(all, func(o store.PSK) bool { return o.ID == k.ID }) {
-			bad.add(at(path, i)+".id", "%q stands in the list twice", k.ID)
-		}
-		at0 := slices.IndexFunc(old, func(o store.PSK) bool { return o.ID == k.ID })
-		switch {
-		case m.Secret != nil:
-			k.Secret = bad.secret(at(path, i)+".secret", m.GetSecret())
-		case at0 >= 0:
-			k.Secret = old[at0].Secret
-		default:
-			bad.add(at(path, i)+".secret", "is missing, and there is no key %q whose secret could stay", k.ID)
-		}
-		all = append(all, k)
-	}
-	return all
-}
-
 func showTenant(_ *backend, m *concentratorv1.Tenant) {
 	if l := m.GetLimits(); l.GetDuplicatePolicy() == 0 {
 		l.DuplicatePolicy = concentratorv1.Tenant_Limits_REPLACE
@@ -233,6 +186,12 @@ func showTenant(_ *backend, m *concentratorv1.Tenant) {
 	if n := m.GetNetwork(); n.GetMtu() == 0 {
 		n.Mtu = defaultNetworkMTU
 	}
+	if i := m.GetIpsec(); i.GetIkeLifetime() == nil {
+		i.IkeLifetime = durationpb.New(store.DefaultIKELifetime)
+	}
+	if i := m.GetIpsec(); i.GetEspLifetime() == nil {
+		i.EspLifetime = durationpb.New(store.DefaultESPLifetime)
+	}
 	if a := m.GetAuthentication(); a.GetBackend() == 0 {
 		a.Backend = concentratorv1.Tenant_Authentication_LOCAL
 	}
@@ -240,38 +199,51 @@ func showTenant(_ *backend, m *concentratorv1.Tenant) {
 
 func checkTenant(b *backend, r *store.Tenant, bad *fieldErrors) error {
 	b.claims.checkTenant(r, bad)
-	return checkRealms(b, r, bad)
+	return checkNeighbours(b, r, bad)
 }
 
-// checkRealms wants each realm to name one tenant on every listener that leads to r.
-func checkRealms(b *backend, r *store.Tenant, bad *fieldErrors) error {
-	if len(r.Realms) == 0 {
+// checkNeighbours holds a tenant against those that it shares a listener with: what tells tenants apart there must differ.
+func checkNeighbours(b *backend, r *store.Tenant, bad *fieldErrors) error {
+	if len(r.Realms) == 0 && len(r.IPsec.PSKs) == 0 && !r.IPsec.AggressiveMode {
 		return nil
 	}
 	all, _, err := store.List[store.Listener](b.store, "", "", 0)
 	if err != nil {
 		return err
 	}
-	checked := map[string]bool{r.Name: true}
+	realms, ipsec := map[string]bool{r.Name: true}, map[string]bool{r.Name: true} // who was compared
 	for _, l := range all {
 		if !slices.Contains(l.Tenants, r.Name) {
 			continue
 		}
+		keys := len(r.IPsec.PSKs)
 		for _, name := range l.Tenants {
-			if checked[name] {
+			if realms[name] && !servesIPsec(l) {
 				continue
 			}
-			checked[name] = true
-			other, err := store.Get[store.Tenant](b.store, name)
+			o, err := store.Get[store.Tenant](b.store, name)
 			if isNotFound(err) {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			if i, realm := sharedRealm(r.Realms, other.Realms); i >= 0 {
-				bad.addUnmet(at("realms", i), "%q is a realm of %s, and %s leads to both", realm, name, l.Name)
+			if !realms[name] {
+				if i, realm := sharedRealm(r.Realms, o.Realms); i >= 0 {
+					bad.addUnmet(at("realms", i), "%q is a realm of %s, and %s leads to both", realm, name, l.Name)
+				}
 			}
+			if servesIPsec(l) && name != r.Name {
+				keys += len(o.IPsec.PSKs)
+				if !ipsec[name] {
+					checkIPsecNeighbour(r, o, l, bad)
+				}
+				ipsec[name] = true
+			}
+			realms[name] = true
+		}
+		if servesIPsec(l) && keys > maxListenerPSKs {
+			bad.addUnmet("ipsec.psks", "are too many: the tenants of %s would have %d keys in all, at most %d are allowed", l.Name, keys, maxListenerPSKs)
 		}
 	}
 	return nil

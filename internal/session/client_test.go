@@ -15,12 +15,30 @@ import (
 // can stop at.
 const oneWay = 10 * time.Millisecond
 
-// client is one VPN client: a PPTP control connection with one call, and the PPP machine on it. Its goroutine ends with
-// the call.
-type client struct {
-	w    *world
+// line is the tunnel that a client's call runs in.
+type line interface {
+	Done() <-chan struct{}      // closed when the call is over
+	HangUp(ctx context.Context) // ends call and tunnel in good order
+	Abort()                     // cuts it without a word
+}
+
+// pptpLine is a control connection with one call.
+type pptpLine struct {
 	ctl  *simpptp.Client
 	call *simpptp.Call
+}
+
+func (l pptpLine) Done() <-chan struct{} { return l.call.Done() }
+func (l pptpLine) Abort()                { l.ctl.Abort() }
+func (l pptpLine) HangUp(ctx context.Context) {
+	_ = l.call.Clear(ctx) // it may be over already
+	_ = l.ctl.Stop(ctx)
+}
+
+// client is one VPN client: a tunnel with one call, and the PPP machine on it. Its goroutine ends with the call.
+type client struct {
+	w    *world
+	line line
 	fc   *fakeCall
 	// The machine and the frames on their way belong to the goroutine.
 	m       *simppp.Machine
@@ -71,7 +89,7 @@ func (c *client) run() {
 		case f := <-c.do:
 			f(time.Now())
 		case <-timer.C:
-		case <-c.call.Done():
+		case <-c.line.Done():
 			return
 		}
 		now := time.Now()
@@ -137,14 +155,13 @@ func (c *client) hangUp() {
 func (c *client) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_ = c.call.Clear(ctx) // it may be over already
-	_ = c.ctl.Stop(ctx)
+	c.line.HangUp(ctx)
 	<-c.done
 }
 
 // abort cuts the control connection without a word.
 func (c *client) abort() {
-	c.ctl.Abort()
+	c.line.Abort()
 	<-c.done
 }
 
@@ -157,7 +174,7 @@ func (c *client) isOpen() bool {
 // ended says whether the client's link is dead or its call gone.
 func (c *client) ended() bool {
 	select {
-	case <-c.call.Done():
+	case <-c.line.Done():
 		return true
 	default:
 	}
@@ -169,7 +186,7 @@ func (c *client) ended() bool {
 // gone says whether the call is over.
 func (c *client) gone() bool {
 	select {
-	case <-c.call.Done():
+	case <-c.line.Done():
 		return true
 	default:
 		return false

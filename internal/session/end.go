@@ -48,7 +48,7 @@ func (s *session) teardown() {
 	s.setState(StateClosing)
 	counters := s.call.Close() // out of the shard, the steering map and the routes
 	s.count(counters)
-	s.tunnel.Disconnect(s.end.reason)
+	s.carrier.tunnel.Disconnect(s.end.reason)
 	s.closeMailbox()
 	if s.verdict != nil {
 		s.verdict.release()

@@ -11,11 +11,8 @@ import (
 	"concentrator/internal/tenant"
 )
 
-// What MPPE and PPTP take from a 1500-octet link, facts of RFC 2637 section 4.1 and RFC 3078 section 3: IPv4 20, GRE
-// with sequence and acknowledgement 16, PPP 4, MPPE 2 with the inner protocol 2.
+// mppeOverhead is MPPE's header with the inner protocol, RFC 3078 section 3.
 const (
-	linkMTU       = 1500
-	pptpOverhead  = 20 + 16 + 4
 	mppeOverhead  = 4
 	minSessionMTU = 68 // RFC 791: every host forwards that without fragmentation
 )
@@ -85,7 +82,7 @@ func (h handler) NetworkReady(n ppp.Network) {
 func (h handler) attach() {
 	v, n := h.verdict, h.attached
 	err := h.call.Attach(v.network, dataplane.SessionSpec{
-		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU),
+		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU, h.room()),
 		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.mustEncrypt || v.mppe.Policy == tenant.MPPERequired,
 	})
 	if err != nil {
@@ -96,14 +93,25 @@ func (h handler) attach() {
 
 // sessionMTU is the largest inner IP packet towards the client: what the peer receives, what the profile allows and
 // what fits the link. Where MPPE is optional CCP may open after the address is in place, so room is left for it.
-func (g *granted) sessionMTU(peerMRU int) int {
-	room := linkMTU - pptpOverhead
+func (g *granted) sessionMTU(peerMRU, room int) int {
 	if g.mppe.Policy != tenant.MPPEDisabled {
 		// RFC 1661's MRU counts MPPE's header and the encrypted protocol number too.
 		peerMRU -= mppeOverhead
 		room -= mppeOverhead
 	}
 	return max(minSessionMTU, min(peerMRU, g.mtu, room))
+}
+
+// describe shows what the open session has become: how large its packets are and what protects them.
+func (h handler) describe(more func(*Info)) {
+	mtu, cipher := h.verdict.sessionMTU(h.attached.PeerMRU, h.room()), h.cipher()
+	h.update(func(i *Info) {
+		i.MTU = mtu
+		if !h.encrypted {
+			i.Cipher = cipher
+		}
+		more(i)
+	})
 }
 
 func (h handler) Opened(n ppp.Network) {
@@ -120,12 +128,8 @@ func (h handler) Opened(n ppp.Network) {
 	if first && h.verdict.sessionTimeout > 0 {
 		h.expires = now.Add(h.verdict.sessionTimeout)
 	}
-	h.update(func(i *Info) {
+	h.describe(func(i *Info) {
 		i.State, i.Address = StateOpen, n.Address
-		i.MTU = h.verdict.sessionMTU(n.PeerMRU)
-		if !h.encrypted {
-			i.Cipher = "NONE"
-		}
 		if first {
 			i.StartTime = now
 		}

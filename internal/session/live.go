@@ -120,6 +120,7 @@ func (m *Manager) observe() {
 		}
 		return out
 	})
+	m.observeIPsec()
 	shard := func(metric telemetry.Live, value func(dataplane.ShardStats) float64) {
 		m.cfg.Metrics.Observe(metric, func() (out []telemetry.Sample) {
 			for _, st := range m.cfg.Plane.ShardStats() {
@@ -139,5 +140,39 @@ func (m *Manager) observe() {
 			}
 		}
 		return out
+	})
+}
+
+// observeIPsec registers the metrics of IKE, IPsec's peers and L2TP.
+func (m *Manager) observeIPsec() {
+	one := func(metric telemetry.Live, value func() int) {
+		m.cfg.Metrics.Observe(metric, func() []telemetry.Sample { return []telemetry.Sample{{Value: float64(value())}} })
+	}
+	one(telemetry.HalfOpen, func() int {
+		st := m.ike.Stats()
+		return st.HalfOpen + st.Handshakes
+	})
+	one(telemetry.IKESAs, func() int {
+		st := m.ike.Stats()
+		return st.SAs - st.Handshakes
+	})
+	one(telemetry.Tunnels, func() int { return m.l2tp.Stats().Open })
+	byTenant := func(metric telemetry.Live, value func(*ipsecPeer) int) {
+		m.cfg.Metrics.Observe(metric, func() (out []telemetry.Sample) {
+			n := make(map[string]int)
+			for _, p := range m.peers.at(func(*ipsecPeer) bool { return true }) {
+				n[p.tenant] += value(p)
+			}
+			for t, v := range n {
+				out = append(out, telemetry.Sample{Labels: []string{t}, Value: float64(v)})
+			}
+			return out
+		})
+	}
+	byTenant(telemetry.Peers, func(*ipsecPeer) int { return 1 })
+	byTenant(telemetry.ChildSAs, func(p *ipsecPeer) int {
+		p.sas.Lock()
+		defer p.sas.Unlock()
+		return len(p.children)
 	})
 }

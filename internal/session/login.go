@@ -169,7 +169,7 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 }
 
 func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o *outcome) error {
-	t, user, err := m.resolve(s.listener, r.Name)
+	t, user, err := m.resolve(&s.carrier, r.Name)
 	if err != nil {
 		return err
 	}
@@ -185,11 +185,11 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		return err
 	}
 	v, err := backend.Authenticate(ctx, authz.Request{
-		Tenant: strings.TrimPrefix(t.Name, "tenants/"), User: user, PeerName: r.Name, Protocol: tenant.ProtocolPPTP,
-		ClientAddress: s.request.Remote.Addr(), ListenerAddress: s.request.Local.Addr(),
+		Tenant: strings.TrimPrefix(t.Name, "tenants/"), User: user, PeerName: r.Name, Protocol: s.carrier.protocol,
+		ClientAddress: s.snapshot().ClientAddress.Addr(), ListenerAddress: s.carrier.local.Addr(),
 		SessionID: s.id, NASPort: uint32(s.call.ID()),
 		Method: r.Method, ID: r.ID, Challenge: r.Challenge, Response: r.Response, Password: r.Password,
-		MPPEWanted: true,
+		MPPEWanted: s.carrier.ccp,
 	})
 	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
 		return &refusal{
@@ -207,9 +207,14 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	if err != nil {
 		return err
 	}
-	mppe, err := encryption(p, r.Method, v)
+	mppe, err := encryption(p, &s.carrier, r.Method, v)
 	if err != nil {
 		return err
+	}
+	// What the same client has left behind goes first, so that no limit counts it.
+	s.carrier.tunnel.Authenticated()
+	for _, o := range m.superseded(s) {
+		await(ctx, o.done)
 	}
 	if err := m.takePlace(ctx, s, t, user, v); err != nil {
 		return err
@@ -251,14 +256,19 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 }
 
 // resolve finds the tenant that a user name asks for on a listener, and the user's name there: a realm of one of the
-// listener's tenants decides, else the listener's default.
-func (m *Manager) resolve(listener, name string) (*store.Tenant, string, error) {
-	l, err := store.Get[store.Listener](m.cfg.Store, listener)
+// listener's tenants decides, else the tenant that IKE has proved, else the listener's default. A proven tenant and the
+// realm must agree: a user of one tenant never enters through another's PSK.
+func (m *Manager) resolve(c *carrier, name string) (*store.Tenant, string, error) {
+	l, err := store.Get[store.Listener](m.cfg.Store, c.listener)
 	if err != nil {
-		return nil, "", fmt.Errorf("read %s: %w", listener, err)
+		return nil, "", fmt.Errorf("read %s: %w", c.listener, err)
 	}
 	user, realm := tenant.SplitRealm(name)
-	var fallback *store.Tenant
+	home := defaultTenant(l)
+	if c.proven != "" {
+		home = c.proven
+	}
+	var fallback, named *store.Tenant
 	for _, tn := range l.Tenants {
 		t, err := store.Get[store.Tenant](m.cfg.Store, tn)
 		if errors.Is(err, store.ErrNotFound) {
@@ -267,22 +277,30 @@ func (m *Manager) resolve(listener, name string) (*store.Tenant, string, error) 
 		if err != nil {
 			return nil, "", fmt.Errorf("read %s: %w", tn, err)
 		}
-		if realm != "" && slices.ContainsFunc(t.Realms, func(r string) bool { return strings.EqualFold(r, realm) }) {
-			if !t.RealmStripping {
-				user = name
-			}
-			return t, user, nil
-		}
-		if tn == defaultTenant(l) {
+		if tn == home {
 			fallback = t
 		}
-	}
-	if fallback == nil {
-		return nil, "", &refusal{
-			stage: tenant.StageAuthentication, reason: tenant.ReasonTenantMismatch,
-			detail:  fmt.Sprintf("realm %q is of no tenant of %s, which has no default tenant", printable(realm), listener),
-			message: "Unknown realm",
+		ofRealm := realm != "" && slices.ContainsFunc(t.Realms, func(r string) bool { return strings.EqualFold(r, realm) })
+		if ofRealm && (named == nil || tn == c.proven) {
+			named = t
 		}
+	}
+	mismatch := func(detail, message string) error {
+		return &refusal{stage: tenant.StageAuthentication, reason: tenant.ReasonTenantMismatch, detail: detail, message: message}
+	}
+	switch {
+	case c.proven != "" && fallback == nil:
+		return nil, "", mismatch(fmt.Sprintf("%s is no tenant of %s any more", c.proven, c.listener), "Unknown realm")
+	case c.proven != "" && named != nil && named.Name != c.proven:
+		return nil, "", mismatch(
+			fmt.Sprintf("user %s is of %s, but came in as a peer of %s", printable(name), named.Name, c.proven), "Unknown realm")
+	case named != nil && !named.RealmStripping:
+		return named, name, nil
+	case named != nil:
+		return named, user, nil
+	case fallback == nil:
+		return nil, "", mismatch(
+			fmt.Sprintf("realm %q is of no tenant of %s, which has no default tenant", printable(realm), c.listener), "Unknown realm")
 	}
 	return fallback, name, nil
 }

@@ -2,17 +2,21 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"concentrator/internal/authz/local"
 	"concentrator/internal/authz/radius"
+	"concentrator/internal/ike/ikev1"
 	"concentrator/internal/ippool"
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
+	"concentrator/internal/tunnel/l2tp"
 	"concentrator/internal/tunnel/pptp"
 )
 
@@ -37,6 +41,10 @@ type Manager struct {
 	logins  loginLog
 	local   *local.Authenticator
 	pptp    PPTP
+	ike     IKE
+	l2tp    L2TP
+	peers   *peers
+	errands *errands
 	started time.Time
 	ctx     context.Context // of all sessions
 	cancel  context.CancelFunc
@@ -45,8 +53,10 @@ type Manager struct {
 
 	passing sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
 	over    bool       // closeAll has been there; guarded by passing
-	// unserved are the listeners and protocols that were warned about; guarded by passing.
-	unserved map[string]bool
+	// warned are the warnings that were given once; guarded by passing.
+	warned      map[string]bool
+	policyCache policyCache                              // guarded by passing
+	policies    atomic.Pointer[map[string]*ikev1.Policy] // by listener
 
 	radiusMu sync.Mutex               // held while a server's name is looked up, which may take seconds
 	radius   map[string]*radiusClient // by server resource name
@@ -55,9 +65,10 @@ type Manager struct {
 	mu        sync.Mutex
 	closed    bool
 	sessions  map[string]*session  // by session ID
-	byCall    map[uint16]*session  // PPTP calls by the ID that we gave out
+	byCall    map[uint16]*session  // by the call or session ID that we gave out
 	networks  map[string]*netState // by tenant
-	listeners map[string]*listenerState
+	listeners map[string]*pptpListener
+	faces     map[string]*udpFace
 	pools     map[string]poolState // by pool resource name
 }
 
@@ -66,8 +77,18 @@ type radiusClient struct {
 	client *radius.Client
 }
 
-// New makes a Manager. Run starts it.
+// New makes a Manager. Run starts it, and Shutdown must be called even if Run never was.
 func New(cfg Config) *Manager {
+	m := newManager(cfg)
+	m.ike = ikev1.New(ikev1.Config{Log: cfg.Log}, ikeHost{m})
+	m.l2tp = l2tp.NewServer(l2tp.Config{
+		HostName: cfg.Instance, Log: cfg.Log, MaxHalfOpenPerSource: l2tp.DefaultMaxHalfOpenPerSource,
+	}, lns{m})
+	return m
+}
+
+// newManager makes a Manager without IKE and L2TP.
+func newManager(cfg Config) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &Manager{
 		cfg: cfg, log: cfg.Log, slots: newAdmission(cfg.MaxSessions), feed: newFeed(), started: time.Now(),
@@ -75,13 +96,16 @@ func New(cfg Config) *Manager {
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
 		radius: make(map[string]*radiusClient), retired: make(map[*radius.Client]struct{}),
-		unserved: make(map[string]bool), networks: make(map[string]*netState), listeners: make(map[string]*listenerState),
-		pools: make(map[string]poolState),
+		warned: make(map[string]bool), networks: make(map[string]*netState),
+		listeners: make(map[string]*pptpListener), faces: make(map[string]*udpFace), pools: make(map[string]poolState),
+		errands: newErrands(),
 	}
+	m.peers = newPeers(m)
 	m.local = local.New(users{cfg.Store})
 	m.pptp = pptp.NewServer(pptp.Config{
 		HostName: cfg.Instance, Log: cfg.Log, MaxIdlePerSource: pptp.DefaultMaxIdlePerSource,
 	}, calls{m})
+	m.wg.Go(func() { m.errands.run(ctx.Done()) })
 	m.observe()
 	return m
 }
@@ -113,14 +137,20 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 			<-s.done
 		}
 	}
-	err := m.pptp.Shutdown(ctx)
+	// L2TP says goodbye through IPsec, so it goes first.
+	var errs []error
+	for _, stop := range []struct {
+		what string
+		f    func(context.Context) error
+	}{{"PPTP", m.pptp.Shutdown}, {"L2TP", m.l2tp.Shutdown}, {"IKE", m.ike.Shutdown}} {
+		if err := stop.f(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop %s: %w", stop.what, err))
+		}
+	}
 	m.cancel()
 	m.closeAll()
 	m.wg.Wait()
-	if err != nil {
-		return fmt.Errorf("stop PPTP: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // network returns the network of a tenant, or nil if it is not up.

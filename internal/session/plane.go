@@ -4,10 +4,14 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"concentrator/internal/authz"
 	"concentrator/internal/dataplane"
 	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/ike/ikev1"
+	"concentrator/internal/tenant"
+	"concentrator/internal/tunnel/l2tp"
 	"concentrator/internal/tunnel/pptp"
 )
 
@@ -17,7 +21,17 @@ type Plane interface {
 	CloseGRE(namespace string) error
 	ListenTCP(namespace string, addr netip.AddrPort) (net.Listener, error)
 	OpenNetwork(spec dataplane.NetworkSpec) (Network, error)
+	// OpenCall opens a PPTP call.
 	OpenCall(spec dataplane.CallSpec) (Call, error)
+	// OpenL2TPCall opens an L2TP session: in the peer's SAs or, if peer is nil, in clear on UDP 1701 of d. It fills in
+	// these two in spec.L2TP.
+	OpenL2TPCall(peer Peer, d Datagrams, spec dataplane.CallSpec) (Call, error)
+	OpenDatagrams(spec dataplane.DatagramSpec) (Datagrams, error)
+	// OpenPeer opens an IPsec peer that came by d, which it fills in.
+	OpenPeer(d Datagrams, spec dataplane.PeerSpec) (Peer, error)
+	// NewTunnelID gives out an L2TP tunnel ID of a shard; of any if that is negative.
+	NewTunnelID(shard int) (uint16, error)
+	FreeTunnelID(id uint16)
 	Counters(calls []Call) []dataplane.Counters
 	Shards() int
 	ShardStats() []dataplane.ShardStats
@@ -39,10 +53,40 @@ type Call interface {
 	SetEncrypt(p mppe.Params)
 	ClearMPPE()
 	ResetEncrypt()
+	SetSequencing(on bool)
 	Attach(n Network, s dataplane.SessionSpec) error
 	SetOpen(open bool)
 	Counters() dataplane.Counters
 	Close() dataplane.Counters
+}
+
+// Datagrams are the UDP sockets of a listener.
+type Datagrams interface {
+	// SendIKE takes msg over and does not wait. Behind local port 4500 it puts the non-ESP marker.
+	SendIKE(local, remote netip.AddrPort, msg []byte)
+	// SendPlainL2TP takes msg over and does not wait.
+	SendPlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte)
+	// SetPlain lets L2TP outside an SA in or not. It does not wait.
+	SetPlain(on bool)
+	Close() error
+}
+
+// Peer is an IPsec peer in its shard. Its methods may be called from any goroutine but a shard's thread, on which only
+// SendControl and NewTunnelID may be called.
+type Peer interface {
+	Shard() int
+	NewSPI() (uint32, error)
+	FreeSPI(spi uint32) // takes its SA out first
+	AddInbound(sa dataplane.SASpec) error
+	SetOutbound(sa dataplane.SASpec, inbound uint32) error
+	ClearOutbound(inbound uint32)
+	SetRemote(remote netip.AddrPort)
+	NewTunnelID() (uint16, error)
+	SendControl(port uint16, msg []byte) // takes msg over
+	Keepalive()
+	Idle() time.Duration
+	Merge(into Peer) error
+	Close()
 }
 
 // PPTP is what the conductor needs of the PPTP server.
@@ -75,6 +119,36 @@ func (p plane) OpenCall(spec dataplane.CallSpec) (Call, error) {
 	return call{c}, nil
 }
 
+func (p plane) OpenL2TPCall(peer Peer, d Datagrams, spec dataplane.CallSpec) (Call, error) {
+	if peer != nil {
+		spec.L2TP.Peer = peer.(planePeer).Peer
+	} else {
+		spec.L2TP.Datagrams = d.(*dataplane.Datagrams)
+	}
+	return p.OpenCall(spec)
+}
+
+func (p plane) OpenDatagrams(spec dataplane.DatagramSpec) (Datagrams, error) {
+	d, err := p.Dataplane.OpenDatagrams(spec)
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (p plane) OpenPeer(d Datagrams, spec dataplane.PeerSpec) (Peer, error) {
+	spec.Datagrams = d.(*dataplane.Datagrams)
+	peer, err := p.Dataplane.OpenPeer(spec)
+	if err != nil {
+		return nil, err
+	}
+	return planePeer{peer}, nil
+}
+
+type planePeer struct{ *dataplane.Peer }
+
+func (p planePeer) Merge(into Peer) error { return p.Peer.Merge(into.(planePeer).Peer) }
+
 func (p plane) Counters(calls []Call) []dataplane.Counters {
 	real := make([]*dataplane.Call, len(calls))
 	for i, c := range calls {
@@ -87,6 +161,28 @@ type call struct{ *dataplane.Call }
 
 func (c call) Attach(n Network, s dataplane.SessionSpec) error {
 	return c.Call.Attach(n.(*dataplane.Network), s)
+}
+
+// IKE is what the conductor needs of the IKE engine. None of its methods but Shutdown waits.
+type IKE interface {
+	Receive(p ikev1.Path, msg []byte)
+	Limit(peer ikev1.Peer, inboundSPI uint32, hard bool)
+	Used(peer ikev1.Peer, inboundSPI uint32)
+	Moved(peer ikev1.Peer, remote netip.AddrPort)
+	Merge(from, into ikev1.Peer)
+	Drop(peer ikev1.Peer, reason tenant.Reason)
+	Stats() ikev1.Stats
+	Shutdown(ctx context.Context) error
+}
+
+// L2TP is what the conductor needs of the L2TP server. None of its methods but Shutdown waits.
+type L2TP interface {
+	Receive(p l2tp.Peer, port uint16, msg []byte)
+	PeerGone(p l2tp.Peer, cause tenant.Reason, detail string)
+	Merge(from, into l2tp.Peer)
+	Lookup(id uint16) (p l2tp.Peer, port uint16, ok bool)
+	Stats() l2tp.Stats
+	Shutdown(ctx context.Context) error
 }
 
 var _ PPTP = (*pptp.Server)(nil)

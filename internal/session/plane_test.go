@@ -38,6 +38,10 @@ type fakePlane struct {
 	slowClose func(c *fakeCall)        // called in Close of a call, without a lock
 	failOpen  map[netip.AddrPort]error // of ListenTCP
 	closes    int                      // of calls
+	datagrams map[*fakeDatagrams]bool  // the open ones
+	peers     map[*fakePeer]bool       // the open ones
+	tunnelIDs map[uint16]bool          // given out
+	nextSPI   uint32
 }
 
 func newFakePlane(t *testing.T, tcp bool) *fakePlane {
@@ -45,6 +49,7 @@ func newFakePlane(t *testing.T, tcp bool) *fakePlane {
 		t: t, tcp: tcp,
 		listeners: map[string]net.Listener{}, gre: map[string]int{}, everZero: map[string]bool{},
 		networks: map[*fakeNetwork]bool{}, calls: map[uint16]*fakeCall{}, failOpen: map[netip.AddrPort]error{}, nextID: 0x1230,
+		datagrams: map[*fakeDatagrams]bool{}, peers: map[*fakePeer]bool{}, tunnelIDs: map[uint16]bool{}, nextSPI: 0x1000,
 	}
 }
 
@@ -145,7 +150,7 @@ func (p *fakePlane) OpenCall(spec dataplane.CallSpec) (Call, error) {
 		p.failCall = nil
 		return nil, err
 	}
-	if p.gre[spec.Namespace] == 0 {
+	if spec.L2TP == nil && p.gre[spec.Namespace] == 0 {
 		return nil, dataplane.ErrNoGRE
 	}
 	p.nextID++
@@ -165,7 +170,7 @@ func (p *fakePlane) Counters(calls []Call) []dataplane.Counters {
 	return out
 }
 
-func (p *fakePlane) Shards() int { return 1 }
+func (p *fakePlane) Shards() int { return 4 }
 
 func (p *fakePlane) ShardStats() []dataplane.ShardStats {
 	p.mu.Lock()
@@ -250,6 +255,7 @@ type fakeCall struct {
 	session  dataplane.SessionSpec
 	open     bool
 	closed   bool
+	sequence bool
 	opened   time.Time
 	lastIn   time.Time
 	lastAny  time.Time
@@ -325,6 +331,12 @@ func (c *fakeCall) ClearMPPE() {
 }
 
 func (c *fakeCall) ResetEncrypt() {}
+
+func (c *fakeCall) SetSequencing(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sequence = on
+}
 
 func (c *fakeCall) Attach(n Network, s dataplane.SessionSpec) error {
 	net := n.(*fakeNetwork)

@@ -46,16 +46,28 @@ func policy(p *store.Profile) (tenant.MPPEPolicy, error) {
 	return p.MPPE.Policy, nil
 }
 
-// offer lists the authentication methods that a profile lets a PPTP client use, in the profile's order.
-func offer(p *store.Profile) ([]tenant.AuthMethod, error) {
-	pol, err := policy(p)
-	if err != nil {
-		return nil, err
+// offer lists the authentication methods that a profile lets a client of this carrier use, in the profile's order. What
+// ESP protects needs no more protection. Of PPTP, MPPE protects the data but not the login, and plain L2TP has nothing.
+func offer(p *store.Profile, c *carrier) ([]tenant.AuthMethod, error) {
+	plainToo := true
+	switch {
+	case c.ccp:
+		pol, err := policy(p)
+		if err != nil {
+			return nil, err
+		}
+		plainToo = p.AllowPlaintext && pol != tenant.MPPERequired
+	case !c.protected() && !p.AllowPlaintext:
+		return nil, &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonPlaintextNotAllowed,
+			detail:  p.Name + " does not set allowPlaintext, which " + string(c.protocol) + " outside IPsec needs",
+			message: "Unencrypted connections are not allowed",
+		}
 	}
 	var out []tenant.AuthMethod
 	for _, a := range p.AuthMethods {
 		plain := a == tenant.AuthPAP || a == tenant.AuthCHAP
-		if plain && (!p.AllowPlaintext || pol == tenant.MPPERequired) || a == tenant.AuthEAP {
+		if plain && !plainToo || a == tenant.AuthEAP {
 			continue
 		}
 		out = append(out, a)
@@ -65,8 +77,8 @@ func offer(p *store.Profile) ([]tenant.AuthMethod, error) {
 
 // encryption checks that the method used is one that the user's profile allows, and says which MPPE the link may and
 // must negotiate, given the keys there are.
-func encryption(p *store.Profile, used tenant.AuthMethod, v authz.Verdict) (tenant.MPPE, error) {
-	methods, err := offer(p)
+func encryption(p *store.Profile, c *carrier, used tenant.AuthMethod, v authz.Verdict) (tenant.MPPE, error) {
+	methods, err := offer(p, c)
 	if err != nil {
 		return tenant.MPPE{}, err
 	}
@@ -76,6 +88,16 @@ func encryption(p *store.Profile, used tenant.AuthMethod, v authz.Verdict) (tena
 			detail:  fmt.Sprintf("%s does not let its users log in with %s", p.Name, used),
 			message: "This authentication method is not allowed for you",
 		}
+	}
+	if !c.ccp {
+		if v.MPPEPolicy == tenant.MPPERequired && !c.protected() {
+			return tenant.MPPE{}, &refusal{
+				stage: tenant.StageCCP, reason: tenant.ReasonMPPERequired,
+				detail:  "the login requires encryption, and " + string(c.protocol) + " outside IPsec has none",
+				message: "Encryption is required",
+			}
+		}
+		return tenant.MPPE{Policy: tenant.MPPEDisabled}, nil
 	}
 	out := p.MPPE
 	out.Policy, _ = policy(p)

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -18,7 +17,6 @@ import (
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
-	wire "concentrator/internal/wire/pptp"
 )
 
 const (
@@ -53,12 +51,6 @@ func (m *Manager) mourn(tenantName string, n *netState) {
 		m.poke()
 	case <-n.closed:
 	}
-}
-
-type listenerState struct {
-	namespace string
-	addr      netip.AddrPort
-	listener  net.Listener
 }
 
 type poolState struct {
@@ -116,7 +108,7 @@ func (m *Manager) reconcile() (again bool) {
 	if m.over {
 		return false
 	}
-	for _, step := range []func() error{m.reconcilePools, m.reconcileNetworks, m.reconcileListeners, m.reconcileRadius} {
+	for _, step := range []func() error{m.reconcilePools, m.reconcileNetworks, m.reconcilePolicies, m.reconcileListeners, m.reconcileRadius} {
 		if err := step(); err != nil {
 			m.log.Error("state not brought up", telemetry.Error, err)
 			again = true
@@ -334,102 +326,6 @@ func (m *Manager) endWhere(match func(Info) bool, detail string) {
 	}
 }
 
-func (m *Manager) reconcileListeners() error {
-	records, err := all(m, "", func(l *store.Listener) string { return l.Name })
-	if err != nil {
-		return err
-	}
-	var errs []error
-	want := make(map[string]listenerState)
-	for _, l := range records {
-		m.warnUnserved(l)
-		if !slices.Contains(l.Protocols, tenant.ProtocolPPTP) {
-			continue
-		}
-		addr, err := netip.ParseAddr(l.Address)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: address: %w", l.Name, err))
-			continue
-		}
-		want[l.Name] = listenerState{namespace: l.Namespace, addr: netip.AddrPortFrom(addr, wire.Port)}
-	}
-	m.mu.Lock()
-	have := make(map[string]*listenerState, len(m.listeners))
-	for name, l := range m.listeners {
-		have[name] = l
-	}
-	m.mu.Unlock()
-	for name, l := range have {
-		w, ok := want[name]
-		if ok && w.namespace == l.namespace && w.addr == l.addr {
-			delete(want, name)
-			continue
-		}
-		if ok && w.namespace == l.namespace {
-			// Its sessions go on, so GRE must not close between the old address and the new one.
-			if err := m.cfg.Plane.OpenGRE(l.namespace); err != nil {
-				errs = append(errs, fmt.Errorf("%s: keep GRE: %w", name, err))
-			} else {
-				defer m.closeGRE(l.namespace)
-			}
-		}
-		m.closeListener(name, l)
-		if !ok || w.namespace != l.namespace {
-			m.endWhere(func(i Info) bool { return i.Listener == name }, "the listener was removed or moved")
-		}
-	}
-	for name, w := range want {
-		if err := m.openListener(name, w); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// warnUnserved says once what a listener asks for and does not get.
-func (m *Manager) warnUnserved(l *store.Listener) {
-	for _, p := range l.Protocols {
-		if key := l.Name + " " + string(p); p != tenant.ProtocolPPTP && !m.unserved[key] {
-			m.unserved[key] = true
-			m.log.Warn("protocol not served", telemetry.Listener, l.Name, telemetry.Protocol, p)
-		}
-	}
-}
-
-// openListener opens GRE before TCP: the first call may come with the first connection.
-func (m *Manager) openListener(name string, l listenerState) error {
-	if err := m.cfg.Plane.OpenGRE(l.namespace); err != nil {
-		return fmt.Errorf("open GRE: %w", err)
-	}
-	ln, err := m.cfg.Plane.ListenTCP(l.namespace, l.addr)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", l.addr, errors.Join(err, m.cfg.Plane.CloseGRE(l.namespace)))
-	}
-	l.listener = ln
-	m.mu.Lock()
-	m.listeners[name] = &l
-	m.mu.Unlock()
-	m.wg.Add(1)
-	go func() {
-		defer m.wg.Done()
-		if err := m.pptp.Serve(ln, name); err != nil && !errors.Is(err, net.ErrClosed) {
-			m.log.Error("listener ended", telemetry.Listener, name, telemetry.Error, err)
-		}
-	}()
-	m.log.Info("listening", telemetry.Listener, name, telemetry.Address, l.addr, telemetry.Protocol, tenant.ProtocolPPTP)
-	return nil
-}
-
-func (m *Manager) closeListener(name string, l *listenerState) {
-	m.mu.Lock()
-	delete(m.listeners, name)
-	m.mu.Unlock()
-	if err := errors.Join(l.listener.Close(), m.cfg.Plane.CloseGRE(l.namespace)); err != nil {
-		m.log.Warn("listener not closed cleanly", telemetry.Listener, name, telemetry.Error, err)
-	}
-	m.log.Info("listener closed", telemetry.Listener, name)
-}
-
 // reconcileRadius closes the clients of servers that are gone; one that changed is made anew at the next login.
 func (m *Manager) reconcileRadius() error {
 	records, err := all(m, "tenants/-", func(r *store.RadiusServer) string { return r.Name })
@@ -447,12 +343,6 @@ func (m *Manager) reconcileRadius() error {
 	return nil
 }
 
-func (m *Manager) closeGRE(namespace string) {
-	if err := m.cfg.Plane.CloseGRE(namespace); err != nil {
-		m.log.Warn("GRE not closed cleanly", telemetry.Namespace, namespace, telemetry.Error, err)
-	}
-}
-
 // closeAll closes listeners and RADIUS clients, at the end. Networks are the plane's to stop: closing one here would
 // also remove its namespace, with what an operator has put there, and that goes with its tenant only.
 func (m *Manager) closeAll() {
@@ -460,11 +350,15 @@ func (m *Manager) closeAll() {
 	defer m.passing.Unlock()
 	m.over = true
 	m.mu.Lock()
-	listeners, networks := m.listeners, m.networks
-	m.listeners, m.networks = map[string]*listenerState{}, map[string]*netState{}
+	listeners, faces, networks := m.listeners, m.faces, m.networks
+	m.listeners, m.faces, m.networks = map[string]*pptpListener{}, map[string]*udpFace{}, map[string]*netState{}
 	m.mu.Unlock()
 	for name, l := range listeners {
-		m.closeListener(name, l)
+		m.closePPTP(name, l)
+	}
+	m.peers.closeAll()
+	for _, f := range faces {
+		f.close()
 	}
 	for _, n := range networks {
 		close(n.closed)

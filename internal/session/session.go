@@ -10,7 +10,7 @@ import (
 
 	"concentrator/internal/ppp"
 	"concentrator/internal/tenant"
-	"concentrator/internal/tunnel/pptp"
+	"concentrator/internal/tunnel/l2tp"
 )
 
 const (
@@ -34,12 +34,11 @@ type session struct {
 
 	forced chan forcedEnd // one order to end at once, from another goroutine
 
-	tunnel pptp.Call
-	call   Call
-	link   *ppp.Link
+	carrier carrier
+	call    Call
+	link    *ppp.Link
 
-	listener    string
-	request     pptp.CallRequest
+	sequenced   bool // data messages carry sequence numbers (L2TP)
 	leases      leases
 	serial      uint64    // of the latest login that the link asked about
 	asking      *deciding // the decision on it; nil: none yet
@@ -81,7 +80,9 @@ type forcedEnd struct {
 
 // event is one thing that happened to a session: exactly one field is set, or frame and protocol.
 type event struct {
-	frame     []byte // owned
+	connected *l2tp.Connect // PPP may begin
+	carrier   bool          // another SA carries the session, or another peer
+	frame     []byte        // owned
 	protocol  uint16
 	decided   bool // the mailbox holds a decision
 	outOfSync bool
@@ -127,7 +128,9 @@ func (s *session) run() {
 	defer s.teardown()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	s.link.Start(time.Now())
+	if !s.carrier.waits {
+		s.link.Start(time.Now())
+	}
 	for !s.finished {
 		timer.Reset(time.Until(s.deadline()))
 		select {
@@ -148,8 +151,32 @@ func (s *session) handle(now time.Time, e event) {
 		s.decided(now)
 	case e.outOfSync:
 		s.link.ResetRequest(now)
+	case e.carrier:
+		s.carrierChanged()
+	case e.connected != nil:
+		s.connected(now, e.connected)
 	default:
 		s.link.Receive(now, e.protocol, e.frame)
+	}
+}
+
+// connected begins PPP: the peer has said that the call is up, and how its data shall come.
+func (s *session) connected(now time.Time, r *l2tp.Connect) {
+	if r.SequencingRequired {
+		s.sequenced = true
+		s.call.SetSequencing(true)
+	}
+	s.link.Start(now)
+}
+
+// carrierChanged takes notice of another SA: its name, and the room that it leaves for inner packets.
+func (s *session) carrierChanged() {
+	h := handler{s}
+	if s.attached != nil && s.snapshot().MTU != s.verdict.sessionMTU(s.attached.PeerMRU, s.room()) {
+		h.attach()
+	}
+	if s.carries {
+		h.describe(func(*Info) {})
 	}
 }
 

@@ -76,7 +76,10 @@ func inReality(t *testing.T, test func(t *testing.T, w *world)) {
 	test(t, newWorld(t, false, 100))
 }
 
-func newWorld(t *testing.T, bubble bool, slots int) *world {
+func newWorld(t *testing.T, bubble bool, slots int) *world { return newWorldOf(t, bubble, slots, New) }
+
+// newWorldOf is newWorld with a Manager that make makes.
+func newWorldOf(t *testing.T, bubble bool, slots int, make func(Config) *Manager) *world {
 	w := &world{t: t, bubble: bubble, oneWay: oneWay, errors: &errorLog{}}
 	if !bubble {
 		w.oneWay = 0
@@ -85,7 +88,7 @@ func newWorld(t *testing.T, bubble bool, slots int) *world {
 	w.store = storetest.Open(t)
 	w.plane = newFakePlane(t, !bubble)
 	w.pools = ippool.New()
-	w.m = New(Config{
+	w.m = make(Config{
 		Store: w.store, Plane: w.plane, Pools: w.pools, Metrics: telemetry.NewMetrics(), Log: slog.New(w.errors),
 		MaxSessions: slots, Instance: "vpn", Version: "test",
 	})
@@ -105,7 +108,7 @@ func (w *world) close() {
 		}
 	}
 	for _, c := range w.clients {
-		c.ctl.Abort()
+		c.line.Abort()
 		<-c.done
 	}
 	w.wantClean()
@@ -115,6 +118,9 @@ func (w *world) close() {
 		if n != 0 {
 			w.t.Errorf("GRE of %q is still open %d times", ns, n)
 		}
+	}
+	if n := len(w.plane.datagrams) + len(w.plane.peers) + len(w.plane.tunnelIDs); n != 0 {
+		w.t.Errorf("left: %d UDP faces, %d peers, %d tunnel IDs", len(w.plane.datagrams), len(w.plane.peers), len(w.plane.tunnelIDs))
 	}
 	if len(w.plane.listeners) != 0 { // networks are the plane's own to stop
 		w.t.Errorf("%d listeners are still open", len(w.plane.listeners))
@@ -316,14 +322,20 @@ func (w *world) tryDial(addr, from string, cfg simppp.Config) (*client, error) {
 		ctl.Abort()
 		return nil, err
 	}
-	c := &client{w: w, ctl: ctl, call: call, do: make(chan func(time.Time)), done: make(chan struct{})}
-	if c.fc = w.plane.call(call.PeerID()); c.fc == nil {
-		w.t.Fatalf("the reply names call %d, which is not in the plane", call.PeerID())
+	return w.client(pptpLine{ctl, call}, call.PeerID(), cfg), nil
+}
+
+// client begins PPP on a call that the server has given an ID.
+func (w *world) client(l line, id uint16, cfg simppp.Config) *client {
+	w.t.Helper()
+	c := &client{w: w, line: l, do: make(chan func(time.Time)), done: make(chan struct{})}
+	if c.fc = w.plane.call(id); c.fc == nil {
+		w.t.Fatalf("the reply names call %d, which is not in the plane", id)
 	}
 	c.m = simppp.NewMachine(cfg, clientEvents{c})
 	w.clients = append(w.clients, c)
 	go c.run()
-	return c, nil
+	return c
 }
 
 func (w *world) dial(cfg simppp.Config) *client {

@@ -49,11 +49,21 @@ type Uplink struct {
 
 // IPsec is a tenant's part in IKE.
 type IPsec struct {
-	PSKs           []PSK  `json:"psks,omitempty"`
-	LegacyClients  bool   `json:"legacyClients,omitempty"`
-	AggressiveMode bool   `json:"aggressiveMode,omitempty"`
-	GroupName      string `json:"groupName,omitempty"`
+	PSKs           []PSK         `json:"psks,omitempty"`
+	LegacyClients  bool          `json:"legacyClients,omitempty"`
+	AggressiveMode bool          `json:"aggressiveMode,omitempty"`
+	GroupName      string        `json:"groupName,omitempty"`
+	CACertificates []string      `json:"caCertificates,omitempty"` // PEM, each one certificate
+	CRLs           []string      `json:"crls,omitempty"`           // PEM, each one list
+	IKELifetime    time.Duration `json:"ikeLifetime,omitempty"`    // 0: 8 h
+	ESPLifetime    time.Duration `json:"espLifetime,omitempty"`    // 0: 1 h
 }
+
+// What a tenant's IPsec has where it says nothing.
+const (
+	DefaultIKELifetime = 8 * time.Hour
+	DefaultESPLifetime = time.Hour
+)
 
 // PSK is one pre-shared key; an empty ID is the tenant's for every peer.
 type PSK struct {
@@ -149,13 +159,15 @@ type RadiusServer struct {
 // Listener is listeners/{listener}.
 type Listener struct {
 	Meta
-	Address         string            `json:"address,omitempty"`
-	Protocols       []tenant.Protocol `json:"protocols,omitempty"`
-	Tenants         []string          `json:"tenants,omitempty"` // full resource names
-	DefaultTenant   string            `json:"defaultTenant,omitempty"`
-	Namespace       string            `json:"namespace,omitempty"`
-	MaxPPTPSessions *int              `json:"maxPptpSessions,omitempty"` // nil: no limit of its own; 0: none
-	MaxL2TPSessions *int              `json:"maxL2tpSessions,omitempty"`
+	Address          string            `json:"address,omitempty"`
+	Protocols        []tenant.Protocol `json:"protocols,omitempty"`
+	Tenants          []string          `json:"tenants,omitempty"` // full resource names
+	DefaultTenant    string            `json:"defaultTenant,omitempty"`
+	Namespace        string            `json:"namespace,omitempty"`
+	MaxPPTPSessions  *int              `json:"maxPptpSessions,omitempty"` // nil: no limit of its own; 0: none
+	MaxL2TPSessions  *int              `json:"maxL2tpSessions,omitempty"`
+	CertificateChain string            `json:"certificateChain,omitempty"` // PEM, its own first; empty: no certificate
+	CertificateKey   tenant.Secret     `json:"-"`                          // PEM
 }
 
 // Record is any kind of record.
@@ -211,6 +223,9 @@ func (r *RadiusServer) secretSlots(stored map[string][]byte) []secretSlot {
 	return slots
 }
 
-func (*Profile) secretSlots(map[string][]byte) []secretSlot  { return nil }
-func (*Pool) secretSlots(map[string][]byte) []secretSlot     { return nil }
-func (*Listener) secretSlots(map[string][]byte) []secretSlot { return nil }
+func (l *Listener) secretSlots(map[string][]byte) []secretSlot {
+	return []secretSlot{{"certificate.privateKeyPem", &l.CertificateKey}}
+}
+
+func (*Profile) secretSlots(map[string][]byte) []secretSlot { return nil }
+func (*Pool) secretSlots(map[string][]byte) []secretSlot    { return nil }

@@ -53,7 +53,8 @@ func TestEveryFieldIsStored(t *testing.T) {
 		},
 		IPsec: store.IPsec{
 			PSKs:          []store.PSK{{ID: "a", Secret: tenant.Secret("psk-one")}, {Secret: tenant.Secret("psk-two")}},
-			LegacyClients: true, AggressiveMode: true, GroupName: "group",
+			LegacyClients: true, AggressiveMode: true, GroupName: "group", CACertificates: []string{"ca"}, CRLs: []string{"crl"},
+			IKELifetime: time.Hour, ESPLifetime: time.Minute,
 		},
 		L2TPTunnelSecret: tenant.Secret("tunnel"), Backend: tenant.BackendRADIUS,
 	}
@@ -81,6 +82,7 @@ func TestEveryFieldIsStored(t *testing.T) {
 	checkStored(t, s, &store.Listener{
 		Meta: named("listeners/main"), Address: "198.51.100.1", Protocols: []tenant.Protocol{tenant.ProtocolPPTP}, Tenants: []string{"tenants/acme"},
 		DefaultTenant: "tenants/acme", Namespace: "outer", MaxPPTPSessions: &five, MaxL2TPSessions: &zero,
+		CertificateChain: "chain", CertificateKey: tenant.Secret("key"),
 	})
 }
 
@@ -541,7 +543,7 @@ func TestSecretsAreSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := []string{"p4ssw0rd-of-alice", "p4ssw0rd-of-bob", "pre-shared-one", "pre-shared-two", "tunnel-secret", "radius-new", "radius-old"}
+	secrets := []string{"p4ssw0rd-of-alice", "p4ssw0rd-of-bob", "pre-shared-one", "pre-shared-two", "tunnel-secret", "radius-new", "radius-old", "private-key"}
 	create(t, s, &store.Tenant{
 		Meta: named("tenants/acme"), L2TPTunnelSecret: tenant.Secret(secrets[4]),
 		IPsec: store.IPsec{PSKs: []store.PSK{{Secret: tenant.Secret(secrets[2])}, {ID: "x", Secret: tenant.Secret(secrets[3])}}},
@@ -549,6 +551,7 @@ func TestSecretsAreSealed(t *testing.T) {
 	create(t, s, &store.User{Meta: named("tenants/acme/users/alice"), Password: tenant.Secret(secrets[0])})
 	create(t, s, &store.User{Meta: named("tenants/acme/users/bob"), Password: tenant.Secret(secrets[1])})
 	create(t, s, &store.RadiusServer{Meta: named("tenants/acme/radiusServers/r"), Secrets: []tenant.Secret{tenant.Secret(secrets[5]), tenant.Secret(secrets[6])}})
+	create(t, s, &store.Listener{Meta: named("listeners/main"), CertificateChain: "chain", CertificateKey: tenant.Secret(secrets[7])})
 
 	raw, err := os.ReadFile(path)
 	if err != nil {

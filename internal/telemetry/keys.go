@@ -40,5 +40,7 @@ const (
 	Caller    = "caller"      // who calls the API
 	Request   = "request"     // ID of an API call
 	Print     = "fingerprint" // of a certificate
+	Identity  = "identity"    // who a peer has proved to be by IKE
+	Tunnel    = "tunnel"      // L2TP tunnel ID that we gave out
 	Stack     = "stack"       // of a panic
 )

@@ -72,6 +72,12 @@ type Live struct {
 var (
 	Sessions = Live{"sessions", "Live sessions by state.", false, []string{"tenant", "protocol", "state"}}
 
+	HalfOpen = Live{"ike_half_open", "IKE exchanges whose peer has not proved who it is.", false, nil}
+	IKESAs   = Live{"ike_sas", "ISAKMP SAs.", false, nil}
+	ChildSAs = Live{"esp_sas", "Pairs of ESP SAs, by tenant.", false, []string{"tenant"}}
+	Peers    = Live{"ipsec_peers", "IPsec peers, by tenant.", false, []string{"tenant"}}
+	Tunnels  = Live{"l2tp_tunnels", "L2TP tunnels, half-open ones too.", false, nil}
+
 	ShardInPackets  = Live{"shard_in_packets_total", "Packets received from clients, by shard.", true, []string{"shard"}}
 	ShardOutPackets = Live{"shard_out_packets_total", "Packets sent to clients, by shard.", true, []string{"shard"}}
 	ShardWrong      = Live{"shard_wrong_total", "Packets that arrived on another shard than their session's.", true, []string{"shard"}}

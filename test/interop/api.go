@@ -15,6 +15,8 @@ import (
 type Session struct {
 	Name, User, Protocol, State, Listener, ClientAddress, Address, Profile, AuthMethod, Cipher string
 
+	NatDetected bool
+
 	InBytes, OutBytes, InPackets, OutPackets Number
 
 	Drops map[string]Number

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,7 +52,7 @@ func (l *Lab) NewDaemon(name, bin, apply string) (*Daemon, error) {
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	tmpl, err := template.ParseFiles(filepath.Join("testdata", apply))
+	tmpl, err := template.New(apply).Funcs(template.FuncMap{"quote": strconv.Quote}).ParseFiles(filepath.Join("testdata", apply))
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +60,7 @@ func (l *Lab) NewDaemon(name, bin, apply string) (*Daemon, error) {
 	if err := tmpl.Execute(&documents, map[string]any{
 		"Net1": l.NS("net1"), "Net2": l.NS("net2"),
 		"RadiusAddress": innerHost, "RadiusSecret": radiusSecret, "RadiusPort": radiusPort, "RadiusOldPort": radiusOldPort,
+		"PKI": l.PKI,
 	}); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ const (
 	CipherMPPE128 Cipher = "MPPE 128-bit stateless"
 )
 
-// Dial is one call by pptp and pppd.
+// Dial is one call by pppd over pptp, or over xl2tpd.
 type Dial struct {
 	Server         string // outer address of the listener
 	User, Password string
@@ -47,16 +47,19 @@ type Dial struct {
 	Cipher         Cipher
 	Unit           int    // the interface is pppUNIT
 	Extra          string // more pppd options, one a line
+	L2TP           *L2TP  // nil: PPTP
 }
 
 // options is pppd's option file for the call. name marks what pptp logs for it.
 func (d Dial) options(name string) string {
 	lines := []string{
 		"noauth", "noipdefault", "nodefaultroute", "usepeerdns", "noipv6",
-		"debug", "logfile /lab/" + name + ".log", "unit " + strconv.Itoa(d.Unit), "updetach", "maxfail 1", "mtu 1400", "mru 1400",
-		fmt.Sprintf("pty \"pptp %s --nolaunchpppd --loglevel 1 --logstring %s\"", d.Server, name),
+		"debug", "logfile /lab/" + name + ".log", "unit " + strconv.Itoa(d.Unit), "maxfail 1", "mtu 1400", "mru 1400",
 		"name " + quoteOption(d.User), "password " + quoteOption(d.Password),
 		"refuse-eap", "refuse-mschap",
+	}
+	if d.L2TP == nil {
+		lines = append(lines, "updetach", fmt.Sprintf("pty \"pptp %s --nolaunchpppd --loglevel 1 --logstring %s\"", d.Server, name))
 	}
 	for auth, refuse := range map[Auth]string{AuthPAP: "refuse-pap", AuthCHAP: "refuse-chap", AuthMSCHAPv2: "refuse-mschap-v2"} {
 		if d.Auth != auth {
@@ -89,24 +92,28 @@ type Link struct {
 	Auth   Auth   // as agreed
 	Cipher Cipher // as agreed
 	Took   time.Duration
+	ESP    *ESP   // of L2TP/IPsec, as agreed
 	name   string // of the call in the guest's logs
 }
 
 // Refusal is a call that did not come up.
 type Refusal struct {
-	Status int    // of pppd; 19: the server refused the login
-	Log    string // of pppd, and what pptp warns of
+	Status int    // of pppd; 19: the server refused the login. Of L2TP: how far it came
+	Log    string // of pppd, and what pptp warns of. Of L2TP: of charon, xl2tpd and pppd
 }
 
 // Error implements error with the last that the client said.
 func (r *Refusal) Error() string {
 	lines := strings.Split(strings.TrimSpace(r.Log), "\n")
-	return fmt.Sprintf("pppd gave up with status %d:\n\t%s", r.Status, strings.Join(lines[max(0, len(lines)-25):], "\n\t"))
+	return fmt.Sprintf("the client gave up with status %d:\n\t%s", r.Status, strings.Join(lines[max(0, len(lines)-25):], "\n\t"))
 }
 
 // Dial calls, and returns when the link carries IP. The error is a *Refusal if pppd ended by itself.
 func (g *Guest) Dial(ctx context.Context, d Dial) (*Link, error) {
 	name := fmt.Sprintf("call%d", g.calls.Add(1))
+	if d.L2TP != nil {
+		return g.dialL2TP(ctx, d, name)
+	}
 	log := filepath.Join(g.Dir, name+".log")
 	ctx, cancel := context.WithTimeout(ctx, dialTime+5*time.Second)
 	defer cancel()
@@ -205,6 +212,10 @@ func (l *Link) Route(t testing.TB, address string) {
 // HangUp ends the call as a user does, and returns when pppd has said goodbye and its interface is gone.
 func (l *Link) HangUp(t testing.TB) {
 	t.Helper()
+	if l.Asked.L2TP != nil {
+		l.hangUpL2TP(t)
+		return
+	}
 	// pppd itself would stay 5 s longer, waiting for a pptp that updetach has taken out of its hands.
 	l.Guest.Must(t, fmt.Sprintf(`
 		read -r pppd </run/%[1]s.pid || exit 1

@@ -32,13 +32,15 @@ const bootTime = 30 * time.Second
 // what it writes is gone with it, except in Dir, which is /lab in the guest.
 type Guest struct {
 	Name string
-	Addr netip.Addr // outer
+	Addr netip.Addr // outer, as the daemon sees it: of the guest itself or of the NAT that it is behind
 	Dir  string
 
-	lab   *Lab
-	index int
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when the guest's process is gone
+	own    netip.Addr // of its interface
+	bridge string     // the switch that it is plugged into
+	lab    *Lab
+	index  int
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when the guest's process is gone
 
 	line    sync.Mutex // one script at a time
 	scripts uint64
@@ -52,7 +54,47 @@ type Guest struct {
 // NewGuest describes guest number index (0 and up); Boot starts it.
 func (l *Lab) NewGuest(index int) *Guest {
 	name := fmt.Sprintf("guest%d", index)
-	return &Guest{Name: name, Addr: GuestAddr(index), Dir: filepath.Join(l.Dir, name), lab: l, index: index}
+	return &Guest{
+		Name: name, Addr: GuestAddr(index), Dir: filepath.Join(l.Dir, name),
+		own: GuestAddr(index), bridge: bridge0, lab: l, index: index,
+	}
+}
+
+// PrivateAddr is the address of a guest behind a NAT, where nothing else is asked for.
+func PrivateAddr(guest int) netip.Addr {
+	return netip.MustParseAddr(privatePrefix + strconv.Itoa(firstGuest+guest))
+}
+
+// gateway is the guest's router: the concentrator itself, which is there for the neighbour's entry only, or the NAT.
+func (g *Guest) gateway() string {
+	if g.bridge == bridge0 {
+		return outerPrefix + "1"
+	}
+	return privatePrefix + "1"
+}
+
+// GoBehind moves the guest behind NAT number n, with a private address. It comes back when the test ends.
+func (g *Guest) GoBehind(t testing.TB, n int, own netip.Addr) {
+	t.Helper()
+	if err := g.move(NATAddr(n), own, natBridge(n)); err != nil {
+		t.Fatalf("move %s behind NAT %d: %v", g.Name, n, err)
+	}
+}
+
+// move plugs the guest into another switch and gives it another address.
+func (g *Guest) move(addr, own netip.Addr, bridge string) error {
+	g.Addr, g.own, g.bridge = addr, own, bridge
+	if err := g.lab.moveTap(g.index, bridge); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	out, status, err := g.Sh(ctx, fmt.Sprintf(`
+		ip addr flush dev vec0 && ip neigh flush dev vec0 && ip addr add %s/24 dev vec0 && ip route add default via %s`, own, g.gateway()))
+	if err == nil && status != 0 {
+		err = errors.New(out)
+	}
+	return err
 }
 
 // errBadKernel is returned when a guest came up without what the tests need; the next time it will have it.
@@ -76,11 +118,11 @@ func (g *Guest) boot() error {
 	if err := os.MkdirAll(g.Dir, 0o755); err != nil {
 		return err
 	}
-	env := fmt.Sprintf("GUEST_NAME=%s\nGUEST_ADDRESS=%s/24\nGUEST_GATEWAY=%s1\n", g.Name, g.Addr, outerPrefix)
+	env := fmt.Sprintf("GUEST_NAME=%s\nGUEST_ADDRESS=%s/24\nGUEST_GATEWAY=%s\n", g.Name, g.own, g.gateway())
 	if err := os.WriteFile(filepath.Join(g.Dir, "env"), []byte(env), 0o644); err != nil {
 		return err
 	}
-	tap, err := g.lab.addTap(g.index)
+	tap, err := g.lab.addTap(g.index, g.bridge)
 	if err != nil {
 		return err
 	}
@@ -139,7 +181,7 @@ func (g *Guest) boot() error {
 	if err != nil {
 		return err
 	}
-	if status != 0 || !strings.Contains(greeting, g.Addr.String()+"/24") {
+	if status != 0 || !strings.Contains(greeting, g.own.String()+"/24") {
 		return fmt.Errorf("%w: %s", errBadKernel, greeting)
 	}
 	return nil
@@ -234,14 +276,16 @@ func (g *Guest) Syslog(t testing.TB) string {
 	return string(text)
 }
 
-// reset ends all calls of the guest, and boots it if it is off.
+// reset ends all calls of the guest, takes it home from behind a NAT, and boots it if it is off.
 func (g *Guest) reset() error {
+	outside := GuestAddr(g.index)
 	if g.cmd == nil {
+		g.Addr, g.own, g.bridge = outside, outside, bridge0
 		return g.Boot()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	out, status, err := g.Sh(ctx, `
+	out, status, err := g.Sh(ctx, hangUpAll+`
 		busybox killall -q -KILL pppd pptp
 		for _ in {1..100}; do compgen -G '/sys/class/net/ppp*' >/dev/null || exit 0; sleep .05; done
 		echo a ppp interface is left; exit 1`)
@@ -251,7 +295,10 @@ func (g *Guest) reset() error {
 	if status != 0 {
 		return errors.New(out)
 	}
-	return nil
+	if g.bridge == bridge0 {
+		return nil
+	}
+	return g.move(outside, outside, bridge0)
 }
 
 // tail returns the last lines of a file, for an error message.

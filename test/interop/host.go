@@ -18,19 +18,19 @@ import (
 	"time"
 )
 
-// bulkSize is the size of a TCP transfer in octets.
+// bulkSize is the size of a TCP transfer in octets, where nothing else is asked for.
 const bulkSize = 10 << 20
 
 // Host is a TCP service behind a tenant's network, in a namespace of its own. A client sends one line and gets its answer:
 //
 //	name      the host's name
-//	down      bulkSize octets
-//	up        and bulkSize octets: "SHA256" of what came
+//	down N    bulkSize octets N times
+//	up N      and bulkSize octets N times: "SHA256" of what came
+//	echo      each further line
 type Host struct {
 	Name     string
 	listener net.Listener
 	payload  []byte
-	sum      string
 }
 
 // NewHost starts the service on innerHost, port 7000, in a part of the lab. Every host has its own random octets, which
@@ -38,7 +38,6 @@ type Host struct {
 func (l *Lab) NewHost(part string) (*Host, error) {
 	h := &Host{Name: part, payload: make([]byte, bulkSize)}
 	_, _ = rand.Read(h.payload) // never fails
-	h.sum = sum(h.payload)
 	var err error
 	if h.listener, err = listenIn(l.NS(part), innerHost+":7000"); err != nil {
 		return nil, fmt.Errorf("service of host %s: %w", part, err)
@@ -58,35 +57,58 @@ func (h *Host) serve() {
 		}
 		go func() {
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 			h.answer(c) // a failure shows at the client
 		}()
 	}
 }
 
 func (h *Host) answer(c net.Conn) {
+	patience := func(d time.Duration) { _ = c.SetDeadline(time.Now().Add(d)) }
+	patience(10 * time.Second)
 	r := bufio.NewReader(c)
 	request, err := r.ReadString('\n')
 	if err != nil {
 		return
 	}
-	switch strings.TrimSpace(request) {
+	verb, times, _ := strings.Cut(strings.TrimSpace(request), " ")
+	n, _ := strconv.Atoi(times) // 0 for the verbs without a number
+	patience(time.Duration(1+n) * time.Minute)
+	switch verb {
 	case "name":
 		_, _ = fmt.Fprintln(c, h.Name)
 	case "down":
-		_, _ = c.Write(h.payload)
+		for range n {
+			if _, err := c.Write(h.payload); err != nil {
+				return
+			}
+		}
 	case "up":
-		data := make([]byte, bulkSize)
-		if _, err := io.ReadFull(r, data); err != nil {
+		digest := sha256.New()
+		if _, err := io.CopyN(digest, r, int64(n)*bulkSize); err != nil {
 			return
 		}
-		_, _ = fmt.Fprintln(c, sum(data))
+		_, _ = fmt.Fprintln(c, hex.EncodeToString(digest.Sum(nil)))
+	case "echo":
+		for {
+			patience(time.Minute)
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if _, err := io.WriteString(c, line); err != nil {
+				return
+			}
+		}
 	}
 }
 
-func sum(b []byte) string {
-	s := sha256.Sum256(b)
-	return hex.EncodeToString(s[:])
+// sum is the SHA256 of the host's octets, n times.
+func (h *Host) sum(n int) string {
+	digest := sha256.New()
+	for range n {
+		_, _ = digest.Write(h.payload) // never fails
+	}
+	return hex.EncodeToString(digest.Sum(nil))
 }
 
 // ask opens a connection to the host behind the link, in bash, which leaves it on file descriptor 4.
@@ -101,30 +123,55 @@ func (l *Link) HostName(t testing.TB) string {
 // Download moves bulkSize octets from the host to the guest by TCP and returns the rate in Mbit/s.
 func (l *Link) Download(t testing.TB, h *Host) float64 {
 	t.Helper()
-	return l.transfer(t, h, "echo down >&4; timeout 100 head -c "+strconv.Itoa(bulkSize)+" <&4 | sha256sum")
+	return l.DownloadTimes(t, h, 1)
 }
 
 // Upload moves bulkSize octets from the guest to the host by TCP and returns the rate in Mbit/s.
 func (l *Link) Upload(t testing.TB, h *Host) float64 {
 	t.Helper()
+	return l.UploadTimes(t, h, 1)
+}
+
+// DownloadTimes is Download of n times the octets over one connection.
+func (l *Link) DownloadTimes(t testing.TB, h *Host, n int) float64 {
+	t.Helper()
+	return l.transfer(t, h, n, fmt.Sprintf("echo down %d >&4; timeout %d head -c %d <&4 | sha256sum", n, 100*n, n*bulkSize))
+}
+
+// UploadTimes is Upload of n times the octets over one connection.
+func (l *Link) UploadTimes(t testing.TB, h *Host, n int) float64 {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join(l.Guest.Dir, "payload"), h.payload, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return l.transfer(t, h, "{ echo up; timeout 100 cat /lab/payload; } >&4; timeout 100 head -n 1 <&4")
+	return l.transfer(t, h, n, fmt.Sprintf("{ echo up %d; for _ in {1..%d}; do timeout 100 cat /lab/payload; done; } >&4; timeout 100 head -n 1 <&4", n, n))
 }
 
-func (l *Link) transfer(t testing.TB, h *Host, script string) float64 {
+func (l *Link) transfer(t testing.TB, h *Host, n int, script string) float64 {
 	t.Helper()
 	out := l.Guest.Must(t, ask+`begin=$EPOCHREALTIME
 		got=$(`+script+`)
 		echo "$got $(( ${EPOCHREALTIME/./} - ${begin/./} ))"`)
 	fields := strings.Fields(out)
-	if len(fields) < 2 || fields[0] != h.sum {
-		t.Fatalf("transfer between %s and %s: got %q, want the octets with the sum %s", l.Guest.Name, h.Name, out, h.sum)
+	if want := h.sum(n); len(fields) < 2 || fields[0] != want {
+		t.Fatalf("transfer between %s and %s: got %q, want the octets with the sum %s", l.Guest.Name, h.Name, out, want)
 	}
 	micros, err := strconv.ParseFloat(fields[len(fields)-1], 64)
 	if err != nil || micros <= 0 {
 		t.Fatalf("transfer took %q", fields[len(fields)-1])
 	}
-	return bulkSize * 8 / micros
+	return float64(n) * bulkSize * 8 / micros
+}
+
+// echoScript keeps one TCP connection to the host busy for so long: a line each quarter of a second, which must come back
+// within 10 s.
+func echoScript(over time.Duration) string {
+	return ask + fmt.Sprintf(`echo echo >&4
+		end=$(( ${EPOCHREALTIME/./} + %d ))
+		for ((i = 0; ${EPOCHREALTIME/./} < end; i++)); do
+			echo "line $i" >&4
+			read -r -t 10 line <&4 && [ "$line" = "line $i" ] || { echo "line $i did not come back: $line"; exit 1; }
+			sleep .25
+		done
+		echo "$i lines"`, over.Microseconds())
 }

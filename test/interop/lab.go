@@ -16,7 +16,7 @@ import (
 
 // The addresses of the lab. The outer network is one Ethernet switch with the daemon, the guests and an attacker on it:
 //
-//	srv   outer 198.51.100.1-8 --+                  inner 10.99.0.1 ---- 10.99.0.2  lan   host and FreeRADIUS
+//	srv   outer 198.51.100.1-10 -+                  inner 10.99.0.1 ---- 10.99.0.2  lan   host and FreeRADIUS
 //	                             |
 //	sw    bridge ----------------+-- taps of the guests, 198.51.100.11 and up
 //	                             |
@@ -26,15 +26,28 @@ import (
 //
 //	net1  inner 10.99.0.1 ---- 10.99.0.2  far1     two tenants' own networks, with the same addresses
 //	net2  inner 10.99.0.1 ---- 10.99.0.2  far2
+//
+// Each guest has a NAT router, whose inner side is a switch of its own; all of them have the same addresses inside. A guest
+// that goes behind a NAT, its own or another's, has its tap moved there:
+//
+//	nat0  wan 198.51.100.201 --+  lan 192.168.77.1 ---- lan0  bridge in sw, guests 192.168.77.11 and up
+//	nat1  wan 198.51.100.202 --+  lan 192.168.77.1 ---- lan1  the same
+//
+// Replies to the addresses that floods are sent from, 100.64.0.0/10, go to the attacker, who drops them.
 const (
-	outerPrefix  = "198.51.100."
-	innerGateway = "10.99.0.1"
-	innerHost    = "10.99.0.2"
-	numListeners = 8  // addresses of the daemon, from .1
-	firstGuest   = 11 // last octet of guest 0
-	demoAddress  = "198.51.100.9"
-	attacker     = "198.51.100.250"
+	outerPrefix   = "198.51.100."
+	privatePrefix = "192.168.77."
+	innerGateway  = "10.99.0.1"
+	innerHost     = "10.99.0.2"
+	firstGuest    = 11 // last octet of guest 0, outside and behind a NAT
+	firstNAT      = 201
+	demoAddress   = "198.51.100.9"
+	attacker      = "198.51.100.250"
+	spoofed       = "100.64.0.0/10" // RFC 6598
 )
+
+// listenerAddresses are the daemon's; demoAddress lies between.
+var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10}
 
 // labPrefix begins the names of all namespaces of all runs; the process ID and a part's name follow.
 const labPrefix = "interop-"
@@ -42,6 +55,7 @@ const labPrefix = "interop-"
 // Lab is the network that the tests play in, and the folder for all that they write.
 type Lab struct {
 	Dir string // scratch folder, seen by the guests too
+	PKI *PKI
 }
 
 // NewLab builds the namespaces. Close removes them.
@@ -52,6 +66,9 @@ func NewLab() (*Lab, error) {
 		return nil, fmt.Errorf("make the run's folder: %w", err)
 	}
 	l := &Lab{Dir: dir}
+	if l.PKI, err = NewPKI(); err != nil {
+		return nil, err
+	}
 	if err := l.build(); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("build the lab's network: %w", err)
@@ -62,7 +79,26 @@ func NewLab() (*Lab, error) {
 // NS is the full name of the namespace of a part of the lab.
 func (l *Lab) NS(part string) string { return fmt.Sprintf("%s%d-%s", labPrefix, os.Getpid(), part) }
 
-var parts = []string{"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2"}
+var parts = []string{"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2", "nat0", "nat1", "nat2"}
+
+// bridge0 is the outer switch; lanN is the one behind NAT number N.
+const bridge0 = "bridge0"
+
+func natPart(n int) string { return "nat" + strconv.Itoa(n) }
+
+func natBridge(n int) string { return "lan" + strconv.Itoa(n) }
+
+// NATAddr is the outer address of NAT router number n.
+func NATAddr(n int) netip.Addr { return netip.MustParseAddr(outerPrefix + strconv.Itoa(firstNAT+n)) }
+
+// labLink is a veth pair between two parts of the lab. The peer's end has an address, or is a port of a switch.
+type labLink struct {
+	part, name     string
+	addresses      []string
+	peer, peerName string
+	peerAddr       string
+	port           string // of this bridge
+}
 
 func (l *Lab) build() error {
 	for _, part := range parts {
@@ -74,33 +110,19 @@ func (l *Lab) build() error {
 			return err
 		}
 	}
-	sw := l.NS("sw")
-	if err := run("ip", "-n", sw, "link", "add", "name", "bridge0", "type", "bridge"); err != nil {
-		return err
+	bridges := []string{bridge0}
+	for n := range numGuests {
+		bridges = append(bridges, natBridge(n))
 	}
-	if err := run("ip", "-n", sw, "link", "set", "bridge0", "up"); err != nil {
-		return err
+	for _, name := range bridges {
+		if err := errors.Join(
+			run("ip", "-n", l.NS("sw"), "link", "add", "name", name, "type", "bridge"),
+			run("ip", "-n", l.NS("sw"), "link", "set", name, "up"),
+		); err != nil {
+			return err
+		}
 	}
-	var serverAddresses []string
-	for i := range numListeners {
-		serverAddresses = append(serverAddresses, outerPrefix+strconv.Itoa(i+1)+"/24")
-	}
-	for _, link := range []struct {
-		part       string
-		name       string
-		addresses  []string
-		peer       string
-		peerName   string
-		peerAddr   string
-		onTheOuter bool // the peer's end is a port of the switch
-	}{
-		{"srv", "outer", serverAddresses, "sw", "srv", "", true},
-		{"demo", "outer", []string{demoAddress + "/24"}, "sw", "demo", "", true},
-		{"atk", "outer", []string{attacker + "/24"}, "sw", "atk", "", true},
-		{"srv", "inner", []string{innerGateway + "/24"}, "lan", "eth0", innerHost + "/24", false},
-		{"net1", "inner", []string{innerGateway + "/24"}, "far1", "eth0", innerHost + "/24", false},
-		{"net2", "inner", []string{innerGateway + "/24"}, "far2", "eth0", innerHost + "/24", false},
-	} {
+	for _, link := range links() {
 		ns, peer := l.NS(link.part), l.NS(link.peer)
 		if err := run("ip", "link", "add", "name", link.name, "netns", ns, "type", "veth", "peer", "name", link.peerName, "netns", peer); err != nil {
 			return err
@@ -110,8 +132,8 @@ func (l *Lab) build() error {
 				return err
 			}
 		}
-		if link.onTheOuter {
-			if err := run("ip", "-n", peer, "link", "set", link.peerName, "master", "bridge0"); err != nil {
+		if link.port != "" {
+			if err := run("ip", "-n", peer, "link", "set", link.peerName, "master", link.port); err != nil {
 				return err
 			}
 		} else if err := run("ip", "-n", peer, "addr", "add", link.peerAddr, "dev", link.peerName); err != nil {
@@ -126,7 +148,7 @@ func (l *Lab) build() error {
 		); err != nil {
 			return err
 		}
-		if !link.onTheOuter {
+		if link.port == "" {
 			if err := run("ip", "-n", peer, "route", "add", "default", "via", innerGateway); err != nil {
 				return err
 			}
@@ -142,7 +164,46 @@ func (l *Lab) build() error {
 			return err
 		}
 	}
-	return nil
+	for n := range numGuests {
+		if err := l.buildNAT(n); err != nil {
+			return err
+		}
+	}
+	return run("ip", "-n", l.NS("srv"), "route", "add", spoofed, "via", attacker)
+}
+
+// links lists the cables of the lab.
+func links() []labLink {
+	var serverAddresses []string
+	for _, a := range listenerAddresses {
+		serverAddresses = append(serverAddresses, outerPrefix+strconv.Itoa(a)+"/24")
+	}
+	all := []labLink{
+		{part: "srv", name: "outer", addresses: serverAddresses, peer: "sw", peerName: "srv", port: bridge0},
+		{part: "demo", name: "outer", addresses: []string{demoAddress + "/24"}, peer: "sw", peerName: "demo", port: bridge0},
+		{part: "atk", name: "outer", addresses: []string{attacker + "/24"}, peer: "sw", peerName: "atk", port: bridge0},
+		{part: "srv", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "lan", peerName: "eth0", peerAddr: innerHost + "/24"},
+		{part: "net1", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "far1", peerName: "eth0", peerAddr: innerHost + "/24"},
+		{part: "net2", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "far2", peerName: "eth0", peerAddr: innerHost + "/24"},
+	}
+	for n := range numGuests {
+		part := natPart(n)
+		all = append(all,
+			labLink{part: part, name: "wan", addresses: []string{NATAddr(n).String() + "/24"}, peer: "sw", peerName: part + "wan", port: bridge0},
+			labLink{part: part, name: "lan", addresses: []string{privatePrefix + "1/24"}, peer: "sw", peerName: part + "lan", port: natBridge(n)})
+	}
+	return all
+}
+
+// buildNAT makes a router of a part that has its links: everything that leaves by wan gets its address.
+func (l *Lab) buildNAT(n int) error {
+	ns := l.NS(natPart(n))
+	if err := sysctl(ns, "net/ipv4/ip_forward", "1"); err != nil {
+		return err
+	}
+	rules := inside(ns, "nft", "add table ip nat; add chain ip nat out { type nat hook postrouting priority srcnat; };"+
+		" add rule ip nat out oifname wan masquerade")
+	return run(rules[0], rules[1:]...)
 }
 
 // sysctl writes a network setting of the namespace ns.
@@ -156,14 +217,19 @@ func sysctl(ns, key, value string) error {
 	})
 }
 
-// addTap makes a port of the switch for a guest and returns its name.
-func (l *Lab) addTap(guest int) (string, error) {
+// addTap makes a port of a switch for a guest and returns its name.
+func (l *Lab) addTap(guest int, bridge string) (string, error) {
 	name, sw := fmt.Sprintf("tap%d", guest), l.NS("sw")
 	_ = run("ip", "-n", sw, "link", "del", name) // of the same guest before a power cut
 	return name, errors.Join(
 		run("ip", "-n", sw, "tuntap", "add", "dev", name, "mode", "tap"),
-		run("ip", "-n", sw, "link", "set", name, "master", "bridge0", "up"),
+		run("ip", "-n", sw, "link", "set", name, "master", bridge, "up"),
 	)
+}
+
+// moveTap plugs a guest into another switch.
+func (l *Lab) moveTap(guest int, bridge string) error {
+	return run("ip", "-n", l.NS("sw"), "link", "set", fmt.Sprintf("tap%d", guest), "master", bridge)
 }
 
 // GuestAddr is the outer address of a guest.

@@ -75,13 +75,15 @@ func requireTools() error {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root (namespaces, TUN, raw sockets)")
 	}
-	for _, tool := range []string{"ip", "nsenter", "ethtool", "ping", "linux.uml", "busybox", "pppd", "pptp", "freeradius", "modprobe"} {
+	for _, tool := range []string{"ip", "nsenter", "ethtool", "ping", "linux.uml", "busybox", "pppd", "pptp", "xl2tpd", "ipsec", "nft", "freeradius", "modprobe"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			missing = append(missing, tool)
 		}
 	}
-	if modules, _ := filepath.Glob("/usr/lib/uml/modules/*/kernel/drivers/net/ppp/ppp_mppe.ko"); len(modules) == 0 {
-		missing = append(missing, "PPP modules of user-mode-linux")
+	for _, module := range []string{"drivers/net/ppp/ppp_mppe", "net/l2tp/l2tp_ppp", "net/ipv4/esp4"} {
+		if files, _ := filepath.Glob("/usr/lib/uml/modules/*/kernel/" + module + ".ko"); len(files) == 0 {
+			missing = append(missing, filepath.Base(module)+", a module of user-mode-linux")
+		}
 	}
 	if info, err := os.Stat("/dev/net/tun"); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		missing = append(missing, "/dev/net/tun")

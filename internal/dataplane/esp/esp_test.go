@@ -214,7 +214,7 @@ func TestTruncated(t *testing.T) {
 		})
 	}
 	// Nobody else is affected.
-	p := suiteOf(t, "AES-128-CBC-SHA1")
+	p := suiteOf(t, "AES-128-CBC-SHA384")
 	out := outbound(t, p)
 	out.Truncate()
 	b := bufOf(payloadOf(77, 1))
@@ -222,7 +222,14 @@ func TestTruncated(t *testing.T) {
 		t.Fatal(v)
 	}
 	if _, _, ok := openPlain(p, 1, b.Bytes()); !ok {
-		t.Error("SHA-1 was cut")
+		t.Error("SHA-384 was cut")
+	}
+	for _, icvLen := range []int{12, 16} {
+		sa := inbound(t, p)
+		wire := frame{seq: 1, iv: make([]byte, 16), payload: payloadOf(77, 1), next: 17, icvLen: icvLen}.seal(p)
+		if _, v := sa.Open(bufOf(wire)); v != Malformed || sa.Truncated() {
+			t.Errorf("SHA-384 cut to %d octets: %v", icvLen, v)
+		}
 	}
 }
 
@@ -363,7 +370,7 @@ func TestNoRoom(t *testing.T) {
 			{"just enough in front", func(b *pktbuf.Buf) { b.SetBytes(payload); b.Prepend(b.Front() - front) }, OK},
 			{"too little in front", func(b *pktbuf.Buf) { b.SetBytes(payload); b.Prepend(b.Front() - front + 1) }, NoRoom},
 			{"enough behind", func(b *pktbuf.Buf) { b.SetBytes(payload); b.Append(b.Back() - back) }, OK},
-			{"too little behind", func(b *pktbuf.Buf) { b.SetBytes(payload); b.Append(b.Back() - back + p.Encryption.Align()) }, NoRoom},
+			{"too little behind", func(b *pktbuf.Buf) { b.SetBytes(payload); b.Append(b.Back() - sa.icv - 1) }, NoRoom},
 			{"the longest that is read", func(b *pktbuf.Buf) { b.ReadArea(); b.SetLen(pktbuf.MaxRead) }, OK},
 		} {
 			var b pktbuf.Buf
@@ -374,6 +381,21 @@ func TestNoRoom(t *testing.T) {
 			}
 			if tt.want == NoRoom && (!bytes.Equal(b.Bytes(), before) || sa.Packets() != packets) {
 				t.Errorf("%s: something has changed", tt.name)
+			}
+		}
+		for left := range back + p.Encryption.Align() {
+			var b pktbuf.Buf
+			b.SetBytes(payload)
+			b.Append(b.Back() - left)
+			need, want := esphdr.TrailerLen+sa.icv, OK
+			for (b.Len()+need-sa.icv)%p.Encryption.Align() != 0 {
+				need++
+			}
+			if left < need {
+				want = NoRoom
+			}
+			if v := sa.Seal(&b, 17); v != want || v == OK && b.Back() != left-need {
+				t.Errorf("with %d octets behind: %v, want %v; %d are left", left, v, want, b.Back())
 			}
 		}
 	})

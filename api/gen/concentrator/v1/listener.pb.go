@@ -91,7 +91,8 @@ type Listener struct {
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// What is spoken here, at least one.
 	Protocols []Listener_Protocol `protobuf:"varint,3,rep,packed,name=protocols,proto3,enum=concentrator.v1.Listener_Protocol" json:"protocols,omitempty"`
-	// The tenants that may be reached, at least one: tenants/{tenant}.
+	// The tenants that may be reached, at least one: tenants/{tenant}. With L2TP_IPSEC no two of them may have an equal
+	// pre-shared key or, in aggressive mode, group name, and they may have at most 256 keys in all.
 	Tenants []string `protobuf:"bytes,4,rep,name=tenants,proto3" json:"tenants,omitempty"`
 	// The tenant, one of tenants, of logins that nothing else tells the tenant of.
 	DefaultTenant string `protobuf:"bytes,5,opt,name=default_tenant,json=defaultTenant,proto3" json:"default_tenant,omitempty"`
@@ -106,7 +107,10 @@ type Listener struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the resource. Sent back in an update or delete, it guards against lost updates.
-	Etag          string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,11,opt,name=etag,proto3" json:"etag,omitempty"`
+	// For L2TP_IPSEC: what the listener shows to clients that use certificates; without one, all of them use pre-shared
+	// keys. Which clients are believed is a matter of each tenant's ipsec.ca_certificates.
+	Certificate   *Listener_Certificate `protobuf:"bytes,12,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,6 +220,13 @@ func (x *Listener) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Listener) GetCertificate() *Listener_Certificate {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
 }
 
 // CreateListenerRequest is the input of CreateListener.
@@ -568,11 +579,68 @@ func (x *DeleteListenerRequest) GetValidateOnly() bool {
 	return false
 }
 
+// Certificate is how the listener proves itself to clients that prove themselves by certificate.
+type Listener_Certificate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In PEM: the listener's own certificate, then the one that issued it, and so on; the root may be left out. At most
+	// 10 certificates. Without it and without a key, the listener has no certificate.
+	ChainPem string `protobuf:"bytes,1,opt,name=chain_pem,json=chainPem,proto3" json:"chain_pem,omitempty"`
+	// The private key of the first certificate in PEM, not encrypted: RSA of 2048 to 8192 bits, or ECDSA on P-256, P-384
+	// or P-521. Never returned; left out in an update, the key stays as it is.
+	PrivateKeyPem *string `protobuf:"bytes,2,opt,name=private_key_pem,json=privateKeyPem,proto3,oneof" json:"private_key_pem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Listener_Certificate) Reset() {
+	*x = Listener_Certificate{}
+	mi := &file_concentrator_v1_listener_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Listener_Certificate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Listener_Certificate) ProtoMessage() {}
+
+func (x *Listener_Certificate) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_listener_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Listener_Certificate.ProtoReflect.Descriptor instead.
+func (*Listener_Certificate) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_listener_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *Listener_Certificate) GetChainPem() string {
+	if x != nil {
+		return x.ChainPem
+	}
+	return ""
+}
+
+func (x *Listener_Certificate) GetPrivateKeyPem() string {
+	if x != nil && x.PrivateKeyPem != nil {
+		return *x.PrivateKeyPem
+	}
+	return ""
+}
+
 var File_concentrator_v1_listener_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_listener_proto_rawDesc = "" +
 	"\n" +
-	"\x1econcentrator/v1/listener.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x05\n" +
+	"\x1econcentrator/v1/listener.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\a\n" +
 	"\bListener\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
 	"\aaddress\x18\x02 \x01(\tB\x03\xe0A\x02R\aaddress\x12E\n" +
@@ -589,7 +657,12 @@ const file_concentrator_v1_listener_proto_rawDesc = "" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\v \x01(\tB\x03\xe0A\x01R\x04etag\"H\n" +
+	"\x04etag\x18\v \x01(\tB\x03\xe0A\x01R\x04etag\x12L\n" +
+	"\vcertificate\x18\f \x01(\v2%.concentrator.v1.Listener.CertificateB\x03\xe0A\x01R\vcertificate\x1au\n" +
+	"\vCertificate\x12 \n" +
+	"\tchain_pem\x18\x01 \x01(\tB\x03\xe0A\x01R\bchainPem\x120\n" +
+	"\x0fprivate_key_pem\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\rprivateKeyPem\x88\x01\x01B\x12\n" +
+	"\x10_private_key_pem\"H\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04PPTP\x10\x01\x12\x0e\n" +
@@ -644,7 +717,7 @@ func file_concentrator_v1_listener_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_listener_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_concentrator_v1_listener_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_concentrator_v1_listener_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_concentrator_v1_listener_proto_goTypes = []any{
 	(Listener_Protocol)(0),        // 0: concentrator.v1.Listener.Protocol
 	(*Listener)(nil),              // 1: concentrator.v1.Listener
@@ -654,33 +727,35 @@ var file_concentrator_v1_listener_proto_goTypes = []any{
 	(*ListListenersResponse)(nil), // 5: concentrator.v1.ListListenersResponse
 	(*UpdateListenerRequest)(nil), // 6: concentrator.v1.UpdateListenerRequest
 	(*DeleteListenerRequest)(nil), // 7: concentrator.v1.DeleteListenerRequest
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 10: google.protobuf.Empty
+	(*Listener_Certificate)(nil),  // 8: concentrator.v1.Listener.Certificate
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
 }
 var file_concentrator_v1_listener_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.Listener.protocols:type_name -> concentrator.v1.Listener.Protocol
-	8,  // 1: concentrator.v1.Listener.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: concentrator.v1.Listener.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 3: concentrator.v1.CreateListenerRequest.listener:type_name -> concentrator.v1.Listener
-	1,  // 4: concentrator.v1.ListListenersResponse.listeners:type_name -> concentrator.v1.Listener
-	1,  // 5: concentrator.v1.UpdateListenerRequest.listener:type_name -> concentrator.v1.Listener
-	9,  // 6: concentrator.v1.UpdateListenerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 7: concentrator.v1.ListenerService.CreateListener:input_type -> concentrator.v1.CreateListenerRequest
-	3,  // 8: concentrator.v1.ListenerService.GetListener:input_type -> concentrator.v1.GetListenerRequest
-	4,  // 9: concentrator.v1.ListenerService.ListListeners:input_type -> concentrator.v1.ListListenersRequest
-	6,  // 10: concentrator.v1.ListenerService.UpdateListener:input_type -> concentrator.v1.UpdateListenerRequest
-	7,  // 11: concentrator.v1.ListenerService.DeleteListener:input_type -> concentrator.v1.DeleteListenerRequest
-	1,  // 12: concentrator.v1.ListenerService.CreateListener:output_type -> concentrator.v1.Listener
-	1,  // 13: concentrator.v1.ListenerService.GetListener:output_type -> concentrator.v1.Listener
-	5,  // 14: concentrator.v1.ListenerService.ListListeners:output_type -> concentrator.v1.ListListenersResponse
-	1,  // 15: concentrator.v1.ListenerService.UpdateListener:output_type -> concentrator.v1.Listener
-	10, // 16: concentrator.v1.ListenerService.DeleteListener:output_type -> google.protobuf.Empty
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	9,  // 1: concentrator.v1.Listener.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 2: concentrator.v1.Listener.update_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: concentrator.v1.Listener.certificate:type_name -> concentrator.v1.Listener.Certificate
+	1,  // 4: concentrator.v1.CreateListenerRequest.listener:type_name -> concentrator.v1.Listener
+	1,  // 5: concentrator.v1.ListListenersResponse.listeners:type_name -> concentrator.v1.Listener
+	1,  // 6: concentrator.v1.UpdateListenerRequest.listener:type_name -> concentrator.v1.Listener
+	10, // 7: concentrator.v1.UpdateListenerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 8: concentrator.v1.ListenerService.CreateListener:input_type -> concentrator.v1.CreateListenerRequest
+	3,  // 9: concentrator.v1.ListenerService.GetListener:input_type -> concentrator.v1.GetListenerRequest
+	4,  // 10: concentrator.v1.ListenerService.ListListeners:input_type -> concentrator.v1.ListListenersRequest
+	6,  // 11: concentrator.v1.ListenerService.UpdateListener:input_type -> concentrator.v1.UpdateListenerRequest
+	7,  // 12: concentrator.v1.ListenerService.DeleteListener:input_type -> concentrator.v1.DeleteListenerRequest
+	1,  // 13: concentrator.v1.ListenerService.CreateListener:output_type -> concentrator.v1.Listener
+	1,  // 14: concentrator.v1.ListenerService.GetListener:output_type -> concentrator.v1.Listener
+	5,  // 15: concentrator.v1.ListenerService.ListListeners:output_type -> concentrator.v1.ListListenersResponse
+	1,  // 16: concentrator.v1.ListenerService.UpdateListener:output_type -> concentrator.v1.Listener
+	11, // 17: concentrator.v1.ListenerService.DeleteListener:output_type -> google.protobuf.Empty
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_listener_proto_init() }
@@ -689,13 +764,14 @@ func file_concentrator_v1_listener_proto_init() {
 		return
 	}
 	file_concentrator_v1_listener_proto_msgTypes[0].OneofWrappers = []any{}
+	file_concentrator_v1_listener_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_listener_proto_rawDesc), len(file_concentrator_v1_listener_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

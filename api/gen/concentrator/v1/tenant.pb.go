@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -822,14 +823,25 @@ func (x *Tenant_Network) GetUplink() *Tenant_Network_Uplink {
 // Ipsec is what clients must prove before L2TP.
 type Tenant_Ipsec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The pre-shared keys that are accepted.
+	// The pre-shared keys that are accepted, at most 16. Tenants of one listener can't have equal keys.
 	Psks []*Tenant_Ipsec_Psk `protobuf:"bytes,1,rep,name=psks,proto3" json:"psks,omitempty"`
 	// Allow 3DES, MD5 and the Diffie-Hellman groups 2 and 5, which old clients need.
 	LegacyClients bool `protobuf:"varint,2,opt,name=legacy_clients,json=legacyClients,proto3" json:"legacy_clients,omitempty"`
 	// Allow aggressive mode, whose key can be guessed offline.
 	AggressiveMode bool `protobuf:"varint,3,opt,name=aggressive_mode,json=aggressiveMode,proto3" json:"aggressive_mode,omitempty"`
-	// The identity by which aggressive mode finds this tenant.
-	GroupName     string `protobuf:"bytes,4,opt,name=group_name,json=groupName,proto3" json:"group_name,omitempty"`
+	// The identity by which aggressive mode finds this tenant; no other tenant of a listener may have it.
+	GroupName string `protobuf:"bytes,4,opt,name=group_name,json=groupName,proto3" json:"group_name,omitempty"`
+	// The authorities whose certificates are accepted, each one certificate in PEM, at most 16. The listener needs a
+	// certificate too.
+	CaCertificates []string `protobuf:"bytes,5,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// The certificates that are no longer accepted: revocation lists in PEM, at most 16, each signed by one of
+	// ca_certificates.
+	Crls []string `protobuf:"bytes,6,rep,name=crls,proto3" json:"crls,omitempty"`
+	// How long an IKE SA lives, 60s to 86400s; default 8 hours. The client's own lifetime counts where it is shorter.
+	IkeLifetime *durationpb.Duration `protobuf:"bytes,7,opt,name=ike_lifetime,json=ikeLifetime,proto3" json:"ike_lifetime,omitempty"`
+	// How long a pair of ESP SAs lives, 60s to 86400s; default one hour. The client's own lifetime counts where it is
+	// shorter.
+	EspLifetime   *durationpb.Duration `protobuf:"bytes,8,opt,name=esp_lifetime,json=espLifetime,proto3" json:"esp_lifetime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -890,6 +902,34 @@ func (x *Tenant_Ipsec) GetGroupName() string {
 		return x.GroupName
 	}
 	return ""
+}
+
+func (x *Tenant_Ipsec) GetCaCertificates() []string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return nil
+}
+
+func (x *Tenant_Ipsec) GetCrls() []string {
+	if x != nil {
+		return x.Crls
+	}
+	return nil
+}
+
+func (x *Tenant_Ipsec) GetIkeLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.IkeLifetime
+	}
+	return nil
+}
+
+func (x *Tenant_Ipsec) GetEspLifetime() *durationpb.Duration {
+	if x != nil {
+		return x.EspLifetime
+	}
+	return nil
 }
 
 // L2tp is what L2TP tunnels must prove.
@@ -1098,7 +1138,7 @@ var File_concentrator_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1cconcentrator/v1/tenant.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x0f\n" +
+	"\x1cconcentrator/v1/tenant.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x11\n" +
 	"\x06Tenant\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x01R\vdisplayName\x12\x1b\n" +
@@ -1139,13 +1179,17 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\x06uplink\x18\a \x01(\v2&.concentrator.v1.Tenant.Network.UplinkB\x03\xe0A\x01R\x06uplink\x1aF\n" +
 	"\x06Uplink\x12\x1d\n" +
 	"\aaddress\x18\x01 \x01(\tB\x03\xe0A\x02R\aaddress\x12\x1d\n" +
-	"\agateway\x18\x02 \x01(\tB\x03\xe0A\x02R\agateway\x1a\x8a\x02\n" +
+	"\agateway\x18\x02 \x01(\tB\x03\xe0A\x02R\agateway\x1a\xd7\x03\n" +
 	"\x05Ipsec\x12:\n" +
 	"\x04psks\x18\x01 \x03(\v2!.concentrator.v1.Tenant.Ipsec.PskB\x03\xe0A\x01R\x04psks\x12*\n" +
 	"\x0elegacy_clients\x18\x02 \x01(\bB\x03\xe0A\x01R\rlegacyClients\x12,\n" +
 	"\x0faggressive_mode\x18\x03 \x01(\bB\x03\xe0A\x01R\x0eaggressiveMode\x12\"\n" +
 	"\n" +
-	"group_name\x18\x04 \x01(\tB\x03\xe0A\x01R\tgroupName\x1aG\n" +
+	"group_name\x18\x04 \x01(\tB\x03\xe0A\x01R\tgroupName\x12,\n" +
+	"\x0fca_certificates\x18\x05 \x03(\tB\x03\xe0A\x01R\x0ecaCertificates\x12\x17\n" +
+	"\x04crls\x18\x06 \x03(\tB\x03\xe0A\x01R\x04crls\x12A\n" +
+	"\fike_lifetime\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vikeLifetime\x12A\n" +
+	"\fesp_lifetime\x18\b \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vespLifetime\x1aG\n" +
 	"\x03Psk\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\x12 \n" +
 	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\x06secret\x88\x01\x01B\t\n" +
@@ -1225,7 +1269,8 @@ var file_concentrator_v1_tenant_proto_goTypes = []any{
 	(*Tenant_Ipsec_Psk)(nil),           // 15: concentrator.v1.Tenant.Ipsec.Psk
 	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
 	(*fieldmaskpb.FieldMask)(nil),      // 17: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),              // 18: google.protobuf.Empty
+	(*durationpb.Duration)(nil),        // 18: google.protobuf.Duration
+	(*emptypb.Empty)(nil),              // 19: google.protobuf.Empty
 }
 var file_concentrator_v1_tenant_proto_depIdxs = []int32{
 	9,  // 0: concentrator.v1.Tenant.limits:type_name -> concentrator.v1.Tenant.Limits
@@ -1242,22 +1287,24 @@ var file_concentrator_v1_tenant_proto_depIdxs = []int32{
 	0,  // 11: concentrator.v1.Tenant.Limits.duplicate_policy:type_name -> concentrator.v1.Tenant.Limits.DuplicatePolicy
 	14, // 12: concentrator.v1.Tenant.Network.uplink:type_name -> concentrator.v1.Tenant.Network.Uplink
 	15, // 13: concentrator.v1.Tenant.Ipsec.psks:type_name -> concentrator.v1.Tenant.Ipsec.Psk
-	1,  // 14: concentrator.v1.Tenant.Authentication.backend:type_name -> concentrator.v1.Tenant.Authentication.Backend
-	3,  // 15: concentrator.v1.TenantService.CreateTenant:input_type -> concentrator.v1.CreateTenantRequest
-	4,  // 16: concentrator.v1.TenantService.GetTenant:input_type -> concentrator.v1.GetTenantRequest
-	5,  // 17: concentrator.v1.TenantService.ListTenants:input_type -> concentrator.v1.ListTenantsRequest
-	7,  // 18: concentrator.v1.TenantService.UpdateTenant:input_type -> concentrator.v1.UpdateTenantRequest
-	8,  // 19: concentrator.v1.TenantService.DeleteTenant:input_type -> concentrator.v1.DeleteTenantRequest
-	2,  // 20: concentrator.v1.TenantService.CreateTenant:output_type -> concentrator.v1.Tenant
-	2,  // 21: concentrator.v1.TenantService.GetTenant:output_type -> concentrator.v1.Tenant
-	6,  // 22: concentrator.v1.TenantService.ListTenants:output_type -> concentrator.v1.ListTenantsResponse
-	2,  // 23: concentrator.v1.TenantService.UpdateTenant:output_type -> concentrator.v1.Tenant
-	18, // 24: concentrator.v1.TenantService.DeleteTenant:output_type -> google.protobuf.Empty
-	20, // [20:25] is the sub-list for method output_type
-	15, // [15:20] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	18, // 14: concentrator.v1.Tenant.Ipsec.ike_lifetime:type_name -> google.protobuf.Duration
+	18, // 15: concentrator.v1.Tenant.Ipsec.esp_lifetime:type_name -> google.protobuf.Duration
+	1,  // 16: concentrator.v1.Tenant.Authentication.backend:type_name -> concentrator.v1.Tenant.Authentication.Backend
+	3,  // 17: concentrator.v1.TenantService.CreateTenant:input_type -> concentrator.v1.CreateTenantRequest
+	4,  // 18: concentrator.v1.TenantService.GetTenant:input_type -> concentrator.v1.GetTenantRequest
+	5,  // 19: concentrator.v1.TenantService.ListTenants:input_type -> concentrator.v1.ListTenantsRequest
+	7,  // 20: concentrator.v1.TenantService.UpdateTenant:input_type -> concentrator.v1.UpdateTenantRequest
+	8,  // 21: concentrator.v1.TenantService.DeleteTenant:input_type -> concentrator.v1.DeleteTenantRequest
+	2,  // 22: concentrator.v1.TenantService.CreateTenant:output_type -> concentrator.v1.Tenant
+	2,  // 23: concentrator.v1.TenantService.GetTenant:output_type -> concentrator.v1.Tenant
+	6,  // 24: concentrator.v1.TenantService.ListTenants:output_type -> concentrator.v1.ListTenantsResponse
+	2,  // 25: concentrator.v1.TenantService.UpdateTenant:output_type -> concentrator.v1.Tenant
+	19, // 26: concentrator.v1.TenantService.DeleteTenant:output_type -> google.protobuf.Empty
+	22, // [22:27] is the sub-list for method output_type
+	17, // [17:22] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_tenant_proto_init() }

@@ -1,0 +1,287 @@
+package ikev1
+
+import (
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+	wireike "concentrator/internal/wire/ike"
+)
+
+// door is the machine for first messages. It keeps as little as possible of an exchange until message 3 proves that the
+// address is real: no Diffie-Hellman, no goroutine, one small record. What it sends is never longer than what came.
+type door struct {
+	e        *Engine
+	repeats  repeatTable
+	told     bucket    // refusals of message 1 that the Host hears of
+	notified bucket    // notifies in the clear
+	next     time.Time // when to look for half-open exchanges that are too old
+}
+
+// What an invented message 1 may cause at most: lines in a log, and notifies.
+const (
+	toldPerSecond, toldBurst         = 5, 20
+	notifiedPerSecond, notifiedBurst = 20, 50
+)
+
+// sweepInterval is how often half-open exchanges are looked at for their age.
+const sweepInterval = time.Second
+
+func (d *door) deadline() time.Time { return d.next }
+
+// tick forgets the half-open exchanges that are too old.
+func (d *door) tick(now time.Time) {
+	e := d.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for {
+		h := e.half.oldest()
+		if h == nil {
+			d.next = time.Time{}
+			return
+		}
+		if now.Sub(h.created) < e.cfg.HalfOpenLifetime {
+			d.next = now.Add(sweepInterval)
+			return
+		}
+		e.removeHalfLocked(h)
+	}
+}
+
+// admit applies the limits for first messages. known says that somebody has authenticated from the source.
+func (d *door) admit(now time.Time, p Path, key initiatorKey) (known, ok bool) {
+	e := d.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, known = e.lastGood.get(p.Remote.Addr())
+	if !e.sources.allow(now, p.Remote.Addr(), known) {
+		e.stats.Limited++
+		return known, false
+	}
+	if e.half.byInitiator[key] == nil && e.sources.full(p.Remote.Addr(), known) {
+		e.stats.Limited++
+		return known, false
+	}
+	return known, true
+}
+
+func (d *door) receive(now time.Time, p Path, msg []byte) {
+	e := d.e
+	m, err := wireike.ParseMessage(msg)
+	if err != nil {
+		e.count(func(s *Stats) { s.Malformed++ })
+		return
+	}
+	key := initiatorKey{m.Header.Initiator, p.Remote.Addr()}
+	e.mu.Lock()
+	late := e.initiators[key] // the exchange has gone on while this copy waited here
+	if late != nil {
+		e.postLocked(late, event{path: p, msg: msg}, maxQueue)
+	}
+	half := e.half.byInitiator[key]
+	e.mu.Unlock()
+	if late != nil {
+		return
+	}
+	known, ok := d.admit(now, p, key)
+	if !ok {
+		return
+	}
+	h := m.Header
+	switch {
+	case h.Encrypted() || h.MessageID != 0 || m.Payloads.First() != wireike.PayloadSA || m.Payloads.Count(wireike.PayloadSA) != 1:
+		e.count(func(s *Stats) { s.Unexpected++ })
+	case half != nil:
+		d.repeat(now, p, half, len(msg))
+	case h.Exchange == wireike.ExchangeMain:
+		d.mainMode(now, p, m, msg, known)
+	case h.Exchange == wireike.ExchangeAggressive:
+		d.aggressive(now, p, m, msg, known)
+	default:
+		e.count(func(s *Stats) { s.Unexpected++ })
+	}
+}
+
+// repeat answers a copy of message 1 as the first one was answered.
+func (d *door) repeat(now time.Time, p Path, half *halfOpen, size int) {
+	e := d.e
+	e.count(func(s *Stats) { s.Duplicates++ })
+	if half.replies >= maxReplies || half.path.Listener != p.Listener {
+		return
+	}
+	half.replies++
+	if half.refused {
+		d.notify(now, p, half.id.Initiator, wireike.NotifyNoProposalChosen)
+		return
+	}
+	if reply, err := half.message2(); err == nil && len(reply) <= size {
+		e.h.Send(p, reply)
+	}
+}
+
+// mainMode takes message 1 of Main Mode: HDR, SA, vendor IDs.
+func (d *door) mainMode(now time.Time, p Path, m wireike.Message, msg []byte, known bool) {
+	e := d.e
+	if e.crowded() && !known && !d.repeats.repeated(now, p, msg) {
+		e.count(func(s *Stats) { s.Limited++ })
+		return
+	}
+	policy := e.h.Policy(p.Listener)
+	if policy == nil {
+		e.count(func(s *Stats) { s.Unexpected++ })
+		return
+	}
+	body, _ := m.Payloads.Get(wireike.PayloadSA)
+	sa, err := wireike.ParseSA(body)
+	if err != nil {
+		d.malformedSA(now, p, m, err)
+		return
+	}
+	half := &halfOpen{
+		id: SAID{Initiator: m.Header.Initiator}, path: p, created: now, vendor: vendorsOf(m.Payloads),
+	}
+	at, chosen, err := policy.chooseSuite(policy.Tenants, sa, false)
+	if err != nil {
+		half.refused = true
+		d.enter(now, half)
+		d.refuse(now, p, m, err)
+		return
+	}
+	half.choice, half.sa = at, slices.Clone(body)
+	d.enter(now, half)
+	reply, err := half.message2()
+	if err != nil || len(reply) > len(msg) {
+		e.count(func(s *Stats) { s.Limited++ })
+		return
+	}
+	e.cfg.Log.Debug("main mode begins", telemetry.Listener, p.Listener, telemetry.Peer, p.Remote,
+		telemetry.Cipher, chosen, telemetry.Detail, half.vendor)
+	e.h.Send(p, reply)
+}
+
+// enter puts a half-open exchange into the table, under a cookie of ours.
+func (d *door) enter(now time.Time, half *halfOpen) {
+	e := d.e
+	half.id.Responder = e.newCookie()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.addHalfLocked(half)
+	if d.next.IsZero() {
+		d.next = now.Add(sweepInterval)
+	}
+}
+
+// message2 is HDR, SA with what was chosen, vendor IDs.
+func (h *halfOpen) message2() ([]byte, error) {
+	sa, err := wireike.ParseSA(h.sa)
+	if err != nil {
+		return nil, err
+	}
+	prop, t, err := h.choice.at(sa)
+	if err != nil {
+		return nil, err
+	}
+	b := wireike.NewBuilder(wireike.Header{
+		Initiator: h.id.Initiator, Responder: h.id.Responder, Exchange: wireike.ExchangeMain,
+	})
+	b.Add(wireike.PayloadSA, wireike.AppendChosen(nil, prop, nil, t))
+	for _, v := range mirrored(h.vendor) {
+		b.Add(wireike.PayloadVID, v.ID())
+	}
+	return b.Bytes(), nil
+}
+
+// malformedSA answers an SA payload that can't be read, where the protocol has an answer.
+func (d *door) malformedSA(now time.Time, p Path, m wireike.Message, err error) {
+	d.e.count(func(s *Stats) { s.Malformed++ })
+	switch {
+	case errors.Is(err, wireike.ErrDOI):
+		d.notify(now, p, m.Header.Initiator, wireike.NotifyDOINotSupported)
+	case errors.Is(err, wireike.ErrSituation):
+		d.notify(now, p, m.Header.Initiator, wireike.NotifySituationNotSupported)
+	}
+}
+
+// refuse tells the peer and, at a limited rate, the Host that message 1 has nothing that we accept.
+func (d *door) refuse(now time.Time, p Path, m wireike.Message, err error) {
+	d.notify(now, p, m.Header.Initiator, wireike.NotifyNoProposalChosen)
+	d.tell(now, p, err)
+}
+
+// tell reports a refusal of message 1.
+func (d *door) tell(now time.Time, p Path, err error) {
+	r := Refusal{Path: p, Stage: tenant.StageIKEMainMode, Reason: tenant.ReasonProtocolError, Detail: err.Error()}
+	var none *errNoProposal
+	if errors.As(err, &none) {
+		r.Reason, r.Detail = none.reason, none.detail
+	}
+	d.told.rate, d.told.burst = toldPerSecond, toldBurst
+	d.e.count(func(s *Stats) { s.Refused++ })
+	if d.told.take(now) {
+		d.e.h.Refused(r)
+	}
+}
+
+// notify sends a notify in the clear: 40 octets, for a message that had more.
+func (d *door) notify(now time.Time, p Path, initiator wireike.Cookie, t wireike.NotifyType) {
+	d.notified.rate, d.notified.burst = notifiedPerSecond, notifiedBurst
+	if !d.notified.take(now) {
+		return
+	}
+	d.e.h.Send(p, d.e.clearNotify(SAID{initiator, d.e.newCookie()}, t))
+}
+
+// clearNotify is an unprotected informational message.
+func (e *Engine) clearNotify(id SAID, t wireike.NotifyType) []byte {
+	b := wireike.NewBuilder(wireike.Header{
+		Initiator: id.Initiator, Responder: id.Responder, Exchange: wireike.ExchangeInformational,
+		MessageID: e.random32(),
+	})
+	body, _ := wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: t}.AppendBinary(nil) // it never fails
+	b.Add(wireike.PayloadNotify, body)
+	return b.Bytes()
+}
+
+// count changes a counter.
+func (e *Engine) count(f func(*Stats)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f(&e.stats)
+}
+
+func (e *Engine) crowded() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.half.crowded()
+}
+
+// random returns n random octets. A source of randomness that fails leaves nothing that could safely be done.
+func (e *Engine) random(n int) []byte {
+	b := make([]byte, n)
+	if _, err := io.ReadFull(e.cfg.Rand, b); err != nil {
+		panic(err)
+	}
+	return b
+}
+
+// random32 returns a random number other than 0, for message IDs.
+func (e *Engine) random32() uint32 {
+	for {
+		b := e.random(4)
+		if v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]); v != 0 {
+			return v
+		}
+	}
+}
+
+// newCookie returns a cookie that no SA of ours has.
+func (e *Engine) newCookie() wireike.Cookie {
+	for {
+		if c := wireike.Cookie(e.random(len(wireike.Cookie{}))); !c.IsZero() {
+			return c
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package ikev1
+
+import (
+	"slices"
+	"time"
+
+	wireike "concentrator/internal/wire/ike"
+)
+
+// maxHalfOpenOctets bounds the SA payloads that half-open exchanges keep, in all.
+const maxHalfOpenOctets = 1 << 20
+
+// halfOpen is an exchange of which only message 1 has come: what messages 2 and 4 and the hashes need, and nothing else.
+// With the SA payload of a usual client it takes about 300 octets.
+type halfOpen struct {
+	id      SAID
+	path    Path
+	created time.Time
+	sa      []byte // SAi_b, a copy
+	vendor  wireike.Vendor
+	choice  choice
+	replies uint8 // how often a copy of message 1 was answered
+	refused bool  // there is no choice: message 1 was answered with NO-PROPOSAL-CHOSEN
+	gone    bool
+}
+
+// choice is a transform of an SA payload, by place.
+type choice struct{ proposal, transform uint8 }
+
+func (h *halfOpen) initiatorKey() initiatorKey {
+	return initiatorKey{h.id.Initiator, h.path.Remote.Addr()}
+}
+
+// halfOpenTable holds the half-open exchanges, bounded in number and in octets; the oldest goes first. It is guarded by
+// Engine.mu.
+type halfOpenTable struct {
+	max         int
+	octets      int
+	byID        map[SAID]*halfOpen
+	byInitiator map[initiatorKey]*halfOpen
+	order       []*halfOpen // oldest first; those that have gone are skipped
+}
+
+func (t *halfOpenTable) init(limit int) {
+	t.max = limit
+	t.byID, t.byInitiator = map[SAID]*halfOpen{}, map[initiatorKey]*halfOpen{}
+}
+
+func (t *halfOpenTable) len() int { return len(t.byID) }
+
+// get returns a half-open exchange by its cookies, nil if there is none.
+func (t *halfOpenTable) get(id SAID) *halfOpen { return t.byID[id] }
+
+// crowded says whether there are so many that first messages must come twice.
+func (t *halfOpenTable) crowded() bool {
+	return len(t.byID) >= t.max/2 || t.octets >= maxHalfOpenOctets/2
+}
+
+// add puts an exchange in and returns those that had to go for it.
+func (t *halfOpenTable) add(h *halfOpen) (pushed []*halfOpen) {
+	for len(t.byID) >= t.max || t.octets+len(h.sa) > maxHalfOpenOctets {
+		old := t.oldest()
+		if old == nil {
+			break
+		}
+		t.remove(old)
+		pushed = append(pushed, old)
+	}
+	if len(t.order) > 2*t.max {
+		t.order = slices.DeleteFunc(t.order, func(h *halfOpen) bool { return h.gone })
+	}
+	t.byID[h.id] = h
+	t.byInitiator[h.initiatorKey()] = h
+	t.order = append(t.order, h)
+	t.octets += len(h.sa)
+	return pushed
+}
+
+// oldest returns the oldest exchange, nil if there is none.
+func (t *halfOpenTable) oldest() *halfOpen {
+	for len(t.order) > 0 && t.order[0].gone {
+		t.order[0] = nil
+		t.order = t.order[1:]
+	}
+	if len(t.order) == 0 {
+		t.order = nil
+		return nil
+	}
+	return t.order[0]
+}
+
+func (t *halfOpenTable) remove(h *halfOpen) {
+	if h.gone {
+		return
+	}
+	h.gone = true
+	delete(t.byID, h.id)
+	if t.byInitiator[h.initiatorKey()] == h {
+		delete(t.byInitiator, h.initiatorKey())
+	}
+	t.octets -= len(h.sa)
+}
+
+// removeHalfLocked removes a half-open exchange that has come to nothing.
+func (e *Engine) removeHalfLocked(h *halfOpen) {
+	if !h.gone && !h.refused {
+		e.sources.remove(h.path.Remote.Addr())
+	}
+	e.half.remove(h)
+}
+
+// addHalfLocked puts a half-open exchange in.
+func (e *Engine) addHalfLocked(h *halfOpen) {
+	if !h.refused {
+		e.sources.add(h.path.Remote.Addr())
+	}
+	for _, old := range e.half.add(h) {
+		e.stats.Pushed++
+		if !old.refused {
+			e.sources.remove(old.path.Remote.Addr())
+		}
+	}
+}
+
+// promoteLocked turns a half-open exchange into a handshake, as a message with our cookie has proved its address. It
+// returns nil if there are too many handshakes, or the message comes from another address.
+func (e *Engine) promoteLocked(h *halfOpen, p Path) *strand {
+	switch {
+	case h.refused || h.path.Remote.Addr() != p.Remote.Addr():
+		e.stats.Unexpected++
+		return nil
+	case e.handshakes >= e.cfg.MaxHandshakes:
+		e.stats.Limited++
+		return nil
+	}
+	e.half.remove(h) // the source keeps its exchange
+	s := newStrand()
+	s.m = newResponder(e, s, h)
+	e.enterLocked(s, h.id, h.initiatorKey())
+	return s
+}
+
+// enterLocked makes the Engine find a handshake, whose source has been counted already.
+func (e *Engine) enterLocked(s *strand, id SAID, key initiatorKey) {
+	e.handshakes++
+	e.routes[id] = s
+	e.initiators[key] = s
+	e.setTimerLocked(s, s.m.deadline())
+}

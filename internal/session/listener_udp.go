@@ -1,0 +1,163 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"concentrator/internal/dataplane"
+	"concentrator/internal/ike/ikev1"
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+)
+
+// udpSpec is what a listener asks for with L2TP.
+type udpSpec struct {
+	namespace string
+	addr      netip.Addr
+	ipsec     bool // UDP 500 and 4500, and ESP
+	plain     bool // L2TP outside IPsec is wanted
+}
+
+// udpFace is a listener's UDP sockets: 500, 4500 and ESP where it names L2TP_IPSEC, and 1701 in any case.
+type udpFace struct {
+	m    *Manager
+	name string
+	udpSpec
+
+	mu      sync.Mutex
+	open    Datagrams         // nil until they are
+	tunnels map[plainPeer]int // of L2TP outside IPsec
+}
+
+var _ dataplane.DatagramSink = (*udpFace)(nil)
+
+func (m *Manager) reconcileUDP(want map[string]udpSpec) error {
+	var errs []error
+	m.mu.Lock()
+	have := make(map[string]*udpFace, len(m.faces))
+	for name, f := range m.faces {
+		have[name] = f
+	}
+	m.mu.Unlock()
+	for name, f := range have {
+		w, ok := want[name]
+		if ok && w.namespace == f.namespace && w.addr == f.addr && w.ipsec == f.ipsec {
+			f.setPlain(w.plain)
+			delete(want, name)
+			continue
+		}
+		m.closeUDP(f)
+	}
+	for name, w := range want {
+		if err := m.openUDP(name, w); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Manager) openUDP(name string, spec udpSpec) error {
+	f := &udpFace{m: m, name: name, udpSpec: spec, tunnels: make(map[plainPeer]int)}
+	d, err := m.cfg.Plane.OpenDatagrams(dataplane.DatagramSpec{
+		Namespace: spec.namespace, Address: spec.addr, IPsec: spec.ipsec, Plain: spec.plain, Sink: f,
+	})
+	if err != nil {
+		return fmt.Errorf("open UDP of %s: %w", spec.addr, err)
+	}
+	f.mu.Lock()
+	f.open = d
+	f.mu.Unlock()
+	m.mu.Lock()
+	m.faces[name] = f
+	m.mu.Unlock()
+	for p, wanted := range map[tenant.Protocol]bool{tenant.ProtocolL2TPIPsec: spec.ipsec, tenant.ProtocolL2TP: spec.plain} {
+		if wanted {
+			m.log.Info("listening", telemetry.Listener, name, telemetry.Address, spec.addr, telemetry.Protocol, p)
+		}
+	}
+	return nil
+}
+
+// closeUDP takes a listener's L2TP away with all that came by it.
+func (m *Manager) closeUDP(f *udpFace) {
+	const why = "the listener was removed or changed"
+	m.mu.Lock()
+	delete(m.faces, f.name)
+	m.mu.Unlock()
+	m.endWhere(func(i Info) bool { return i.Listener == f.name && i.Protocol != tenant.ProtocolPPTP }, why)
+	f.endPlain(why)
+	m.peers.dropWhere(func(p *ipsecPeer) bool { return p.face == f }, tenant.ReasonAdminDisconnect, why)
+	f.close()
+	m.log.Info("listener closed", telemetry.Listener, f.name, telemetry.Protocol, tenant.ProtocolL2TP)
+}
+
+func (f *udpFace) close() {
+	if err := f.datagrams().Close(); err != nil {
+		f.m.log.Warn("listener not closed cleanly", telemetry.Listener, f.name, telemetry.Error, err)
+	}
+}
+
+// face finds a listener's UDP sockets; nil if it has none.
+func (m *Manager) face(listener string) *udpFace {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.faces[listener]
+}
+
+func (f *udpFace) datagrams() Datagrams {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
+}
+
+// setPlain lets L2TP outside IPsec in or not, without a touch to what IPsec protects.
+func (f *udpFace) setPlain(plain bool) {
+	f.mu.Lock()
+	changed := f.plain != plain
+	f.plain = plain
+	f.mu.Unlock()
+	if !changed {
+		return
+	}
+	f.datagrams().SetPlain(plain)
+	if !plain {
+		const why = "the listener takes no L2TP outside IPsec any more"
+		f.m.endWhere(func(i Info) bool { return i.Listener == f.name && i.Protocol == tenant.ProtocolL2TP }, why)
+		f.endPlain(why)
+	}
+}
+
+// tunnel counts the tunnels of a peer outside IPsec.
+func (f *udpFace) tunnel(p plainPeer, more int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tunnels[p] += more; f.tunnels[p] <= 0 {
+		delete(f.tunnels, p)
+	}
+}
+
+// endPlain ends all tunnels outside IPsec.
+func (f *udpFace) endPlain(why string) {
+	f.mu.Lock()
+	var list []plainPeer
+	for p := range f.tunnels {
+		list = append(list, p)
+	}
+	f.mu.Unlock()
+	for _, p := range list {
+		f.m.l2tp.PeerGone(p, tenant.ReasonAdminDisconnect, why)
+	}
+}
+
+// IKE implements dataplane.DatagramSink on a shard's thread.
+func (f *udpFace) IKE(local, remote netip.AddrPort, msg []byte) {
+	f.m.ike.Receive(ikev1.Path{Listener: f.name, Local: local, Remote: remote}, msg)
+}
+
+// PlainL2TP implements dataplane.DatagramSink on a shard's thread.
+func (f *udpFace) PlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte) {
+	p := plainPeer{f, local, remote}
+	f.m.errands.control(func() { f.m.l2tp.Receive(p, remote.Port(), msg) })
+}

@@ -1,0 +1,497 @@
+package l2tp
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+	wire "concentrator/internal/wire/l2tp"
+)
+
+const (
+	// maxMessage is the longest control message that is looked at, in octets. An ICCN with all that a LAC has to hand over
+	// takes about half of it.
+	maxMessage = 4096
+	// reopenDelay is how long after the SCCCN an SCCRQ of the same octets counts as a repetition that was overtaken. A
+	// client that dies and comes back takes longer, or asks again.
+	reopenDelay = time.Second
+	// maxClosing is how many tunnels of one peer may linger after their end.
+	maxClosing = 4
+	// plainShare of MaxTunnels is how many half-open tunnels plain sources may have together; then the oldest goes.
+	plainShare = 4
+)
+
+// key is what an SCCRQ is known by. A peer's port tells apart clients behind one IPsec gateway.
+type key struct {
+	peer       Peer
+	port       uint16
+	peerTunnel uint16
+}
+
+// Server runs tunnels. Its methods are safe for concurrent use and never block on the network.
+type Server struct {
+	cfg     Config
+	h       Handler
+	running sync.WaitGroup // one for each tunnel
+
+	mu       sync.Mutex // guards what follows
+	draining bool
+	byID     map[uint16]*tunnel
+	byKey    map[key]*tunnel // the newest of each that isn't stopped
+	peers    map[Peer][]*tunnel
+	count    int
+	halfOpen map[netip.Addr]int // tunnels of a plain source that were never established
+	forgery  []*tunnel          // the same ones, the oldest first; some may be more by now
+	plain    int                // how many of them there are
+	stats    Stats
+}
+
+// Stats counts what has happened.
+type Stats struct {
+	Open       int    // tunnels, half-open ones too
+	Closing    int    // tunnels that only acknowledge
+	Accepted   uint64 // SCCRQs that began a tunnel
+	TurnedAway uint64 // SCCRQs that were refused for a limit or a shutdown
+	Repeated   uint64 // SCCRQs that were repetitions
+	Malformed  uint64 // messages that are no control messages, or that make no sense without a tunnel
+	Unknown    uint64 // messages for a tunnel that does not exist, or is another peer's
+	Overflow   uint64 // messages that found a full inbox
+}
+
+// NewServer returns a Server that asks h about tunnels and calls. It starts nothing.
+func NewServer(cfg Config, h Handler) *Server {
+	return &Server{
+		cfg: cfg.withDefaults(), h: h,
+		byID: map[uint16]*tunnel{}, byKey: map[key]*tunnel{}, peers: map[Peer][]*tunnel{},
+		halfOpen: map[netip.Addr]int{},
+	}
+}
+
+// Receive takes a control message that came from the peer's UDP port, and takes msg over. It never blocks; what can't be
+// used is dropped and counted.
+func (s *Server) Receive(p Peer, port uint16, msg []byte) {
+	h, body, err := wire.ParseHeader(msg)
+	if err != nil || !h.Control || len(msg) > maxMessage {
+		s.countMessage(&s.stats.Malformed)
+		return
+	}
+	if h.TunnelID == 0 {
+		s.receiveNew(p, port, h, body)
+		return
+	}
+	s.mu.Lock()
+	t := s.byID[h.TunnelID]
+	if t == nil || t.key.peer != p {
+		s.stats.Unknown++
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.put(t, packet{port: port, header: h, body: body})
+}
+
+func (s *Server) put(t *tunnel, p packet) {
+	if !t.put(p) {
+		s.countMessage(&s.stats.Overflow)
+	}
+}
+
+func (s *Server) countMessage(n *uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*n++
+}
+
+// receiveNew takes a message without a tunnel ID: an SCCRQ, or the StopCCN of a peer that never learned our ID.
+func (s *Server) receiveNew(p Peer, port uint16, h wire.Header, body []byte) {
+	t, _, err := wire.TypeOf(body)
+	switch {
+	case err == nil && t == wire.TypeStopCCN:
+		s.mu.Lock()
+		old := s.byKey[key{p, port, wire.FindID(body, wire.AttributeAssignedTunnelID)}]
+		if old == nil {
+			s.stats.Unknown++
+		}
+		s.mu.Unlock()
+		if old != nil {
+			s.put(old, packet{port: port, header: h, body: body})
+		}
+	case err != nil || t != wire.TypeSCCRQ || h.Ns != 0:
+		s.countMessage(&s.stats.Malformed)
+	default:
+		m, err := wire.Parse(body, nil)
+		if r, ok := m.(*wire.SCCRQ); ok {
+			s.request(p, port, r, body)
+			return
+		}
+		s.refuseBad(p, port, body, err)
+	}
+}
+
+// refuseBad answers an SCCRQ that can't be read, if it says at least whom to answer.
+func (s *Server) refuseBad(p Peer, port uint16, body []byte, err error) {
+	s.countMessage(&s.stats.Malformed)
+	code := wire.ErrorVendor
+	if bad, ok := err.(*wire.Error); ok { //nolint:errorlint // Parse says that it is one
+		code = bad.Code
+	}
+	s.turnAway(p, port, wire.FindID(body, wire.AttributeAssignedTunnelID),
+		wire.Result{Code: wire.StopResultGeneralError, Error: code})
+	s.h.Refused(p, tenant.StageL2TPTunnel, tenant.ReasonProtocolError, fmt.Sprint(err))
+}
+
+// turnAway answers an SCCRQ with a StopCCN of which nothing is kept: a repetition gets another one. It says that the
+// tunnel which never was had the peer's own ID, since an ID of ours would be one more thing to run out of.
+func (s *Server) turnAway(p Peer, port, peerTunnel uint16, r wire.Result) {
+	if peerTunnel != 0 {
+		h := wire.Header{TunnelID: peerTunnel, Nr: 1}
+		p.Send(port, wire.Append(nil, h, &wire.StopCCN{AssignedTunnelID: peerTunnel, Result: r}, nil))
+	}
+}
+
+// request handles an SCCRQ: a repetition goes to the tunnel that it has begun, a new one begins a tunnel if the limits
+// allow.
+func (s *Server) request(p Peer, port uint16, r *wire.SCCRQ, body []byte) {
+	k := key{p, port, r.AssignedTunnelID}
+	now := time.Now()
+	s.mu.Lock()
+	old := s.byKey[k]
+	if old != nil && old.repeats(body, now) {
+		s.stats.Repeated++
+		s.mu.Unlock()
+		s.put(old, packet{repeat: true})
+		return
+	}
+	s.forgetSame(k)
+	if reason, detail := s.room(p); reason != "" {
+		s.stats.TurnedAway++
+		s.mu.Unlock()
+		s.turnAway(p, port, r.AssignedTunnelID, stopResult(reason))
+		s.h.Refused(p, tenant.StageL2TPTunnel, reason, detail)
+		return
+	}
+	t := &tunnel{
+		server: s, key: k, port: port, peer: p, request: body, plain: p.Plain(), wake: make(chan struct{}, 1),
+		log: s.cfg.Log.With(telemetry.Peer, p.Remote(), telemetry.Local, p.Local()),
+	}
+	if old != nil && !old.leaving {
+		t.older = old
+		if !old.loggedIn {
+			t.older, old.older = old.older, nil
+			s.end(old, tenant.ReasonLostCarrier, "the client has begun anew before it logged in")
+		}
+	}
+	if t.older != nil {
+		t.older.post(command{do: suspend})
+	}
+	plain := t.plain
+	s.enter(t)
+	s.mu.Unlock()
+	go func() {
+		defer s.running.Done()
+		t.run(r, port, plain)
+	}()
+}
+
+// repeats says whether an SCCRQ with this body is the one that began the tunnel, come again.
+func (t *tunnel) repeats(body []byte, now time.Time) bool {
+	if t.leaving || !bytes.Equal(t.request, body) {
+		return false
+	}
+	return t.state != established || now.Sub(t.establishedAt) < reopenDelay
+}
+
+// forgetSame ends tunnels that only linger and whose peer begins anew with the same ID: it would take what they send for
+// the new one's.
+func (s *Server) forgetSame(k key) {
+	for _, t := range s.peers[k.peer] {
+		if t.key == k && t.state == stopped {
+			s.end(t, "", "")
+		}
+	}
+}
+
+// end tells a tunnel to end without a word.
+func (s *Server) end(t *tunnel, cause tenant.Reason, detail string) {
+	t.leaving = true
+	t.post(command{do: abandon, cause: cause, detail: detail})
+}
+
+// room says whether there is room for one more tunnel of p; a reason means that there is none.
+func (s *Server) room(p Peer) (tenant.Reason, string) {
+	open := 0
+	var oldest *tunnel // of those that nobody would miss
+	for _, t := range s.peers[p] {
+		if t.state >= stopped || t.leaving {
+			continue
+		}
+		open++
+		if oldest == nil && !t.loggedIn {
+			oldest = t
+		}
+	}
+	if open >= s.cfg.MaxTunnelsPerPeer && oldest != nil && !s.draining {
+		s.end(oldest, tenant.ReasonLostCarrier, "the peer has opened too many tunnels")
+		open--
+	}
+	src := source(p.Remote())
+	switch {
+	case s.draining:
+		return tenant.ReasonDraining, "the server is shutting down"
+	case s.count >= s.cfg.MaxTunnels:
+		return tenant.ReasonInstanceLimit, fmt.Sprintf("there are %d tunnels", s.count)
+	case open >= s.cfg.MaxTunnelsPerPeer:
+		return tenant.ReasonInstanceLimit, fmt.Sprintf("the peer has %d tunnels", open)
+	case p.Plain() && s.cfg.MaxHalfOpenPerSource > 0 && s.halfOpen[src] >= s.cfg.MaxHalfOpenPerSource:
+		return tenant.ReasonInstanceLimit, fmt.Sprintf("%d tunnels of %s are half open", s.halfOpen[src], src)
+	}
+	return "", ""
+}
+
+// enter puts a new tunnel into the tables.
+func (s *Server) enter(t *tunnel) {
+	s.stats.Accepted++
+	s.count++
+	s.byKey[t.key] = t
+	s.peers[t.key.peer] = append(s.peers[t.key.peer], t)
+	s.running.Add(1)
+	if !t.plain {
+		return
+	}
+	s.halfOpen[source(t.peer.Remote())]++
+	s.forgery = append(s.forgery, t)
+	for s.plain++; s.plain > max(s.cfg.MaxTunnels/plainShare, 1) && len(s.forgery) > 0; {
+		oldest := s.forgery[0]
+		s.forgery = s.forgery[1:]
+		if s.proven(oldest) {
+			s.end(oldest, tenant.ReasonPeerTimeout, "too many tunnels are half open")
+		}
+	}
+}
+
+// proven takes a plain tunnel off the count of those whose source may be forged; false if it was not on it.
+func (s *Server) proven(t *tunnel) bool {
+	if !t.plain {
+		return false
+	}
+	t.plain = false
+	s.plain--
+	src := source(t.currentPeer().Remote())
+	if s.halfOpen[src]--; s.halfOpen[src] == 0 {
+		delete(s.halfOpen, src)
+	}
+	for len(s.forgery) > 0 && !s.forgery[0].plain {
+		s.forgery[0] = nil
+		s.forgery = s.forgery[1:]
+	}
+	return true
+}
+
+// named enters the ID that a tunnel has got.
+func (s *Server) named(t *tunnel, id uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.id = id
+	s.byID[id] = t
+}
+
+// moved notes the port that a tunnel's messages come from.
+func (s *Server) moved(t *tunnel, port uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.port = port
+}
+
+// entered follows a tunnel's change of state.
+func (s *Server) entered(t *tunnel, to tunnelState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := t.state
+	t.state = to
+	switch {
+	case to == established:
+		t.establishedAt = time.Now()
+		s.proven(t)
+	case to == stopped && from == idle:
+		// It keeps its key, so that a repeated SCCRQ gets the same StopCCN again.
+	case to >= stopped:
+		s.leaveKey(t)
+	}
+	if to != stopped {
+		return
+	}
+	closing := 0
+	for _, other := range slices.Backward(s.peers[t.key.peer]) {
+		if other.state != stopped {
+			continue
+		}
+		if closing++; closing > maxClosing {
+			s.end(other, "", "")
+		}
+	}
+}
+
+// leaveKey gives the place of a tunnel that has ended to the older one that waits behind it, if there is one.
+func (s *Server) leaveKey(t *tunnel) {
+	if s.byKey[t.key] == t {
+		delete(s.byKey, t.key)
+		if t.older != nil {
+			s.byKey[t.key] = t.older
+		}
+	}
+	for _, other := range s.peers[t.key.peer] {
+		if other.older == t {
+			other.older = nil
+		}
+	}
+	if t.older != nil {
+		t.older.post(command{do: resume})
+		t.older = nil
+	}
+}
+
+// loggedIn ends the tunnel that t replaces.
+func (s *Server) loggedIn(t *tunnel) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.loggedIn = true
+	if t.older != nil {
+		s.end(t.older, tenant.ReasonReplaced, "the client has come back with a new tunnel of the same ID")
+		t.older = nil
+	}
+}
+
+// leave forgets a tunnel whose goroutine ends.
+func (s *Server) leave(t *tunnel) {
+	s.mu.Lock()
+	s.proven(t)
+	s.leaveKey(t)
+	if t.id != 0 {
+		delete(s.byID, t.id)
+	}
+	p := t.key.peer
+	if rest := slices.DeleteFunc(s.peers[p], func(o *tunnel) bool { return o == t }); len(rest) == 0 {
+		delete(s.peers, p)
+	} else {
+		s.peers[p] = rest
+	}
+	s.count--
+	s.mu.Unlock()
+	if t.id != 0 {
+		p.FreeTunnelID(t.id)
+	}
+}
+
+// Lookup says to which peer and to which of its UDP ports the tunnel with our ID id belongs.
+func (s *Server) Lookup(id uint16) (p Peer, port uint16, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.byID[id]
+	if t == nil {
+		return nil, 0, false
+	}
+	return t.key.peer, t.port, true
+}
+
+// PeerGone ends all tunnels of p, which can't be reached any more: nothing is sent. The Handler learns of it on the
+// tunnels' goroutines, and p's FreeTunnelID is still called.
+func (s *Server) PeerGone(p Peer, cause tenant.Reason, detail string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.peers[p] {
+		s.end(t, cause, detail)
+	}
+}
+
+// Merge makes all tunnels of from belong to into, which from then on gets their messages and their IDs back.
+func (s *Server) Merge(from, into Peer) {
+	if from == into {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.peers[from] {
+		newest := s.byKey[t.key] == t
+		if newest {
+			delete(s.byKey, t.key)
+		}
+		t.key.peer = into
+		if newest && s.byKey[t.key] == nil {
+			s.byKey[t.key] = t
+		}
+		t.mu.Lock()
+		t.peer = into
+		t.mu.Unlock()
+		s.peers[into] = append(s.peers[into], t)
+	}
+	delete(s.peers, from)
+}
+
+// Stats returns the counters.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	for _, tunnels := range s.peers {
+		for _, t := range tunnels {
+			if t.state < stopped {
+				st.Open++
+			} else {
+				st.Closing++
+			}
+		}
+	}
+	return st
+}
+
+// Shutdown sends a StopCCN on every tunnel and waits until all have been acknowledged, at most until ctx ends; then it
+// forgets the rest and returns ctx's error. Handler.CallClosed is called with SHUTDOWN for every call that still lives.
+// SCCRQs that come later are refused.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	s.tellAll(command{do: stop, cause: tenant.ReasonShutdown})
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	s.tellAll(command{do: abandon, cause: tenant.ReasonShutdown, detail: "the server is shutting down"})
+	s.mu.Unlock()
+	<-done
+	return fmt.Errorf("waiting for tunnels to stop: %w", ctx.Err())
+}
+
+// tellAll posts a command to every tunnel.
+func (s *Server) tellAll(c command) {
+	for _, tunnels := range s.peers {
+		for _, t := range tunnels {
+			t.leaving = true
+			t.post(c)
+		}
+	}
+}
+
+// source is what MaxHalfOpenPerSource counts by: an IPv4 address, or the /64 that one IPv6 client can use at will.
+func source(remote netip.AddrPort) netip.Addr {
+	a := remote.Addr().Unmap()
+	if a.Is6() {
+		if p, err := a.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
