@@ -37,7 +37,7 @@ if [ ! -s run/demo.yaml ]; then
 		kind: Listener
 		name: listeners/main
 		address: 0.0.0.0
-		protocols: [PPTP]
+		protocols: [L2TP_IPSEC, PPTP]
 		tenants: [tenants/demo]
 		defaultTenant: tenants/demo
 	EOF
@@ -59,13 +59,16 @@ server=$(ip -4 route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([0-9.]*\).*/
 cat <<EOF
 
   Server $server, user demo, password $password
-  (pre-shared key of the tenant, for L2TP/IPsec: $psk)
+  L2TP/IPsec with the pre-shared key $psk
 
   Windows, PowerShell:
-    Add-VpnConnection -Name demo -ServerAddress $server -TunnelType Pptp -EncryptionLevel Required -AuthenticationMethod MSChapv2
+    Add-VpnConnection -Name demo -ServerAddress $server -TunnelType L2tp -L2tpPsk $psk -EncryptionLevel Required -AuthenticationMethod MSChapv2 -Force
     rasdial demo demo $password
 
-  Linux, as root (packages pptp-linux and ppp):
+  macOS, iOS, Android up to 11: add a VPN of type L2TP (L2TP/IPSec PSK) with server, user, password and the key as shared secret.
+  Linux: NetworkManager-l2tp, or strongSwan and xl2tpd. README.md has the files.
+
+  Linux with PPTP, as root (packages pptp-linux and ppp):
     pppd pty "pptp $server --nolaunchpppd" user demo password $password \\
       noauth nodetach refuse-eap require-mppe-128 usepeerdns
 

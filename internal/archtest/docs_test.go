@@ -210,8 +210,8 @@ func TestDocsTellEveryWord(t *testing.T) {
 		},
 		{
 			"metric", sources("internal/telemetry"),
-			regexp.MustCompile(`(?:Name: |Live\{)"([a-z_]+)"`),
-			"docs/operations.md", regexp.MustCompile(`concentrator_([a-z_]+)`), 8,
+			regexp.MustCompile(`(?:Name: |Live\{)"([a-z0-9_]+)"`),
+			"docs/operations.md", regexp.MustCompile(`concentrator_([a-z0-9_]+)`), 8,
 		},
 	} {
 		code, page := words(c.in, c.code), words(c.on, read(t, c.page))

@@ -131,6 +131,35 @@ func (d Dial) xl2tpdConf(name string) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// scriptTools are for waiting in a guest, where each process that is started costs a tenth of a second on a busy machine:
+// all of it is bash's own.
+//
+//	pause S          sleeps
+//	has FILE REGEXP  says whether the file has such a line, of 256 KiB at most
+//	within S WORDS…  repeats a command until it succeeds; fails after so many seconds
+const scriptTools = `
+		[ -p /run/never ] || mkfifo /run/never
+		exec 9<>/run/never
+		pause() { read -r -t "$1" -u 9; }
+		has() {
+			local text
+			[ -e "$1" ] || return 1
+			read -r -d '' -N 262144 text <"$1"
+			[[ $'\n'$text =~ $2 ]]
+		}
+		within() {
+			local uptime end
+			read -r uptime _ </proc/uptime
+			end=$(( ${uptime/./} + $1 * 100 ))
+			shift
+			until "$@"; do
+				read -r uptime _ </proc/uptime
+				(( ${uptime/./} < end )) || return 1
+				pause .05
+			done
+		}
+`
+
 // here writes a file of the guest in its script.
 func here(path, text string) string {
 	return "cat >" + path + " <<'END-OF-FILE'\n" + text + "END-OF-FILE\n"
@@ -153,9 +182,9 @@ func (d Dial) ipsecUp(name string) string {
 	// "ipsec up" ends with status 0 when IKE has failed, and L2TP would then go in clear: only what it prints tells.
 	script.WriteString(`
 		ipsec start >/lab/` + name + `.starter 2>&1
-		for _ in {1..200}; do [ -S /run/charon.ctl ] && ipsec status 2>/dev/null >&2 && break; sleep .05; done
+		within 10 has /lab/` + name + `.charon "added configuration '` + name + `'"
 		timeout 40 ipsec up ` + name + ` >/lab/` + name + `.up 2>&1
-		grep -q "connection '` + name + `' established successfully" /lab/` + name + `.up || exit ` + strconv.Itoa(failedIKE) + `
+		has /lab/` + name + `.up "connection '` + name + `' established successfully" || exit ` + strconv.Itoa(failedIKE) + `
 		ip -s xfrm state >/lab/` + name + `.xfrm
 `)
 	return script.String()
@@ -167,7 +196,7 @@ func (g *Guest) dialL2TP(ctx context.Context, d Dial, name string) (*Link, error
 	ctx, cancel := context.WithTimeout(ctx, timeout+30*time.Second)
 	defer cancel()
 	begin := time.Now()
-	script := hangUpAll + fmt.Sprintf("[ -d /sys/module/l2tp_ppp ] || modprobe -a %s || exit %d\n", l2tpModules, failedSetup)
+	script := scriptTools + hangUpAll + fmt.Sprintf("[ -d /sys/module/l2tp_ppp ] || modprobe -a %s || exit %d\n", l2tpModules, failedSetup)
 	if d.L2TP.FixedID {
 		script += "date -s '2030-01-01 00:00:00' >/dev/null\n"
 	}
@@ -177,18 +206,16 @@ func (g *Guest) dialL2TP(ctx context.Context, d Dial, name string) (*Link, error
 	script += here("/run/"+name, d.options(name)) + here("/run/xl2tpd.conf", d.xl2tpdConf(name)) +
 		here("/run/xl2tpd.secrets", "* * "+d.L2TP.Secret+"\n") + fmt.Sprintf(`
 		xl2tpd -D -c /run/xl2tpd.conf -s /run/xl2tpd.secrets -p /run/xl2tpd.pid -C /run/xl2tpd.control >/lab/%[1]s.xl2tpd 2>&1 &
-		for _ in {1..100}; do [ -p /run/xl2tpd.control ] && break; sleep .05; done
+		within 5 [ -p /run/xl2tpd.control ]
 		echo "c %[1]s" >/run/xl2tpd.control
-		for ((i = 0; i < %[2]d; i++)); do
-			if [ -e /lab/%[1]s.log ]; then
-				grep -q '^remote IP address' /lab/%[1]s.log && exit 0
-				grep -q '^Connection terminated' /lab/%[1]s.log && exit %[3]d
-			fi
-			grep -qE 'Maximum retries|Connection closed|control_finish: Connection|Unable to|died: ' /lab/%[1]s.xl2tpd && { sleep .2; exit %[3]d; }
-			sleep .05
-		done
+		ended() {
+			has /lab/%[1]s.log $'\n''remote IP address' && exit 0
+			has /lab/%[1]s.log $'\n''Connection terminated' && exit %[3]d
+			has /lab/%[1]s.xl2tpd 'Maximum retries|Connection closed|control_finish: Connection|Unable to|died: ' && { pause .2; exit %[3]d; }
+		}
+		within %[2]d ended
 		exit %[4]d
-`, name, int(timeout.Seconds())*20, failedL2TP, failedTime)
+`, name, int(timeout.Seconds()), failedL2TP, failedTime)
 	out, status, err := g.Sh(ctx, script)
 	if err != nil {
 		return nil, err
@@ -263,15 +290,16 @@ func (l *Link) TunnelID(t testing.TB) string {
 // hangUpL2TP is HangUp by xl2tpd: LCP, the call, the tunnel, and the SAs.
 func (l *Link) hangUpL2TP(t testing.TB) {
 	t.Helper()
-	script := fmt.Sprintf(`
+	script := scriptTools + fmt.Sprintf(`
 		read -r pppd </run/%[1]s.pid || exit 1
 		kill -TERM "$pppd"
-		for _ in {1..200}; do [ ! -e /proc/$pppd ] && [ ! -e /sys/class/net/%[1]s ] && break; sleep .05; done
-		grep -q '^Connection terminated' /lab/%[2]s.log || { echo pppd does not hang up; exit 1; }
-		for _ in {1..40}; do grep -q 'pppd exited' /lab/%[2]s.xl2tpd && break; sleep .05; done
+		gone() { [ ! -e /proc/$pppd ] && [ ! -e /sys/class/net/%[1]s ]; }
+		within 10 gone
+		has /lab/%[2]s.log $'\n''Connection terminated' || { echo pppd does not hang up; exit 1; }
+		within 2 has /lab/%[2]s.xl2tpd 'pppd exited'
 		echo "d %[2]s" >/run/xl2tpd.control
-		for _ in {1..40}; do grep -qi 'disconnecting from' /lab/%[2]s.xl2tpd && break; sleep .05; done
-		sleep .3
+		within 2 has /lab/%[2]s.xl2tpd '[Dd]isconnecting from'
+		pause .3
 		busybox killall -q -TERM xl2tpd
 `, l.Interface(), l.name)
 	if l.Asked.L2TP.IPsec != nil {

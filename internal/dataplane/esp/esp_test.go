@@ -383,10 +383,12 @@ func TestNoRoom(t *testing.T) {
 				t.Errorf("%s: something has changed", tt.name)
 			}
 		}
-		for left := range back + p.Encryption.Align() {
+		for i := range (back + p.Encryption.Align()) * p.Encryption.Align() {
 			var b pktbuf.Buf
 			b.SetBytes(payload)
+			left := i / p.Encryption.Align()
 			b.Append(b.Back() - left)
+			b.TrimFront(i % p.Encryption.Align())
 			need, want := esphdr.TrailerLen+sa.icv, OK
 			for (b.Len()+need-sa.icv)%p.Encryption.Align() != 0 {
 				need++
@@ -395,7 +397,7 @@ func TestNoRoom(t *testing.T) {
 				want = NoRoom
 			}
 			if v := sa.Seal(&b, 17); v != want || v == OK && b.Back() != left-need {
-				t.Errorf("with %d octets behind: %v, want %v; %d are left", left, v, want, b.Back())
+				t.Fatalf("with %d octets behind: %v, want %v; %d are left", left, v, want, b.Back())
 			}
 		}
 	})

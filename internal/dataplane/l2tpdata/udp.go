@@ -73,8 +73,7 @@ func checksum(p []byte, src, dst [4]byte) uint16 {
 	var last [8]byte // what is left, with zeros behind
 	copy(last[:], p)
 	sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(last[:]), carry)
-	sum, carry = bits.Add64(sum, 0, carry)
-	sum += carry
+	sum += carry // without another: last is not all ones
 	for sum > 0xffff {
 		sum = sum&0xffff + sum>>16
 	}

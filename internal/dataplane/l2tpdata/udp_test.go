@@ -113,7 +113,9 @@ func TestChecksumLengths(t *testing.T) {
 
 func TestPrependUDP(t *testing.T) {
 	b := bufOf([]byte("l2tp"))
-	b.Prepend(8)[0] = 0xff // what stood there before
+	for i := range b.Prepend(8) { // what stood there before
+		b.Bytes()[i] = 0xff
+	}
 	b.TrimFront(8)
 	if !PrependUDP(b, 49153) {
 		t.Fatal("no room")

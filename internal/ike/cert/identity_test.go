@@ -10,7 +10,7 @@ import (
 	wireike "concentrator/internal/wire/ike"
 )
 
-// name encodes a distinguished name: attribute, value; a bool of true joins to the part before.
+// dn encodes a distinguished name, given as attribute, value, attribute, value and so on.
 func dn(t testing.TB, parts ...any) []byte {
 	t.Helper()
 	var seq pkix.RDNSequence
@@ -52,6 +52,13 @@ func TestCheckID(t *testing.T) {
 		return dn(t, oidC, utf8String(c), oidO, printableString(o), oidOU, printableString(ou1), oidOU, printableString(ou2),
 			oidCommonName, printableString(cn), oidEmailAddress, utf8String(mail))
 	}
+	several, _ := parseName(subject)
+	last := len(several) - 1
+	several[last] = append(several[last], several[last][0]) // one part of two attributes
+	joined, err := asn1.Marshal(several)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		id   wireike.IDType
@@ -63,6 +70,9 @@ func TestCheckID(t *testing.T) {
 		{"in other case and spaces", wireike.IDDERASN1DN, re("ch", " linux STRONGSWAN ", "a", "b", "Carol", "CAROL@work.example"), true},
 		{"parts in another order", wireike.IDDERASN1DN, re("CH", "Linux strongSwan", "B", "A", "carol", "carol@work.example"), false},
 		{"another name", wireike.IDDERASN1DN, re("CH", "Linux strongSwan", "A", "B", "dave", "carol@work.example"), false},
+		{"another attribute", wireike.IDDERASN1DN, dn(t, oidC, utf8String("CH"), oidOU, utf8String("Linux strongSwan"), oidOU, utf8String("A"),
+			oidOU, utf8String("B"), oidCommonName, utf8String("carol"), oidEmailAddress, utf8String("carol@work.example")), false},
+		{"parts joined to one", wireike.IDDERASN1DN, joined, false},
 		{"a part of it", wireike.IDDERASN1DN, dn(t, oidC, utf8String("CH")), false},
 		{"joined words", wireike.IDDERASN1DN, re("CH", "LinuxstrongSwan", "A", "B", "carol", "carol@work.example"), false},
 		{"no name", wireike.IDDERASN1DN, nil, false},
@@ -71,6 +81,7 @@ func TestCheckID(t *testing.T) {
 		{"octets behind the name", wireike.IDDERASN1DN, append(re("CH", "Linux strongSwan", "A", "B", "carol", "carol@work.example"), 0), false},
 		{"FQDN", wireike.IDFQDN, []byte("Carol.Example.Net"), true},
 		{"common name as FQDN", wireike.IDFQDN, []byte("carol"), true},
+		{"country as FQDN", wireike.IDFQDN, []byte("CH"), false},
 		{"another FQDN", wireike.IDFQDN, []byte("dave.example.net"), false},
 		{"FQDN with a zero", wireike.IDFQDN, []byte("carol.example.net\x00"), false},
 		{"FQDN below a wildcard", wireike.IDFQDN, []byte("x.wild.example"), false},

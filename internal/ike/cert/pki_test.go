@@ -137,7 +137,7 @@ func revocations(t testing.TB, issuer *node, next time.Duration, serials ...*big
 	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }
 
-// text returns certificates in PEM.
+// pemOf returns certificates in PEM.
 func pemOf(nodes ...*node) string {
 	var b bytes.Buffer
 	for _, n := range nodes {

@@ -59,6 +59,8 @@ func TestVerify(t *testing.T) {
 		{name: "P-384", trust: []*node{root}, peer: leaf(withKey(p384()))},
 		{name: "P-521", trust: []*node{root}, peer: leaf(withKey(p521()))},
 
+		{name: "an anchor's usages don't count", trust: []*node{mail}, peer: []*node{issue(t, mail, "client", nil)}},
+
 		{name: "no CA at all", peer: []*node{client, sub}, reason: isUntrusted, detail: "none of the tenant's CAs", foreign: true},
 		{name: "sub-CA not sent", trust: []*node{root}, peer: []*node{client}, reason: isUntrusted, detail: `issued by "CN=Sub,O=Example"`, foreign: true},
 		{name: "another CA", trust: []*node{other}, peer: []*node{client, sub}, reason: isUntrusted, detail: "none of the tenant's CAs", foreign: true},

@@ -267,7 +267,7 @@ func refused(t testing.TB, id wireike.GroupID) map[string][]byte {
 	one[n-1] = 1
 	out := map[string][]byte{
 		"empty": {}, "0": make([]byte, n), "1": one, "short": one[1:], "long": append([]byte{0}, one...),
-		"all ones": bytes.Repeat([]byte{0xff}, n),
+		"short 2": append(make([]byte, n-2), 2), "all ones": bytes.Repeat([]byte{0xff}, n),
 	}
 	for _, m := range modps {
 		if m.id == id {

@@ -16,8 +16,9 @@ import (
 type door struct {
 	e        *Engine
 	repeats  repeatTable
-	told     bucket    // refusals of message 1 that the Host hears of
-	notified bucket    // notifies in the clear
+	told     bucket // refusals of message 1 that the Host hears of
+	notified bucket // notifies in the clear
+	refused  refusedTable
 	next     time.Time // when to look for half-open exchanges that are too old
 }
 
@@ -95,7 +96,12 @@ func (d *door) receive(now time.Time, p Path, msg []byte) {
 	case h.Encrypted() || h.MessageID != 0 || m.Payloads.First() != wireike.PayloadSA || m.Payloads.Count(wireike.PayloadSA) != 1:
 		e.count(func(s *Stats) { s.Unexpected++ })
 	case half != nil:
-		d.repeat(now, p, half, len(msg))
+		d.repeat(p, half, len(msg))
+	case d.refused.again(now, key):
+		e.count(func(s *Stats) { s.Duplicates++ })
+		d.notify(now, p, h.Initiator, wireike.NotifyNoProposalChosen)
+	case d.refused.has(now, key):
+		e.count(func(s *Stats) { s.Duplicates++ })
 	case h.Exchange == wireike.ExchangeMain:
 		d.mainMode(now, p, m, msg, known)
 	case h.Exchange == wireike.ExchangeAggressive:
@@ -106,17 +112,13 @@ func (d *door) receive(now time.Time, p Path, msg []byte) {
 }
 
 // repeat answers a copy of message 1 as the first one was answered.
-func (d *door) repeat(now time.Time, p Path, half *halfOpen, size int) {
+func (d *door) repeat(p Path, half *halfOpen, size int) {
 	e := d.e
 	e.count(func(s *Stats) { s.Duplicates++ })
 	if half.replies >= maxReplies || half.path.Listener != p.Listener {
 		return
 	}
 	half.replies++
-	if half.refused {
-		d.notify(now, p, half.id.Initiator, wireike.NotifyNoProposalChosen)
-		return
-	}
 	if reply, err := half.message2(); err == nil && len(reply) <= size {
 		e.h.Send(p, reply)
 	}
@@ -145,8 +147,6 @@ func (d *door) mainMode(now time.Time, p Path, m wireike.Message, msg []byte, kn
 	}
 	at, chosen, err := policy.chooseSuite(policy.Tenants, sa, false)
 	if err != nil {
-		half.refused = true
-		d.enter(now, half)
 		d.refuse(now, p, m, err)
 		return
 	}
@@ -207,6 +207,7 @@ func (d *door) malformedSA(now time.Time, p Path, m wireike.Message, err error) 
 
 // refuse tells the peer and, at a limited rate, the Host that message 1 has nothing that we accept.
 func (d *door) refuse(now time.Time, p Path, m wireike.Message, err error) {
+	d.refused.put(now, initiatorKey{m.Header.Initiator, p.Remote.Addr()})
 	d.notify(now, p, m.Header.Initiator, wireike.NotifyNoProposalChosen)
 	d.tell(now, p, err)
 }

@@ -20,7 +20,6 @@ type halfOpen struct {
 	vendor  wireike.Vendor
 	choice  choice
 	replies uint8 // how often a copy of message 1 was answered
-	refused bool  // there is no choice: message 1 was answered with NO-PROPOSAL-CHOSEN
 	gone    bool
 }
 
@@ -103,7 +102,7 @@ func (t *halfOpenTable) remove(h *halfOpen) {
 
 // removeHalfLocked removes a half-open exchange that has come to nothing.
 func (e *Engine) removeHalfLocked(h *halfOpen) {
-	if !h.gone && !h.refused {
+	if !h.gone {
 		e.sources.remove(h.path.Remote.Addr())
 	}
 	e.half.remove(h)
@@ -111,14 +110,10 @@ func (e *Engine) removeHalfLocked(h *halfOpen) {
 
 // addHalfLocked puts a half-open exchange in.
 func (e *Engine) addHalfLocked(h *halfOpen) {
-	if !h.refused {
-		e.sources.add(h.path.Remote.Addr())
-	}
+	e.sources.add(h.path.Remote.Addr())
 	for _, old := range e.half.add(h) {
 		e.stats.Pushed++
-		if !old.refused {
-			e.sources.remove(old.path.Remote.Addr())
-		}
+		e.sources.remove(old.path.Remote.Addr())
 	}
 }
 
@@ -126,7 +121,7 @@ func (e *Engine) addHalfLocked(h *halfOpen) {
 // returns nil if there are too many handshakes, or the message comes from another address.
 func (e *Engine) promoteLocked(h *halfOpen, p Path) *strand {
 	switch {
-	case h.refused || h.path.Remote.Addr() != p.Remote.Addr():
+	case h.path.Remote.Addr() != p.Remote.Addr():
 		e.stats.Unexpected++
 		return nil
 	case e.handshakes >= e.cfg.MaxHandshakes:
@@ -146,4 +141,48 @@ func (e *Engine) enterLocked(s *strand, id SAID, key initiatorKey) {
 	e.routes[id] = s
 	e.initiators[key] = s
 	e.setTimerLocked(s, s.m.deadline())
+}
+
+// Bounds of what is remembered of refused first messages: clients repeat theirs for some minutes.
+const (
+	maxRefused      = 1024
+	refusedLifetime = 4 * time.Minute
+)
+
+// refusedTable remembers which first messages were refused, so that their copies are neither reported nor worked on. It
+// belongs to the door. The zero table is ready.
+type refusedTable struct {
+	m     map[initiatorKey]*refusedFirst
+	order [maxRefused]initiatorKey // ring
+	next  int
+}
+
+type refusedFirst struct {
+	at      time.Time
+	replies int
+}
+
+func (t *refusedTable) put(now time.Time, k initiatorKey) {
+	if t.m == nil {
+		t.m = map[initiatorKey]*refusedFirst{}
+	}
+	delete(t.m, t.order[t.next])
+	t.order[t.next] = k
+	t.next = (t.next + 1) % maxRefused
+	t.m[k] = &refusedFirst{at: now}
+}
+
+// has says whether a first message is a copy of one that was refused.
+func (t *refusedTable) has(now time.Time, k initiatorKey) bool {
+	r := t.m[k]
+	return r != nil && now.Sub(r.at) < refusedLifetime
+}
+
+// again says whether a copy shall be answered once more.
+func (t *refusedTable) again(now time.Time, k initiatorKey) bool {
+	if !t.has(now, k) || t.m[k].replies >= maxReplies {
+		return false
+	}
+	t.m[k].replies++
+	return true
 }

@@ -14,15 +14,17 @@ type isakmp struct {
 	id        SAID
 	key       initiatorKey // as responder: how the Engine knows late copies of message 1
 	initiated bool
-	keys      *keymat.Keys
-	lastIV    keymat.IV // what the last message of phase 1 left, RFC 2409 appendix B
-	path      Path      // of the last authenticated message
-	nat       NAT
-	natt      natt
-	vendor    wireike.Vendor
-	suite     suite
-	who       outcome
-	begun     initiation // as initiator
+	// aggressive says that Aggressive Mode has made it.
+	aggressive bool
+	keys       *keymat.Keys
+	lastIV     keymat.IV // what the last message of phase 1 left, RFC 2409 appendix B
+	path       Path      // of the last authenticated message
+	nat        NAT
+	natt       natt
+	vendor     wireike.Vendor
+	suite      suite
+	who        outcome
+	begun      initiation // as initiator
 
 	created, expires time.Time
 	rekeyAt          time.Time // zero: not any more
@@ -41,7 +43,7 @@ type isakmp struct {
 // newISAKMP makes the SA that a handshake has led to.
 func newISAKMP(hs *handshake, o outcome, now time.Time) *isakmp {
 	s := &isakmp{
-		id: hs.id, key: hs.key, initiated: hs.initiated, keys: hs.keys, lastIV: hs.iv, path: o.path, nat: hs.nat, natt: hs.natt,
+		id: hs.id, key: hs.key, initiated: hs.initiated, aggressive: hs.aggressive, keys: hs.keys, lastIV: hs.iv, path: o.path, nat: hs.nat, natt: hs.natt,
 		vendor: hs.vendor, suite: hs.suite, who: o, begun: hs.initiation, created: now, out: hs.out,
 		quicks: map[uint32]*quick{}, nextID: hs.initiation.FirstMessageID,
 		dpdSeq: binary.BigEndian.Uint32(hs.e.random(4)) >> 1,
@@ -86,7 +88,7 @@ func lifetimes(own, peer, def time.Duration, initiated bool) (life, rekey time.D
 func (s *isakmp) describe(o outcome) SA {
 	return SA{
 		ID: s.id, Tenant: o.tenant.Name, PSK: o.psk.ID, Identity: o.identity, Path: o.path, NAT: s.nat,
-		InitialContact: o.initialContact, Initiated: s.initiated, Authentication: s.suite.auth,
+		InitialContact: o.initialContact, Aggressive: s.aggressive, Initiated: s.initiated, Authentication: s.suite.auth,
 		Encryption: s.suite.cipher.ID(), KeyBits: s.suite.keyBits, Hash: s.suite.hash.ID(), Group: s.suite.group.ID(),
 		DPD: s.vendor.Has(wireike.VendorDPD), Lifetime: s.expires.Sub(s.created),
 	}

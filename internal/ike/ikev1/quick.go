@@ -35,6 +35,8 @@ type quick struct {
 
 	nonceI, nonceR []byte
 
+	resend resender // of message 1 or 2
+
 	// As initiator.
 	mode     QuickMode
 	spi      uint32
@@ -42,7 +44,6 @@ type quick struct {
 	private  *group.Private
 	offered  []espSuite
 	replaces *child
-	resend   resender
 }
 
 // pending says whether the exchange is under way.
@@ -198,6 +199,8 @@ func (p *peer) quick1(now time.Time, s *isakmp, path Path, h wireike.Header, msg
 	}
 	q.last.store(msg, p.transmit(s, reply))
 	q.state, q.expires = quickAwait3, now.Add(quickLifetime)
+	// The peer is authenticated, so message 2 may be repeated to get a message 3 that was lost.
+	q.resend.start(now, q.last.replies)
 }
 
 // portL2TP is what an L2TP server's packets come from, RFC 3193 section 3.
@@ -339,15 +342,22 @@ func (p *peer) keepQuick(s *isakmp, q *quick) {
 
 // tickQuick does what is due in a Quick Mode.
 func (p *peer) tickQuick(now time.Time, s *isakmp, q *quick) {
+	if q.state == quickAwait3 && q.child != nil && q.child.complete {
+		// A packet has stood in for message 3, which the peer need not be asked for any more.
+		q.state, q.child, q.expires = quickDone, nil, now.Add(replyLifetime)
+		q.resend.stop()
+		return
+	}
 	again, dead := q.resend.tick(now)
 	switch {
 	case again:
 		sendAll(p.e.h, p.path, q.resend.pieces)
 	case !dead && now.Before(q.expires):
-	case q.state == quickAwait3 && q.child != nil && q.child.complete:
-		q.done(now, nil, nil) // a packet has stood in for message 3
 	case q.pending():
 		delete(s.quicks, q.id)
+		if old := q.replaces; old != nil && !old.superseded {
+			p.retryRekey(now, old)
+		}
 		message := 2
 		if q.state == quickAwait3 {
 			message = 3
@@ -389,25 +399,26 @@ func (p *peer) refused(s *isakmp, err error) {
 	})
 }
 
-// peerRefused takes an authentic error notify, which ends our only Quick Mode under way.
+// peerRefused takes an authentic error notify, which ends the only Quick Mode under way: one of ours that the peer does not
+// want, or one of its own whose message 2 it can't use.
 func (p *peer) peerRefused(now time.Time, s *isakmp, n wireike.Notify) {
-	var ours *quick
+	var it *quick
 	for _, q := range s.quicks {
-		if q.state == quickAwait2 {
-			if ours != nil {
+		if q.pending() {
+			if it != nil {
 				return // which one it means is not said
 			}
-			ours = q
+			it = q
 		}
 	}
-	if ours == nil {
+	if it == nil {
 		return
 	}
-	if old := ours.replaces; old != nil && !old.superseded {
+	if old := it.replaces; old != nil && !old.superseded {
 		p.retryRekey(now, old)
 	}
-	p.abandon(ours)
-	delete(s.quicks, ours.id)
+	p.abandon(it)
+	delete(s.quicks, it.id)
 	reason := tenant.ReasonProtocolError
 	if n.Type == wireike.NotifyNoProposalChosen {
 		reason = tenant.ReasonNoCommonProposal

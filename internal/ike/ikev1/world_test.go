@@ -71,6 +71,11 @@ func (w *world) host(addr string, policy *Policy, cfg Config) *host {
 		cfg.Log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", addr)
 	}
 	h.e = New(cfg, h)
+	w.t.Cleanup(func() { // in a test that has failed; the bubble must not be left with workers
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = h.e.Shutdown(ctx)
+	})
 	w.hosts[h.addr] = h
 	return h
 }

@@ -108,7 +108,8 @@ func (m *machine) refuseCall(peerSession uint16, w why) {
 
 // call takes the step of callTable. w says why, in case the call ends by it.
 func (m *machine) call(c *call, ev callEvent, msg *wire.ICCN, w why) {
-	step := callTable[ev][c.state]
+	from := c.state
+	step := callTable[ev][from]
 	c.state = step.next
 	if step.do&enter != 0 {
 		c.deadline = m.now.Add(m.cfg.CallTimeout)
@@ -123,6 +124,9 @@ func (m *machine) call(c *call, ev callEvent, msg *wire.ICCN, w why) {
 		m.up.connected(c.id, connectOf(msg))
 	}
 	if step.do&leave != 0 {
+		if from == callEstablished {
+			w.reason = endedReason(w.reason)
+		}
 		m.leave(c, w)
 	}
 	if step.do&sendHangup != 0 {

@@ -45,7 +45,8 @@ type Handler interface {
 
 	// CallClosed says that an accepted call is gone, connected or not: by the peer's CDN, or because its tunnel was
 	// stopped, lost or replaced. It comes exactly once for each accepted call, and never if Call.Disconnect was called
-	// first. detail is a sentence for an operator.
+	// first. cause is one of tenant.EndedReasons, or PROTOCOL_ERROR or PEER_TIMEOUT for a call that was never connected.
+	// detail is a sentence for an operator.
 	CallClosed(id uint16, cause tenant.Reason, detail string)
 
 	// Refused says that a tunnel or a call was refused, or ended half-open, without Tunnel or IncomingCall having had a

@@ -166,19 +166,24 @@ func (m *machine) Receive(now time.Time, port uint16, h wire.Header, body []byte
 	}
 	m.now = now
 	m.ch.quiet = false
-	switch m.ch.receive(now, h, body, m.deliver) {
-	case inTurn, acked, early:
-		m.heard()
-		m.muted = false
-		if port != m.port {
-			m.port = port
-			m.up.moved(port)
-		}
-	case stale, numArrivals:
-		// An empty message that says nothing new still says that the peer is there.
-		m.heard()
+	m.heard() // a message that says nothing new still says that the peer is there
+	got := m.ch.receive(now, h, body, func(d delivered) {
+		m.fresh(port)
+		m.deliver(d)
+	})
+	if got != stale {
+		m.fresh(port)
 	}
 	m.flush()
+}
+
+// fresh notes that the peer has said something new, from this port of its.
+func (m *machine) fresh(port uint16) {
+	m.muted = false
+	if port != m.port {
+		m.port = port
+		m.up.moved(port)
+	}
 }
 
 // heard notes that the peer lives.
@@ -457,12 +462,18 @@ func (m *machine) waitForCall(what string) {
 
 // endCalls tells the Handler that every call is gone.
 func (m *machine) endCalls(w why) {
-	if !slices.Contains(tenant.EndedReasons, w.reason) {
-		w.reason = tenant.ReasonLostCarrier
-	}
+	w.reason = endedReason(w.reason)
 	for _, c := range m.calls {
 		m.call(c, tunnelGone, nil, w)
 	}
+}
+
+// endedReason is the reason for the end of a call: one for the end of sessions.
+func endedReason(r tenant.Reason) tenant.Reason {
+	if slices.Contains(tenant.EndedReasons, r) {
+		return r
+	}
+	return tenant.ReasonLostCarrier
 }
 
 // halfOpenReason is the reason for the end of a tunnel that had no call: one for refused logins.
