@@ -43,8 +43,10 @@ type auth struct {
 	state   authState
 	method  tenant.AuthMethod
 
+	proxied *ProxyAuth // what a LAC has got of the peer already; nil: nothing, or it is used up
+
 	id        byte // CHAP: of our latest Challenge
-	challenge [challengeLen]byte
+	challenge []byte
 	deadline  time.Time // zero: none runs
 	tries     int       // Challenges sent, or restart timers waited for PAP
 	waitedAt  time.Time // when the latest of them began
@@ -68,6 +70,12 @@ func (a *auth) init(l *Link) { a.l = l }
 // start begins the login with the method that LCP agreed on.
 func (a *auth) start() {
 	a.started, a.method = true, a.l.lcp.method
+	if p := a.proxied; p != nil {
+		a.proxied = nil
+		if a.takeOver(p) {
+			return
+		}
+	}
 	a.await()
 }
 

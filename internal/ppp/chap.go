@@ -13,13 +13,14 @@ import (
 // Failure with R=1 it is the challenge that the Failure carries, and the peer counts the identifier up.
 func (a *auth) newChallenge() bool {
 	a.id++
-	return a.l.random(a.challenge[:])
+	a.challenge = make([]byte, challengeLen)
+	return a.l.random(a.challenge)
 }
 
 // sendChallenge sends the Challenge. A repetition is the same packet, so that a slow peer's Response to the first copy
 // still counts.
 func (a *auth) sendChallenge() {
-	v := chap.Value{Value: a.challenge[:], Name: []byte(a.l.cfg.Name)}
+	v := chap.Value{Value: a.challenge, Name: []byte(a.l.cfg.Name)}
 	data, _ := v.AppendBinary(nil) // fails only for lengths that a challenge of ours never has
 	a.l.send(wire.ProtocolCHAP, chap.CodeChallenge, a.id, data)
 }
@@ -71,7 +72,7 @@ func (a *auth) receiveCHAP(p wire.Packet) {
 func (a *auth) askCHAP(p wire.Packet, v chap.Value) {
 	a.ask(p.ID, p.Data, AuthRequest{
 		Name:      string(v.Name),
-		Challenge: bytes.Clone(a.challenge[:]),
+		Challenge: bytes.Clone(a.challenge),
 		Response:  bytes.Clone(v.Value),
 	})
 }
@@ -91,7 +92,7 @@ func (a *auth) replyCHAP(allowed bool, d Decision, retry bool) (code byte, data 
 		case !allowed:
 			var challenge [challengeLen]byte
 			if retry {
-				challenge = a.challenge
+				copy(challenge[:], a.challenge)
 			}
 			text = mschap.FailureMessage(errorCode(d.Reason), retry, challenge, d.Message)
 		case d.Message == "":

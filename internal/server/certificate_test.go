@@ -311,6 +311,15 @@ func TestNeighboursInIPsec(t *testing.T) {
 		}
 		return `{"ipsec":{"psks":[` + strings.Join(keys, ",") + `]}}`
 	}
+	root, other := newAuthority(t, "root"), newAuthority(t, "other")
+	below := newIdentity(t, authorityOf("below"), newKey(t), root)
+	trusts := func(cas ...*identity) string {
+		var texts []string
+		for _, c := range cas {
+			texts = append(texts, c.certificate)
+		}
+		return `{"ipsec":{"caCertificates":` + jsonOf(t, texts...) + `}}`
+	}
 	const both = `"tenants":["tenants/acme","tenants/beta"]`
 	for _, c := range []struct {
 		method, path, body string
@@ -333,6 +342,15 @@ func TestNeighboursInIPsec(t *testing.T) {
 		{"PATCH", "/v1/tenants/gamma", `{"ipsec":{"aggressiveMode":false}}`, "", ""},
 		{"PATCH", "/v1/listeners/main", `{"tenants":["tenants/acme","tenants/gamma","tenants/beta"]}`, "", ""},
 		{"PATCH", "/v1/tenants/gamma", many(1, maxPSKs), "", ""},
+
+		{"PATCH", "/v1/tenants/acme", trusts(root), "", ""},
+		{"PATCH", "/v1/tenants/beta", trusts(other, root), "ipsec.caCertificates[1]", "another tenant of listeners/main"},
+		{"PATCH", "/v1/tenants/beta", trusts(below), "ipsec.caCertificates[0]", "another tenant of listeners/main"},
+		{"PATCH", "/v1/tenants/beta", trusts(other), "", ""},
+		{"PATCH", "/v1/listeners/main", `{"tenants":["tenants/acme","tenants/gamma"]}`, "", ""},
+		{"PATCH", "/v1/tenants/beta", trusts(below), "", ""},
+		{"PATCH", "/v1/listeners/main", `{` + both + `}`, "tenants[1]", "authority"},
+		{"PATCH", "/v1/tenants/beta", trusts(other), "", ""},
 	} {
 		code, body := f.rest(t, c.method, c.path, c.body)
 		if c.field == "" && code != 200 || c.field != "" && (code != 400 || strings.Join(fieldsOfJSON(t, body), " ") != c.field || !strings.Contains(body, c.text)) {

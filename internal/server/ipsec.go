@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"crypto/subtle"
+	"crypto/x509"
 	"slices"
 	"strings"
 	"time"
@@ -27,6 +29,7 @@ const (
 const (
 	ruleOfPSKs   = "the key tells the tenants of an L2TP_IPSEC listener apart"
 	ruleOfGroups = "the name tells the tenants of an L2TP_IPSEC listener apart"
+	ruleOfCAs    = "the authority tells the tenants of an L2TP_IPSEC listener apart"
 )
 
 func encodeIPsec(r store.IPsec) *concentratorv1.Tenant_Ipsec {
@@ -105,6 +108,34 @@ func checkIPsecNeighbour(r, o *store.Tenant, l *store.Listener, bad *fieldErrors
 	if sharedGroup(r, o) {
 		bad.addUnmet("ipsec.groupName", "another tenant of %s has %q too; %s", l.Name, r.IPsec.GroupName, ruleOfGroups)
 	}
+	if i := sharedCA(r, o); i >= 0 {
+		bad.addUnmet(at("ipsec.caCertificates", i), "another tenant of %s has this authority too, or one above or below it; %s", l.Name, ruleOfCAs)
+	}
+}
+
+// sharedCA returns the index of the first authority of a whose certificates b would accept too, or the other way round:
+// the same one, or one that has certified the other. -1 if there is none.
+func sharedCA(a, b *store.Tenant) int {
+	theirs := authorities(b)
+	return slices.IndexFunc(authorities(a), func(x *x509.Certificate) bool {
+		return slices.ContainsFunc(theirs, func(y *x509.Certificate) bool {
+			return bytes.Equal(x.RawSubjectPublicKeyInfo, y.RawSubjectPublicKeyInfo) ||
+				x.CheckSignatureFrom(y) == nil || y.CheckSignatureFrom(x) == nil
+		})
+	})
+}
+
+// authorities reads the authorities of a tenant, which were checked when they came in.
+func authorities(t *store.Tenant) []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, text := range t.IPsec.CACertificates {
+		certs, err := parseCertificates(text)
+		if err != nil {
+			continue
+		}
+		all = append(all, certs...)
+	}
+	return all
 }
 
 // sharedPSK returns the index of the first key of a that b has too; -1 if there is none.

@@ -149,6 +149,9 @@ func checkListener(b *backend, r *store.Listener, bad *fieldErrors) error {
 			if sharedPSK(t, o) >= 0 {
 				bad.addUnmet(at("tenants", i), "%s and %s have an equal pre-shared key; %s", o.Name, name, ruleOfPSKs)
 			}
+			if sharedCA(t, o) >= 0 {
+				bad.addUnmet(at("tenants", i), "%s and %s have an authority in common, or one that has certified the other's; %s", o.Name, name, ruleOfCAs)
+			}
 			if sharedGroup(t, o) {
 				bad.addUnmet(at("tenants", i), "%s and %s both have the aggressive-mode groupName %q; %s", o.Name, name, t.IPsec.GroupName, ruleOfGroups)
 			}

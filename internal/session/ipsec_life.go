@@ -140,6 +140,9 @@ func (p *ipsecPeer) Empty(reason tenant.Reason, detail string) {
 	p = p.lock()
 	defer p.mu.Unlock()
 	delete(p.held, gone)
+	if reason == tenant.ReasonInstanceLimit {
+		p.life.reported = true // the engine has refused it after all
+	}
 	if len(p.held) == 0 {
 		p.life.empty, p.life.reason, p.life.detail = true, reason, detail
 		p.wait()

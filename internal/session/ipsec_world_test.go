@@ -25,6 +25,7 @@ import (
 type half struct {
 	*world
 	ike  *fakeIKE
+	wire *ikeWire
 	l2tp *fakeL2TP
 }
 

@@ -160,7 +160,7 @@ func TestMergeInTunnels(t *testing.T) {
 		cl := w.enter(in(old), siml2tp.Windows("PC", 1), simppp.Windows(alice, password))
 		w.after(silence + time.Second)
 		p := w.secure(who{from: "198.51.100.7:45000"})
-		p.Stray(1701, cl.line.(l2tpLine).tunnel.PeerTunnel())
+		p.Stray(1701, cl.line.(*l2tpLine).tunnel.PeerTunnel())
 		w.after(20 * time.Minute)
 		if p.now() != old || !cl.isOpen() || cl.gone() {
 			t.Fatalf("merged: %v, open: %v", p.now() == old, cl.isOpen())
@@ -210,7 +210,7 @@ func TestGoodbyeOfTunnels(t *testing.T) {
 		w.start()
 		cl := w.enter(in(w.secure(behindNAT)), siml2tp.Windows("PC", 1), simppp.Windows(alice, password))
 		w.shutdown(time.Minute)
-		tunnel := cl.line.(l2tpLine).tunnel
+		tunnel := cl.line.(*l2tpLine).tunnel
 		var r *siml2tp.ResultError
 		if err := tunnel.Err(); !errors.As(err, &r) || r.Type != wirel2tp.TypeStopCCN || r.Result.Code != wirel2tp.StopResultShutdown {
 			t.Errorf("the tunnel ended with %v", err)

@@ -41,11 +41,31 @@ func inTunnels(t *testing.T, slots int, test func(t *testing.T, w *half)) {
 type l2tpLine struct {
 	tunnel *siml2tp.Client
 	call   *siml2tp.Call
+	cut    chan struct{} // closed by Abort, of which the client itself says nothing
+	once   sync.Once
+	over   chan struct{}
 }
 
-func (l l2tpLine) Done() <-chan struct{} { return l.call.Done() }
-func (l l2tpLine) Abort()                { l.tunnel.Abort() }
-func (l l2tpLine) HangUp(ctx context.Context) {
+func newL2TPLine(tunnel *siml2tp.Client, call *siml2tp.Call) *l2tpLine {
+	l := &l2tpLine{tunnel: tunnel, call: call, cut: make(chan struct{}), over: make(chan struct{})}
+	go func() {
+		defer close(l.over)
+		select {
+		case <-call.Done():
+		case <-l.cut:
+		}
+	}()
+	return l
+}
+
+func (l *l2tpLine) Done() <-chan struct{} { return l.over }
+
+func (l *l2tpLine) Abort() {
+	l.tunnel.Abort()
+	l.once.Do(func() { close(l.cut) })
+}
+
+func (l *l2tpLine) HangUp(ctx context.Context) {
 	l.call.Hangup(wirel2tp.Result{Code: wirel2tp.CallResultAdministrative})
 	_ = l.tunnel.Stop(ctx) // it may be over already
 }
@@ -116,7 +136,7 @@ func (w *half) tryTunnel(n attachment, cfg siml2tp.Config, pppCfg simppp.Config)
 		tunnel.Abort()
 		return nil, err
 	}
-	return w.client(l2tpLine{tunnel, call}, call.PeerID(), pppCfg), nil
+	return w.client(newL2TPLine(tunnel, call), call.PeerID(), pppCfg), nil
 }
 
 // enter is tryTunnel up to an open session.

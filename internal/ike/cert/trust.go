@@ -97,7 +97,7 @@ func (t *Trust) issuer(p *Peer) (anchor *x509.Certificate, why error) {
 
 // Verify checks the peer's certificate at a time: its chain to one of the CAs, validity, usages and revocation. It does
 // not check that the peer holds the key (CheckSignature), nor the identity that it claims (CheckID). The error is an
-// *Error. It takes some 0.1 ms per certificate in the chain.
+// *Error. It takes 0.1 to 0.3 ms per certificate in the chain.
 func (t *Trust) Verify(p *Peer, now time.Time) error {
 	anchor, why := t.issuer(p)
 	switch {

@@ -115,6 +115,27 @@ func (m *Machine) Down(now time.Time) {
 // Open says that the layer is wanted.
 func (m *Machine) Open(now time.Time) { m.event(now, Open, ppp.Packet{}) }
 
+// Adopt opens the layer at once, in state Initial, because somebody else has negotiated it with the peer: sent are the
+// options of the request that the peer has acknowledged, received those of the peer's request that was acknowledged. The
+// Layer knows what they mean already. It returns false in any other state.
+func (m *Machine) Adopt(now time.Time, sent, received []byte) bool {
+	if m.state != Initial {
+		return false
+	}
+	m.now, m.state = now, Opened
+	m.request, m.answered, m.started = append(m.request[:0], sent...), true, true
+	m.accepted = append(m.accepted[:0], received...)
+	m.perform(TLU, Up, ppp.Packet{})
+	return true
+}
+
+// Judged lets the Layer judge options without an answer and says whether they would be acknowledged.
+func (m *Machine) Judged(o ppp.Options) bool {
+	m.answer.reset(o, false)
+	m.layer.Judge(&m.answer)
+	return m.answer.Good()
+}
+
 // Close says that the layer is not wanted any more; why is the text of the Terminate-Request.
 func (m *Machine) Close(now time.Time, why string) {
 	m.why = append(m.why[:0], why...)

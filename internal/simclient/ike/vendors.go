@@ -17,7 +17,9 @@ func ids(vs ...wireike.Vendor) [][]byte {
 }
 
 // withWord is a vendor ID with a word behind it.
-func withWord(v wireike.Vendor, word uint32) []byte { return binary.BigEndian.AppendUint32(v.ID(), word) }
+func withWord(v wireike.Vendor, word uint32) []byte {
+	return binary.BigEndian.AppendUint32(v.ID(), word)
+}
 
 // fragmentationOnly is the vendor ID FRAGMENTATION without a capability word, as Windows sends it.
 func fragmentationOnly() []byte {

@@ -121,7 +121,11 @@ func (m *machine) call(c *call, ev callEvent, msg *wire.ICCN, w why) {
 		m.ch.send(m.now, c.peerSession, &wire.ICRP{AssignedSessionID: c.id})
 	}
 	if step.do&connect != 0 && !c.ended.Load() {
-		m.up.connected(c.id, connectOf(msg))
+		r := connectOf(msg)
+		if m.challenge == nil && len(r.ProxyAuthentication.Challenge) > 0 {
+			r.ProxyAuthentication = ProxyAuthentication{}
+		}
+		m.up.connected(c.id, r)
 	}
 	if step.do&leave != 0 {
 		if from == callEstablished {

@@ -136,7 +136,8 @@ type Connect struct {
 	// The LCP Configure-Requests that a LAC has exchanged with the user already, options only: the first that it got, the
 	// last that it sent and the last that it got, RFC 2661 section 4.4.5. nil where it sent none.
 	InitialReceivedLCP, LastSentLCP, LastReceivedLCP []byte
-	// ProxyAuthentication is the user's proof that a LAC has taken already.
+	// ProxyAuthentication is the user's proof that a LAC has taken already. That of CHAP is left out unless the peer has
+	// proven the tunnel secret: whoever names the challenge himself can repeat a response that he has overheard.
 	ProxyAuthentication ProxyAuthentication
 }
 

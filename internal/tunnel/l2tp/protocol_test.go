@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -51,6 +52,7 @@ func (r *raw) say(session uint16, m wire.Message, extra ...wire.AVP) {
 	r.inject(1701, wire.Header{TunnelID: 16, SessionID: session, Ns: r.ns}, m, extra...)
 	r.ns++
 	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
 }
 
 // body sends the next message with this body.
@@ -61,6 +63,7 @@ func (r *raw) body(session uint16, b []byte) {
 	r.w.server.Receive(r.peer, 1701, append(msg, b...))
 	r.ns++
 	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
 }
 
 // sends compares what the server has sent.
@@ -211,7 +214,7 @@ func TestCallMessages(t *testing.T) {
 		w.expect("call 5: 0", "connected 0x101")
 		got := fmt.Sprintf("%+v", w.connects[0x101])
 		if want := "{TxSpeed:1 RxSpeed:3 FramingType:2 SequencingRequired:true PrivateGroupID:g InitialReceivedLCP:[1] " +
-			"LastSentLCP:[2] LastReceivedLCP:[3] ProxyAuthentication:{Type:2 Name:u Challenge:[99] ID:4 Response:[114]}}"; got != want {
+			"LastSentLCP:[2] LastReceivedLCP:[3] ProxyAuthentication:{Type:0 Name: Challenge:[] ID:0 Response:[]}}"; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
 		// What changes nothing.
@@ -417,15 +420,13 @@ func TestTimeouts(t *testing.T) {
 			r.sent()
 			time.Sleep(61 * time.Second)
 			r.sends(&wire.HELLO{})
-			p.idle = 20 * time.Second // data comes in: no need to ask
+			p.set(func() { p.idle = 20 * time.Second }) // data comes in: no need to ask
 			time.Sleep(3 * time.Minute)
 			r.sends()
-			p.idle = time.Hour
+			p.set(func() { p.idle = time.Hour })
 			time.Sleep(61 * time.Second)
 			r.sends(&wire.HELLO{})
-			p.mu.Lock()
-			p.cut = true
-			p.mu.Unlock()
+			p.set(func() { p.cut = true })
 			time.Sleep(61*time.Second + fullCycle)
 			w.expect("closed 0x101 LOST_CARRIER", "tunnel closed")
 			w.clean()
@@ -738,12 +739,47 @@ func TestManyCalls(t *testing.T) {
 			}
 		}
 		time.Sleep(4 * time.Minute)
+		synctest.Wait()
 		if len(w.connects) != n {
 			t.Errorf("%d calls", len(w.connects))
 		}
-		p.loss, p.twice = 0, 0
+		p.set(func() { p.loss, p.twice = 0, 0 })
 		w.end()
 	})
+}
+
+// TestProxyAuthentication: a CHAP response with a challenge of the peer's own choice counts only if the peer is one that
+// we trust; a PAP password always does.
+func TestProxyAuthentication(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		secret tenant.Secret
+		kind   uint16
+		chal   []byte
+		want   ProxyAuthentication
+	}{
+		{"CHAP without a secret", nil, wire.ProxyAuthenCHAP, []byte("c"), ProxyAuthentication{}},
+		{
+			"CHAP with a secret", tenant.Secret("s"), wire.ProxyAuthenCHAP, []byte("c"),
+			ProxyAuthentication{wire.ProxyAuthenCHAP, "u", []byte("c"), 9, []byte("r")},
+		},
+		{"PAP", nil, wire.ProxyAuthenPAP, nil, ProxyAuthentication{wire.ProxyAuthenPAP, "u", nil, 9, []byte("r")}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bubble(t, Config{}, func(w *world, p *peer) {
+				w.answer = func(TunnelRequest) TunnelAnswer { return TunnelAnswer{Secret: c.secret} }
+				cfg := lac.Xl2tpd("lac", 5)
+				cfg.Secret = c.secret
+				cfg.Connect.ProxyAuthenType, cfg.Connect.ProxyAuthenID = wire.Some(c.kind), wire.Some[uint16](9)
+				cfg.Connect.ProxyAuthenName, cfg.Connect.ProxyAuthenResponse = []byte("u"), []byte("r")
+				cfg.Connect.ProxyAuthenChallenge = c.chal
+				w.open(p, 1701, cfg)
+				if got := w.connects[0x101].ProxyAuthentication; !reflect.DeepEqual(got, c.want) {
+					t.Errorf("%+v, want %+v", got, c.want)
+				}
+			})
+		})
+	}
 }
 
 // TestPeerTextsAreHarmless: what a peer says reaches logs and the Handler as printable ASCII.

@@ -38,8 +38,8 @@ func TestLoginAndHangup(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				synctest.Wait()
 				time.Sleep(time.Second)
+				synctest.Wait()
 				id := cfg.Start.AssignedTunnelID
 				w.expect(fmt.Sprintf("tunnel %d: 0", id), "call 7: 0", "connected 0x101")
 				if call.PeerID() != 0x101 || c.PeerTunnel() != 16 {
@@ -139,6 +139,7 @@ func (w *world) open(p *peer, port uint16, cfg lac.Config) (*lac.Client, *lac.Ca
 		w.t.Fatal(err)
 	}
 	time.Sleep(100 * time.Millisecond)
+	synctest.Wait()
 	return c, call
 }
 

@@ -234,7 +234,18 @@ func (p *peer) Local() netip.AddrPort { return netip.MustParseAddrPort("192.0.2.
 func (p *peer) Plain() bool { return p.plain }
 
 // Idle implements Peer.
-func (p *peer) Idle() time.Duration { return p.idle }
+func (p *peer) Idle() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.idle
+}
+
+// set changes the link while it is in use.
+func (p *peer) set(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+}
 
 // client puts a client behind a port, instead of the one that is there.
 func (p *peer) client(port uint16, cfg lac.Config) *lac.Client {
