@@ -555,6 +555,33 @@ func TestRekey(t *testing.T) {
 	e.inside()
 }
 
+// TestOutboundAgain: an outbound SA that comes into use again goes on with its sequence numbers.
+func TestOutboundAgain(t *testing.T) {
+	l := newLab(t, 1)
+	g, o := l.datagrams(DatagramSpec{IPsec: true})
+	e := l.ipsec(g, o, gcm, true, 0)
+	hello := []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0}
+	first, firstSPI := e.open, e.spi
+	e.peer.SendControl(1701, hello)
+	e.down()
+	e.rekey(gcm)
+	e.peer.SendControl(1701, hello)
+	e.down()
+	e.peer.ClearOutbound(e.spi)
+	if err := e.peer.SetOutbound(SASpec{gcm.params(peerSPI, byte(firstSPI>>5)), true}, firstSPI); err != nil {
+		t.Fatal(err)
+	}
+	e.open = first
+	e.peer.SendControl(1701, hello)
+	e.down() // a number that was used would be a replay to the client
+	if n := first.Packets(); n != 2 {
+		t.Errorf("the client has seen number %d, want 2", n)
+	}
+	e.peer.FreeSPI(firstSPI)
+	e.peer.SendControl(1701, hello)
+	e.waitDrop(DropESPNoSA, 1)
+}
+
 // TestLimits: each limit is told once.
 func TestLimits(t *testing.T) {
 	l := newLab(t, 1)

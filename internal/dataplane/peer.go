@@ -90,7 +90,7 @@ func (p *Peer) NewSPI() (uint32, error) {
 	return spi, err
 }
 
-// FreeSPI gives back an SPI, whether it came to an SA or not; one that does is taken out first.
+// FreeSPI gives back an SPI, whether it came to an SA or not; the pair that it names is taken out first.
 func (p *Peer) FreeSPI(spi uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -104,7 +104,11 @@ func (p *Peer) freeSPI(spi uint32) {
 	}
 	p.spis = slices.Delete(p.spis, i, i+1)
 	p.admit(spi, false)
-	_ = p.shard.do(func(s *shard) { s.removeSA(spi) }) // after Stop there is nothing to remove
+	_ = p.shard.do(func(s *shard) { // after Stop there is nothing to remove
+		s.sealESP()
+		s.removeSA(spi)
+		p.peer.now().dropOutbound(spi)
+	})
 	p.d.freeSPI(spi)
 }
 
@@ -140,8 +144,9 @@ func (p *Peer) AddInbound(spec SASpec) error {
 	return nil
 }
 
-// SetOutbound installs the SA that everything to the peer leaves by from now on. inbound is the SPI of its other
-// direction.
+// SetOutbound makes an SA the one that everything to the peer leaves by from now on. inbound is the SPI of its other
+// direction, and the pair's name: one that was set before goes on where it was, whatever spec says. It stays until
+// ClearOutbound or FreeSPI.
 func (p *Peer) SetOutbound(spec SASpec, inbound uint32) error {
 	out, err := esp.NewOutbound(spec.Params)
 	if err != nil {
@@ -149,24 +154,24 @@ func (p *Peer) SetOutbound(spec SASpec, inbound uint32) error {
 	}
 	p.shard.inbox.push(func(s *shard) {
 		q := p.peer.now()
-		if q.removed {
+		s.sealESP() // what waits leaves by the SA that it was meant for
+		o := q.outboundOf(inbound)
+		if o != nil || q.removed {
 			out.Close()
-			return
+		} else {
+			o = &outboundSA{inbound: inbound, sa: out, encap: spec.Encap}
+			q.outs = append(q.outs, o)
 		}
-		s.sealESP() // nothing may wait for the one that goes
-		q.dropOut()
-		q.out = &outboundSA{inbound: inbound, sa: out, encap: spec.Encap}
+		q.out = o
 	})
 	return nil
 }
 
-// ClearOutbound takes the SA away that packets to the peer leave by, if it is the one of that pair.
+// ClearOutbound takes the SA of a pair out. Nothing leaves any more if it was in use.
 func (p *Peer) ClearOutbound(inbound uint32) {
 	p.shard.inbox.push(func(s *shard) {
-		if q := p.peer.now(); q.out != nil && q.out.inbound == inbound {
-			s.sealESP()
-			q.dropOut()
-		}
+		s.sealESP()
+		p.peer.now().dropOutbound(inbound)
 	})
 }
 

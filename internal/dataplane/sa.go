@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/steer"
@@ -79,9 +80,12 @@ type peer struct {
 	port          uint16 // of the peer's UDP encapsulation; of a plain one its L2TP port
 	raw, udp      *face  // raw ESP, and ESP in UDP; of a plain one udp is the L2TP face
 	sink          PeerSink
-	out           *outboundSA // nil: none yet
-	lastInbound   int64
-	strayed       int64 // when PeerSink.Stray was last called
+	out           *outboundSA // that packets leave by; nil: none yet
+	// outs are all outbound SAs that were ever used and are not taken out. One that comes into use again goes on with its
+	// sequence numbers: beginning anew under the same keys would be refused by the peer and, with GCM, break the cipher.
+	outs        []*outboundSA
+	lastInbound int64
+	strayed     int64 // when PeerSink.Stray was last called
 }
 
 // now follows merges to the peer that stands for p today.
@@ -115,7 +119,10 @@ func (s *shard) lookupSA(spi uint32) *inboundSA {
 func (s *shard) removePeer(p *peer) {
 	s.flush()
 	p.removed = true
-	p.dropOut()
+	for _, o := range p.outs {
+		o.sa.Close()
+	}
+	p.out, p.outs = nil, nil
 	for slot, sa := range s.sas {
 		if sa != nil && sa.peer == p {
 			sa.sa.Close()
@@ -124,10 +131,25 @@ func (s *shard) removePeer(p *peer) {
 	}
 }
 
-// dropOut forgets the SA that packets leave by.
-func (p *peer) dropOut() {
-	if p.out != nil {
-		p.out.sa.Close()
+// outboundOf finds the outbound SA of a pair by our SPI; nil if there is none.
+func (p *peer) outboundOf(inbound uint32) *outboundSA {
+	for _, o := range p.outs {
+		if o.inbound == inbound {
+			return o
+		}
+	}
+	return nil
+}
+
+// dropOutbound takes the outbound SA of a pair out and wipes its keys.
+func (p *peer) dropOutbound(inbound uint32) {
+	o := p.outboundOf(inbound)
+	if o == nil {
+		return
+	}
+	o.sa.Close()
+	p.outs = slices.DeleteFunc(p.outs, func(other *outboundSA) bool { return other == o })
+	if p.out == o {
 		p.out = nil
 	}
 }
@@ -150,9 +172,10 @@ func (s *shard) merge(from, into *peer) {
 		}
 	}
 	if from.out != nil {
-		into.dropOut()
-		into.out, from.out = from.out, nil
+		into.out = from.out
 	}
+	into.outs = append(into.outs, from.outs...)
+	from.out, from.outs = nil, nil
 	into.remote, into.port, into.udp, into.raw, into.local = from.remote, from.port, from.udp, from.raw, from.local
 	into.lastInbound = max(into.lastInbound, from.lastInbound)
 	from.into = into

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"concentrator/internal/tenant"
+	"concentrator/internal/wire/chap"
 	wirelcp "concentrator/internal/wire/lcp"
 	wire "concentrator/internal/wire/ppp"
 )
@@ -187,6 +188,26 @@ func TestProxiedRenegotiation(t *testing.T) {
 	w.run(100 * time.Millisecond)
 	if w.sentLCP() == 0 || w.host.open || w.link.auth.proxied != nil {
 		t.Errorf("%d LCP requests, open %v", w.sentLCP(), w.host.open)
+	}
+}
+
+// TestProxiedSecondResponse: a peer that was asked twice by the LAC answers twice, both times to the LAC's challenge.
+func TestProxiedSecondResponse(t *testing.T) {
+	k := pppd()
+	k.ccp, k.ccpFirst = nil, false
+	w, p := handOver(t, k, tenant.AuthMSCHAPv2, proxyConfig(everyMethod...))
+	w.host.think = time.Second
+	w.link.StartProxied(w.now, p)
+	second := bytes.Clone(p.Auth.Response)
+	second[0]++
+	data, err := chap.Value{Value: second, Name: []byte(p.Auth.Name)}.AppendBinary(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.link.Receive(w.now, wire.ProtocolCHAP, wire.AppendPacket(nil, chap.CodeResponse, p.Auth.ID, data))
+	r := w.host.requests
+	if len(r) != 2 || !bytes.Equal(r[1].Challenge, p.Auth.Challenge) || !bytes.Equal(r[1].Response, second) {
+		t.Errorf("logins %+v", r)
 	}
 }
 

@@ -1,17 +1,22 @@
 package session
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// maxControls is how many control messages may wait for the errand goroutine. Clients repeat what is lost.
-const maxControls = 4096
+// Bounds on the control messages that may wait for the errand goroutine. Clients repeat what is lost.
+const (
+	maxPeerControls  = 32   // of one IPsec peer
+	maxPlainControls = 1024 // of all that comes to a listener outside IPsec
+)
 
 // errands is what shards leave to be done, in order, by one goroutine that may wait: a shard's thread must not. What
 // push takes is never lost, and its callers see to it that there is little of it.
 type errands struct {
-	mu       sync.Mutex
-	list     []func()
-	controls int           // of list, taken by control
-	some     chan struct{} // holds a token when list is not empty
+	mu   sync.Mutex
+	list []func()
+	some chan struct{} // holds a token when list is not empty
 }
 
 func newErrands() *errands { return &errands{some: make(chan struct{}, 1)} }
@@ -27,25 +32,17 @@ func (e *errands) push(f func()) {
 	}
 }
 
-// control is push for what a sender may repeat without end: where too much waits already it is dropped, and control says
-// so.
-func (e *errands) control(f func()) bool {
-	e.mu.Lock()
-	full := e.controls >= maxControls
-	if !full {
-		e.controls++
-	}
-	e.mu.Unlock()
-	if full {
-		return false
+// control is push for what a sender may repeat without end: where most of it wait already, as waiting counts them, it is
+// dropped.
+func (e *errands) control(waiting *atomic.Int32, most int32, f func()) {
+	if waiting.Add(1) > most {
+		waiting.Add(-1)
+		return
 	}
 	e.push(func() {
-		e.mu.Lock()
-		e.controls--
-		e.mu.Unlock()
+		waiting.Add(-1)
 		f()
 	})
-	return true
 }
 
 // run does the errands until done is closed.

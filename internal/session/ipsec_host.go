@@ -50,9 +50,7 @@ func (h ikeHost) Established(sa ikev1.SA) (ikev1.Peer, error) {
 func (h ikeHost) Refused(r ikev1.Refusal) {
 	if r.Stage == tenant.StageIKEQuickMode {
 		for _, p := range h.m.peers.at(func(p *ipsecPeer) bool { return p.tenant == r.Tenant && p.Remote() == r.Path.Remote }) {
-			p.mu.Lock()
-			p.life.reported = true
-			p.mu.Unlock()
+			p.tell(r.Stage)
 		}
 	}
 	detail := r.Detail

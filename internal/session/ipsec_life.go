@@ -19,13 +19,13 @@ const (
 
 // life is where a peer stands between its first SA and its end. It is guarded by ipsecPeer.mu.
 type life struct {
-	closed    bool // it is over; SAs of the same client make a new peer
-	freed     bool // the plane's part is closed
-	child     bool // it has had a child
-	tunnel    bool // it has had a tunnel
-	reported  bool // its failure to make a child was reported by the engine
-	empty     bool // no SA is left
-	open      int  // tunnels that were accepted and are not closed
+	closed    bool         // it is over; SAs of the same client make a new peer
+	freed     bool         // the plane's part is closed
+	child     bool         // it has had a child
+	tunnel    bool         // it has had a tunnel
+	told      tenant.Stage // at which its failure has been recorded already
+	empty     bool         // no SA is left
+	open      int          // tunnels that were accepted and are not closed
 	reason    tenant.Reason
 	detail    string
 	timer     *time.Timer
@@ -141,7 +141,7 @@ func (p *ipsecPeer) Empty(reason tenant.Reason, detail string) {
 	defer p.mu.Unlock()
 	delete(p.held, gone)
 	if reason == tenant.ReasonInstanceLimit {
-		p.life.reported = true // the engine has refused it after all
+		p.life.told = tenant.StageIKEQuickMode // the engine has refused it after all
 	}
 	if len(p.held) == 0 {
 		p.life.empty, p.life.reason, p.life.detail = true, reason, detail
@@ -153,40 +153,48 @@ func (p *ipsecPeer) Empty(reason tenant.Reason, detail string) {
 func (p *ipsecPeer) lost() {
 	p.mu.Lock()
 	detail := fmt.Sprintf("the client's security associations are gone (%s: %s)", p.life.reason, p.life.detail)
-	untold := !p.life.tunnel && !p.life.reported
+	gaveUp := !p.life.tunnel
 	p.mu.Unlock()
-	if untold {
+	if gaveUp && !p.m.closing() {
 		p.refused(tenant.ReasonLostCarrier, detail)
 	}
 	p.end(tenant.ReasonLostCarrier, detail)
 }
 
-// refused records that the peer's login has failed before its first tunnel.
+// refused records that the peer's login has failed before its first tunnel, unless that is known.
 func (p *ipsecPeer) refused(reason tenant.Reason, detail string) {
 	p.mu.Lock()
 	stage, remote := tenant.StageIKEQuickMode, p.path.Remote
 	if p.life.child {
 		stage = tenant.StageL2TPTunnel
 	}
+	known := p.life.told == stage
 	p.mu.Unlock()
+	if known {
+		return
+	}
 	p.m.recordLogin(LoginAttempt{
 		Tenant: p.tenant, Time: time.Now(), Protocol: tenant.ProtocolL2TPIPsec, ClientAddress: remote,
 		Stage: stage, Outcome: OutcomeRefused, Reason: reason, Detail: detail + "; " + p.identity,
 	})
 }
 
+// tell notes that the peer's failure at a stage has been recorded.
+func (p *ipsecPeer) tell(stage tenant.Stage) {
+	p = p.lock()
+	defer p.mu.Unlock()
+	p.life.told = stage
+}
+
 // noTunnel ends a peer that has made SAs and then nothing: a login that failed.
 func (p *ipsecPeer) noTunnel() {
 	p.mu.Lock()
-	child, untold := p.life.child, !p.life.reported
-	p.mu.Unlock()
 	detail := fmt.Sprintf("IPsec is up, but no L2TP tunnel came within %s", tunnelTimeout)
-	if !child {
+	if !p.life.child {
 		detail = fmt.Sprintf("the client has made no ESP SA within %s", tunnelTimeout)
 	}
-	if child || untold {
-		p.refused(tenant.ReasonPeerTimeout, detail)
-	}
+	p.mu.Unlock()
+	p.refused(tenant.ReasonPeerTimeout, detail)
 	p.drop(tenant.ReasonPeerTimeout, detail)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"concentrator/internal/dataplane"
@@ -45,6 +46,8 @@ type ipsecPeer struct {
 	// thread. It is taken before mu.
 	sas      sync.Mutex
 	children []*ikev1.Child // oldest first; guarded by sas
+
+	controls atomic.Int32 // messages that wait for the errand goroutine
 
 	mu      sync.Mutex // guards all below; held over no call
 	into    *ipsecPeer // merged into that one
@@ -222,7 +225,7 @@ func (*ipsecPeer) Plain() bool { return false }
 
 // Control implements dataplane.PeerSink on the shard's thread.
 func (p *ipsecPeer) Control(port uint16, msg []byte) {
-	p.m.errands.control(func() { p.m.peers.receive(p.now(), port, msg) })
+	p.m.errands.control(&p.controls, maxPeerControls, func() { p.m.peers.receive(p.now(), port, msg) })
 }
 
 // Moved implements dataplane.PeerSink on the shard's thread. A NAT that moves a peer with every packet makes one errand,
@@ -252,7 +255,7 @@ func (p *ipsecPeer) Moved(remote netip.AddrPort) {
 
 // Stray implements dataplane.PeerSink on the shard's thread: data has come for a tunnel that is another peer's.
 func (p *ipsecPeer) Stray(port, tunnelID uint16) {
-	p.m.errands.control(func() { p.m.peers.follow(p.now(), port, tunnelID) })
+	p.m.errands.control(&p.controls, maxPeerControls, func() { p.m.peers.follow(p.now(), port, tunnelID) })
 }
 
 // SAUsed implements dataplane.PeerSink on the shard's thread.

@@ -64,6 +64,7 @@ type fakeIKE struct {
 	limits  []uint32
 	moved   []netip.AddrPort
 	merges  int
+	late    bool // Shutdown had no time any more
 	n       byte
 }
 
@@ -132,8 +133,9 @@ func (e *fakeIKE) clear(p ikev1.Peer, reason tenant.Reason) {
 	p.Empty(reason, "test")
 }
 
-func (e *fakeIKE) Shutdown(context.Context) error {
+func (e *fakeIKE) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
+	e.late = ctx.Err() != nil
 	var all []ikev1.Peer
 	for p := range e.sas {
 		all = append(all, p)

@@ -154,6 +154,9 @@ func (h lns) CallClosed(id uint16, cause tenant.Reason, detail string) {
 // Refused implements l2tp.Handler.
 func (h lns) Refused(p l2tp.Peer, stage tenant.Stage, reason tenant.Reason, detail string) {
 	c := carrierOf(p)
+	if c.peer != nil {
+		c.peer.tell(stage)
+	}
 	h.m.recordLogin(LoginAttempt{
 		Tenant: c.proven, Time: time.Now(), Protocol: c.protocol, ClientAddress: c.remote,
 		Stage: stage, Outcome: OutcomeRefused, Reason: reason, Detail: detail,

@@ -220,3 +220,21 @@ func TestGoodbyeOfTunnels(t *testing.T) {
 		}
 	})
 }
+
+// TestGoodbyeOfTheDead: a client that is gone does not keep the daemon from telling the others.
+func TestGoodbyeOfTheDead(t *testing.T) {
+	inTunnels(t, 100, func(t *testing.T, w *half) {
+		w.start()
+		dead := w.enter(in(w.secure(behindNAT)), siml2tp.Windows("PC", 1), simppp.Windows(alice, password))
+		dead.setMute(true)
+		dead.line.Abort()
+		cl := w.enter(in(w.secure(who{from: "198.51.100.7:40002"})), siml2tp.Windows("PC", 1), simppp.Windows(alice, password))
+		w.shutdown(5 * time.Second)
+		if terminated(cl.frames()) == "" || cl.line.(*l2tpLine).tunnel.Err() == nil {
+			t.Error("the client was not told")
+		}
+		if w.ike.late {
+			t.Error("IKE had no time to say goodbye")
+		}
+	})
+}

@@ -104,9 +104,9 @@ func (g *granted) sessionMTU(peerMRU, room int) int {
 
 // describe shows what the open session has become: how large its packets are and what protects them.
 func (h handler) describe(more func(*Info)) {
-	mtu, cipher := h.verdict.sessionMTU(h.attached.PeerMRU, h.room()), h.cipher()
+	mtu, cipher, nat := h.verdict.sessionMTU(h.attached.PeerMRU, h.room()), h.cipher(), h.peer() != nil && h.peer().natted()
 	h.update(func(i *Info) {
-		i.MTU = mtu
+		i.MTU, i.NATDetected = mtu, nat
 		if !h.encrypted {
 			i.Cipher = cipher
 		}

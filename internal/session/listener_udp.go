@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"concentrator/internal/dataplane"
 	"concentrator/internal/ike/ikev1"
@@ -26,8 +29,11 @@ type udpFace struct {
 	name string
 	udpSpec
 
+	controls atomic.Int32 // messages outside IPsec that wait for the errand goroutine
+
 	mu      sync.Mutex
 	open    Datagrams         // nil until they are
+	closing bool              // no peer comes in any more
 	tunnels map[plainPeer]int // of L2TP outside IPsec
 }
 
@@ -80,17 +86,38 @@ func (m *Manager) openUDP(name string, spec udpSpec) error {
 	return nil
 }
 
+// farewell is how long a listener that closes waits until IKE has told its clients.
+const farewell = 2 * time.Second
+
 // closeUDP takes a listener's L2TP away with all that came by it.
 func (m *Manager) closeUDP(f *udpFace) {
 	const why = "the listener was removed or changed"
+	f.mu.Lock()
+	f.closing = true
+	f.mu.Unlock()
+	m.endWhere(func(i Info) bool { return i.Listener == f.name && i.Protocol != tenant.ProtocolPPTP }, why)
+	f.endPlain(why)
+	gone := m.peers.at(func(p *ipsecPeer) bool { return p.face == f })
+	for _, p := range gone {
+		p.drop(tenant.ReasonAdminDisconnect, why)
+	}
+	for until := time.Now().Add(farewell); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		if !slices.ContainsFunc(gone, func(p *ipsecPeer) bool { return len(p.holding()) > 0 }) {
+			break
+		}
+	}
 	m.mu.Lock()
 	delete(m.faces, f.name)
 	m.mu.Unlock()
-	m.endWhere(func(i Info) bool { return i.Listener == f.name && i.Protocol != tenant.ProtocolPPTP }, why)
-	f.endPlain(why)
-	m.peers.dropWhere(func(p *ipsecPeer) bool { return p.face == f }, tenant.ReasonAdminDisconnect, why)
 	f.close()
 	m.log.Info("listener closed", telemetry.Listener, f.name, telemetry.Protocol, tenant.ProtocolL2TP)
+}
+
+// welcome says whether peers may still come in.
+func (f *udpFace) welcome() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.closing
 }
 
 func (f *udpFace) close() {
@@ -159,5 +186,5 @@ func (f *udpFace) IKE(local, remote netip.AddrPort, msg []byte) {
 // PlainL2TP implements dataplane.DatagramSink on a shard's thread.
 func (f *udpFace) PlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte) {
 	p := plainPeer{f, local, remote}
-	f.m.errands.control(func() { f.m.l2tp.Receive(p, remote.Port(), msg) })
+	f.m.errands.control(&f.controls, maxPlainControls, func() { f.m.l2tp.Receive(p, remote.Port(), msg) })
 }

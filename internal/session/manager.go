@@ -129,28 +129,42 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 	for _, s := range all {
 		s.force(forcedEnd{reason: tenant.ReasonShutdown, detail: "the server shuts down", polite: true})
 	}
+	// Some clients are gone and answer nothing: whoever says goodbye after them must still have time for it.
+	early, cancel := share(ctx)
 	for _, s := range all {
 		select {
 		case <-s.done:
-		case <-ctx.Done():
+		case <-early.Done():
 			s.force(forcedEnd{reason: tenant.ReasonShutdown, detail: "the server shuts down"})
 			<-s.done
 		}
 	}
-	// L2TP says goodbye through IPsec, so it goes first.
+	cancel()
+	// L2TP says goodbye through IPsec, so IKE goes last.
 	var errs []error
 	for _, stop := range []struct {
 		what string
 		f    func(context.Context) error
 	}{{"PPTP", m.pptp.Shutdown}, {"L2TP", m.l2tp.Shutdown}, {"IKE", m.ike.Shutdown}} {
-		if err := stop.f(ctx); err != nil {
+		bounded, cancel := share(ctx)
+		if err := stop.f(bounded); err != nil {
 			errs = append(errs, fmt.Errorf("stop %s: %w", stop.what, err))
 		}
+		cancel()
 	}
 	m.cancel()
 	m.closeAll()
 	m.wg.Wait()
 	return errors.Join(errs...)
+}
+
+// share is half of the time that ctx leaves.
+func share(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(end)/2)
 }
 
 // network returns the network of a tenant, or nil if it is not up.

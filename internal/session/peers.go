@@ -53,6 +53,9 @@ func (ps *peers) established(f *udpFace, sa ikev1.SA) (*ipsecPeer, error) {
 	key := peerKey{f, sa.Tenant, sa.Identity.String(), sa.Path.Remote}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	if !f.welcome() { // asked under mu, so that who closes it sees all that came before
+		return nil, &ikev1.RefusedError{Reason: tenant.ReasonDraining, Detail: f.name + " closes"}
+	}
 	if p := ps.byKey[key]; p != nil && p.established() {
 		p.mu.Lock()
 		defer p.mu.Unlock()

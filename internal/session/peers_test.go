@@ -100,6 +100,7 @@ func TestOtherTunnelStays(t *testing.T) {
 func TestMerge(t *testing.T) {
 	later := func(w *half) { w.after(silence + time.Second) }
 	moved := who{from: "198.51.100.7:45000"}
+	ann := func(from string) who { return who{from: from, subject: true, id: "CN=ann"} }
 	for _, c := range []struct {
 		name   string
 		first  who
@@ -115,10 +116,7 @@ func TestMerge(t *testing.T) {
 		{"another inner port", behindNAT, moved, 1702, later, false, false},
 		{"another address", behindNAT, who{from: "198.51.100.8:45000"}, 1701, later, false, false},
 		{"another identity", behindNAT, who{from: "198.51.100.7:45000", id: "192.168.1.3"}, 1701, later, false, false},
-		{
-			"another address, with a certificate", who{from: "198.51.100.7:40001", subject: true, id: "CN=ann"},
-			who{from: "203.0.113.9:45000", subject: true, id: "CN=ann"}, 1701, later, false, true,
-		},
+		{"another address, with a certificate", ann("198.51.100.7:40001"), ann("203.0.113.9:45000"), 1701, later, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inHalf(t, func(t *testing.T, w *half) {
@@ -130,6 +128,7 @@ func TestMerge(t *testing.T) {
 				fake(old).heard()
 				c.wait(w)
 				p := w.secure(c.second)
+				aesGCM(w, p)
 				if p == old {
 					t.Fatal("not another peer")
 				}
@@ -146,10 +145,13 @@ func TestMerge(t *testing.T) {
 					return
 				}
 				i := w.session(acme)
+				if i.Cipher != "AES-128-GCM" {
+					t.Errorf("cipher %s", i.Cipher)
+				}
 				if i.ClientAddress != netip.MustParseAddrPort(c.second.from) || old.Remote() != i.ClientAddress {
 					t.Errorf("the client is at %s, the peer at %s", i.ClientAddress, old.Remote())
 				}
-				if fake(old).installed() != 2 || w.ike.merges != 1 || len(w.plane.openPeers()) != 1 {
+				if fake(old).installed() != 3 || w.ike.merges != 1 || len(w.plane.openPeers()) != 1 {
 					t.Errorf("%d SAs, %d merges, %d peers", fake(old).installed(), w.ike.merges, len(w.plane.openPeers()))
 				}
 				// What is still said to the new one reaches the old one, and its main modes come to it.
@@ -167,6 +169,32 @@ func TestMerge(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestMergeWithSessions: what the new one carries already comes along.
+func TestMergeWithSessions(t *testing.T) {
+	inHalf(t, func(t *testing.T, w *half) {
+		w.addUser("acme", "bob", nil)
+		w.start()
+		old := w.secure(behindNAT)
+		tunnel := w.tunnel(old, 1701, 9)
+		w.wantOpen(w.dialIn(tunnel, simppp.MacOS(alice, password)))
+		w.after(silence + time.Second)
+		p, cl := w.come(who{from: "198.51.100.7:45000"}, simppp.MacOS("bob", password))
+		p.Stray(1701, tunnel.id)
+		w.after(time.Second)
+		aesGCM(w, old)
+		w.until("both show it", func() bool {
+			list := w.m.Sessions(acme)
+			return len(list) == 2 && list[0].Cipher == "AES-128-GCM" && list[1].Cipher == "AES-128-GCM"
+		})
+		// Its client comes back from there, and what it left goes.
+		w.wantOpen(w.dialIn(w.tunnel(old, 1701, 1), simppp.MacOS("bob", password)))
+		w.until("the old one is gone", cl.gone)
+		if n := len(w.m.Sessions(acme)); n != 2 {
+			t.Errorf("%d sessions", n)
+		}
+	})
 }
 
 // TestMergeIntoEmptyPeer: the old SAs are gone already, and the engine merges nothing.

@@ -50,6 +50,7 @@ func readProof(m wireike.Payloads) (proof, error) {
 		case wireike.PayloadNotify:
 			n, err := wireike.ParseNotify(q.Body)
 			p.initialContact = p.initialContact || err == nil && n.Type == wireike.NotifyInitialContact
+		default: // vendor IDs, certificate requests and what we don't know prove nothing
 		}
 	}
 	if ids != 1 {

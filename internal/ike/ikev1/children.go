@@ -15,10 +15,11 @@ type child struct {
 	mode         QuickMode // how to negotiate a new one as initiator
 
 	created, expires time.Time
-	rekeyAt          time.Time // zero: not, or not any more
-	endAt            time.Time // the new one is in use; zero: not yet
-	complete         bool      // outbound may be used
-	superseded       bool      // there is a newer one with the same identities
+	wish             time.Duration // the peer's lifetime as responder to it; 0: none
+	rekeyAt          time.Time     // zero: not, or not any more
+	endAt            time.Time     // the new one is in use; zero: not yet
+	complete         bool          // outbound may be used
+	superseded       bool          // there is a newer one with the same identities
 	rekeying         bool
 	retried          bool    // a failed rekey was tried again
 	replaces         *child  // we negotiated it in the place of this one

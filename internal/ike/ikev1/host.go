@@ -143,7 +143,8 @@ type Peer interface {
 	// the SPI comes back by FreeSPI.
 	AddInbound(c *Child) error
 	// UseOutbound makes a child the one that packets to the peer go through, instead of any other. It may be called again
-	// for an older child if the newer one goes first.
+	// for a child that was used before: an older one if the newer goes first, or after Merge. Its outbound SA then goes on
+	// where it was, as sequence numbers must never be used twice under one key.
 	UseOutbound(c *Child)
 	// Remove ends a child, both directions and its SPI, exactly once for each that AddInbound took.
 	Remove(c *Child)

@@ -39,6 +39,7 @@ func (p *peer) informational(now time.Time, s *isakmp, path Path, h wireike.Head
 				p.acknowledgeDelete(s, h, nonce, q.Body)
 			}
 			p.deleted(d)
+		default: // the hash, the nonce and what we don't know
 		}
 		if !slices.Contains(p.sas, s) {
 			return // it has deleted itself

@@ -155,13 +155,15 @@ func TestDeadPeerDetection(t *testing.T) {
 			begin := time.Now()
 			settle(10 * time.Minute)
 			if capable {
-				if st := s.e.Stats(); st.Peers != 0 || st.DeadPeers != 1 || sp.empty != "LOST_CARRIER the peer did not answer 5 times" {
-					t.Errorf("%+v %q", st, sp.empty)
+				if st := s.e.Stats(); st.Peers != 0 || st.DeadPeers != 1 || sp.ended() != "LOST_CARRIER the peer did not answer 5 times" {
+					t.Errorf("%+v %q", st, sp.ended())
 				}
-			} else if sp.empty != "" {
-				t.Errorf("a peer without dead peer detection was given up after %v: %s", time.Since(begin), sp.empty)
+			} else if sp.ended() != "" {
+				t.Errorf("a peer without dead peer detection was given up after %v: %s", time.Since(begin), sp.ended())
 			}
+			w.mu.Lock()
 			w.loss = 0
+			w.mu.Unlock()
 			w.shutdown(cl, s)
 		})
 	}
@@ -174,11 +176,11 @@ func TestDrop(t *testing.T) {
 		s.e.Drop(sp, tenant.ReasonAdminDisconnect)
 		s.e.Drop(sp, tenant.ReasonAdminDisconnect)
 		settle(time.Second)
-		if sp.empty != "ADMIN_DISCONNECT ended on our side" || len(sp.downs) != 1 {
-			t.Errorf("%q %q", sp.empty, sp.downs)
+		if sp.ended() != "ADMIN_DISCONNECT ended on our side" || len(sp.downs) != 1 {
+			t.Errorf("%q %q", sp.ended(), sp.downs)
 		}
-		if cp.empty != "USER_REQUEST the peer has deleted its SAs" {
-			t.Errorf("the client: %q", cp.empty)
+		if cp.ended() != "USER_REQUEST the peer has deleted its SAs" {
+			t.Errorf("the client: %q", cp.ended())
 		}
 		w.shutdown(cl, s)
 	})
@@ -294,8 +296,8 @@ func TestMerge(t *testing.T) {
 		old.mu.Unlock()
 		s.e.Merge(fresh, old)
 		settle(time.Second)
-		if fresh.empty != "REPLACED merged into another peer" {
-			t.Errorf("%q", fresh.empty)
+		if fresh.ended() != "REPLACED merged into another peer" {
+			t.Errorf("%q", fresh.ended())
 		}
 		st := s.e.Stats()
 		if n, out := old.state(); st.Peers != 1 || n != 2 || out == nil || old.path.Remote.Port() != fresh.path.Remote.Port() {
@@ -407,12 +409,14 @@ func TestOrphans(t *testing.T) {
 		w.tap = func(from, _ netip.AddrPort, _ []byte) bool { n++; return n != 1 } // the delete of the child
 		w.shutdown(cl)
 		settle(20 * time.Minute)
-		if sp.empty != "" {
-			t.Errorf("%q though packets come", sp.empty)
+		if sp.ended() != "" {
+			t.Errorf("%q though packets come", sp.ended())
 		}
+		s.mu.Lock()
 		s.idle = time.Hour
+		s.mu.Unlock()
 		settle(6 * time.Minute)
-		if sp.empty == "" {
+		if sp.ended() == "" {
 			t.Error("the child is still there")
 		}
 		w.shutdown(s)

@@ -155,8 +155,7 @@ func (p *peer) receive(now time.Time, path Path, msg []byte) {
 	}
 	switch {
 	case s.last.knows(msg):
-		p.e.count(func(st *Stats) { st.Duplicates++ })
-		s.last.again(p.e.h, path)
+		p.again(&s.last, path)
 	case h.Exchange == wireike.ExchangeInformational && !h.Encrypted():
 		p.e.count(func(st *Stats) { st.Unprotected++ })
 	case !h.Encrypted() || h.MessageID == 0:
@@ -169,6 +168,15 @@ func (p *peer) receive(now time.Time, path Path, msg []byte) {
 		p.refuseExchange(now, s, path, h, msg)
 	}
 	p.checkEmpty(tenant.ReasonUserRequest, "the peer has deleted its SAs")
+}
+
+// again answers a copy of a message. It goes to another port, as the NAT may have changed it, but to no other address: a
+// copy proves nothing.
+func (p *peer) again(c *cache, path Path) {
+	p.e.count(func(st *Stats) { st.Duplicates++ })
+	if path.Remote.Addr() == p.path.Remote.Addr() {
+		c.again(p.e.h, path)
+	}
 }
 
 // send sends a protected informational message in an SA.
@@ -366,9 +374,8 @@ func (p *peer) tick(now time.Time) {
 	}
 	for _, c := range slices.Clone(p.children) {
 		switch {
-		case reached(c.expires):
-			p.deleteChildren(c)
-		case reached(c.endAt):
+		case reached(c.expires) && c.extend(now):
+		case reached(c.expires), reached(c.endAt):
 			p.deleteChildren(c)
 		case reached(c.rekeyAt):
 			p.rekeyChild(now, c)

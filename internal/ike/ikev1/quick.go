@@ -62,8 +62,7 @@ func (p *peer) quickMode(now time.Time, s *isakmp, path Path, h wireike.Header, 
 	case q == nil:
 		p.quick1(now, s, path, h, msg)
 	case q.last.knows(msg):
-		p.e.count(func(st *Stats) { st.Duplicates++ })
-		q.last.again(p.e.h, path)
+		p.again(&q.last, path)
 	case q.state == quickAwait2:
 		p.quick2(now, s, q, path, h, msg)
 	case q.state == quickAwait3:
@@ -75,13 +74,13 @@ func (p *peer) quickMode(now time.Time, s *isakmp, path Path, h wireike.Header, 
 
 // request is what message 1 or 2 of a Quick Mode holds.
 type request struct {
-	sa         wireike.SA
-	nonce, ke  []byte
-	ids        [][]byte // bodies of the ID payloads: the initiator's, then the responder's
-	oas        [][]byte // bodies of the NAT-OA payloads, likewise
-	hasKE      bool
-	parsedIDs  []wireike.ID
-	responders time.Duration // RESPONDER-LIFETIME; 0: none
+	sa            wireike.SA
+	nonce, ke     []byte
+	hasKE         bool
+	ids           [][]byte // bodies of the ID payloads: the initiator's, then the responder's
+	parsedIDs     []wireike.ID
+	oas           [][]byte      // bodies of the NAT-OA payloads, in the same order
+	responderLife time.Duration // RESPONDER-LIFETIME; 0: none
 }
 
 // readRequest reads the payloads of message 1 or 2. Of several SA payloads only the first counts.
@@ -112,12 +111,11 @@ func readRequest(m wireike.Payloads, oa wireike.PayloadType) (request, error) {
 				return r, err
 			}
 			r.ids, r.parsedIDs = append(r.ids, q.Body), append(r.parsedIDs, id)
-		case oa:
-			if oa != wireike.PayloadNone {
-				r.oas = append(r.oas, q.Body)
-			}
 		case wireike.PayloadNotify:
-			r.responders = max(r.responders, readResponderLifetime(q.Body))
+			r.responderLife = max(r.responderLife, readResponderLifetime(q.Body))
+		case oa:
+			r.oas = append(r.oas, q.Body)
+		default: // the hash and what we don't know
 		}
 	}
 	if len(r.nonce) < minNonce || len(r.nonce) > maxNonce {
@@ -433,6 +431,17 @@ func (p *peer) retryRekey(now time.Time, c *child) {
 		c.rekeyAt = time.Time{}
 	}
 	c.retried = true
+}
+
+// extend lets a child live as long as the peer wished, if that is longer than we wanted and the peer did not let us replace
+// it: some clients take no Quick Mode from the server, and begin their own by their own clock.
+func (c *child) extend(now time.Time) bool {
+	until := c.created.Add(c.wish)
+	if !c.complete || c.superseded || !c.retried || !until.After(c.expires) || !until.After(now) {
+		return false
+	}
+	c.expires = until
+	return true
 }
 
 // matches says whether an answer is one of the transforms that we offered.

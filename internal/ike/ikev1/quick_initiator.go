@@ -138,7 +138,7 @@ func (p *peer) acceptQuick(now time.Time, s *isakmp, q *quick, m wireike.Payload
 	}
 	q.nonceR = r.nonce
 	wish := q.mode.Lifetime
-	suite.lifetime = r.responders
+	suite.lifetime = r.responderLife
 	c := p.newChild(now, s, suite, wish, true)
 	c.InboundSPI, c.OutboundSPI = q.spi, spi
 	c.ours, _ = q.mode.Local.AppendBinary(nil)    // it never fails
@@ -161,6 +161,9 @@ func (p *peer) newChild(now time.Time, s *isakmp, suite espSuite, own time.Durat
 			Lifetime: life,
 		},
 		by: s, created: now, expires: now.Add(life), rekeyAt: now.Add(rekey),
+	}
+	if !initiated {
+		c.wish = min(suite.lifetime, DefaultIKELifetime)
 	}
 	if suite.kilobytes != 0 && suite.kilobytes < 1<<40 {
 		// charon takes a kilobyte for 1000 octets, most others for 1024: the soft limit is below the one, the hard above the other.

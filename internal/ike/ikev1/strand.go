@@ -48,7 +48,7 @@ func (t timers) Swap(i, j int) {
 
 // Push implements heap.Interface.
 func (t *timers) Push(x any) {
-	s := x.(*strand) //nolint:errcheck // only strands are pushed
+	s := x.(*strand)
 	s.index = len(*t)
 	*t = append(*t, s)
 }
@@ -188,7 +188,7 @@ func (e *Engine) strike() {
 	e.armed = time.Time{}
 	now := time.Now()
 	for len(e.timers) > 0 && !e.timers[0].due.After(now) {
-		s := heap.Pop(&e.timers).(*strand) //nolint:errcheck // only strands are pushed
+		s := heap.Pop(&e.timers).(*strand)
 		s.ticked = true
 		e.readyLocked(s)
 	}

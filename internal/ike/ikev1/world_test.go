@@ -62,7 +62,6 @@ type host struct {
 	refusals []Refusal
 	spi      uint32
 	idle     time.Duration
-	onUsed   bool
 }
 
 func (w *world) host(addr string, policy *Policy, cfg Config) *host {
@@ -303,6 +302,13 @@ func (p *fakePeer) Empty(reason tenant.Reason, detail string) {
 	}
 }
 
+// ended returns what Empty was called with, or nothing.
+func (p *fakePeer) ended() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.empty
+}
+
 // only returns the host's one living peer.
 func (h *host) only() *fakePeer {
 	h.w.t.Helper()
@@ -413,8 +419,10 @@ func linux(from string, psk string) Initiator {
 			Encryption: wireike.EncryptionAESCBC, KeyBits: 256, Hash: wireike.HashSHA256, Group: wireike.GroupMODP2048,
 			Lifetime: 3 * time.Hour,
 		}},
-		Vendors: []wireike.Vendor{wireike.VendorXAUTH, wireike.VendorDPD, wireike.VendorFragmentation,
-			wireike.VendorNATTRFC3947, wireike.VendorNATTDraft02NL},
+		Vendors: []wireike.Vendor{
+			wireike.VendorXAUTH, wireike.VendorDPD, wireike.VendorFragmentation, wireike.VendorNATTRFC3947,
+			wireike.VendorNATTDraft02NL,
+		},
 		Children: []QuickMode{{
 			Proposals: []ESPProposal{
 				{Transform: wireike.ESPAESCBC, KeyBits: 256, Auth: wireike.ESPAuthSHA1},

@@ -164,6 +164,35 @@ func TestAcknowledgementsOfNothing(t *testing.T) {
 	}
 }
 
+// TestUnsentIsNotAcknowledged: a peer can't acknowledge what has not left yet.
+func TestUnsentIsNotAcknowledged(t *testing.T) {
+	c := newChannel()
+	for range 3 {
+		c.hello(epoch)
+	}
+	sends(t, &c, "0/0")
+	c.receive(epoch, zlb(2), nil, nobody)
+	if len(c.queue) != 3 {
+		t.Errorf("%d messages are left", len(c.queue))
+	}
+}
+
+// TestAfterALoss: what was sent behind a lost message is sent again as soon as that has arrived.
+func TestAfterALoss(t *testing.T) {
+	c := newChannel()
+	c.setWindow(8)
+	for range 8 {
+		c.hello(epoch)
+	}
+	c.receive(epoch, zlb(1), nil, nobody)
+	c.receive(epoch, zlb(3), nil, nobody)
+	sends(t, &c, "0/0", "1/0", "2/0", "3/0", "4/0", "5/0", "6/0")
+	c.tick(epoch.Add(time.Second))
+	sends(t, &c, "3/0")
+	c.receive(epoch.Add(time.Second), zlb(4), nil, nobody)
+	sends(t, &c, "4/0", "5/0")
+}
+
 // TestOrder: what comes early is kept within the window, what comes again is acknowledged, each is delivered once.
 func TestOrder(t *testing.T) {
 	c := newChannel()

@@ -101,6 +101,24 @@ func (b *bench) say(ns, nr, session uint16, m []byte) {
 	b.m.Receive(b.now, 1701+ns%2, wire.Header{TunnelID: 16, SessionID: session, Ns: ns, Nr: nr}, m)
 }
 
+// TestDisconnectOvertaken: the ICCN comes after Disconnect was called and before it is carried out.
+func TestDisconnectOvertaken(t *testing.T) {
+	b := newBench(t, false)
+	b.m.Start(b.now, request(1))
+	b.say(1, 1, 0, body(&wire.SCCCN{}))
+	b.say(2, 1, 0, body(&wire.ICRQ{AssignedSessionID: 1}))
+	b.all[0].Disconnect(tenant.ReasonAdminDisconnect)
+	delete(b.calls, 1) // connected and callClosed would notice
+	b.say(3, 2, 1, body(&wire.ICCN{}))
+	for _, c := range b.commands {
+		b.m.Run(b.now, c)
+	}
+	b.check()
+	if len(b.m.calls) != 0 {
+		t.Error("the call is still there")
+	}
+}
+
 // body is the body of a message.
 func body(m wire.Message) []byte {
 	return wire.Append(nil, wire.Header{}, m, nil)[wire.ControlHeaderLen:]

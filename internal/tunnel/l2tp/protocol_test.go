@@ -34,7 +34,7 @@ func (w *world) established(p *peer) *raw {
 	p.mu.Lock()
 	p.toward = func(port uint16, b []byte) {
 		if h, body, err := wire.ParseHeader(b); err == nil && len(body) > 0 {
-			w.server.Receive(p, port, wire.AppendZLB(nil, wire.Header{TunnelID: 16, Ns: r.ns, Nr: h.Ns + 1}))
+			w.server.Receive(p, port, wire.AppendZLB(nil, wire.Header{TunnelID: 16, Nr: h.Ns + 1}))
 		}
 	}
 	p.mu.Unlock()
@@ -119,15 +119,23 @@ func TestRefusedRequests(t *testing.T) {
 		events  []string
 	}{
 		{
-			"version", TunnelAnswer{}, old, nil, 16,
-			wire.Result{Code: wire.StopResultVersion, Error: wire.Version}, []string{"refused L2TP_TUNNEL PROTOCOL_ERROR"},
+			"version",
+			TunnelAnswer{},
+			old, nil, 16,
+			wire.Result{Code: wire.StopResultVersion, Error: wire.Version},
+			[]string{"refused L2TP_TUNNEL PROTOCOL_ERROR"},
 		},
 		{
 			"the Handler", refused, request(1), nil, 16,
-			wire.Result{Code: wire.StopResultGeneralError, Error: wire.ErrorNoResource, Message: "full"}, []string{"tunnel 1: 2"},
+			wire.Result{Code: wire.StopResultGeneralError, Error: wire.ErrorNoResource, Message: "full"},
+			[]string{"tunnel 1: 2"},
 		},
 		{
-			"an unknown AVP with the M bit", TunnelAnswer{}, request(1), []wire.AVP{{Mandatory: true, Attribute: 99}}, 1,
+			"an unknown AVP with the M bit",
+			TunnelAnswer{},
+			request(1),
+			[]wire.AVP{{Mandatory: true, Attribute: 99}},
+			1,
 			wire.Result{Code: wire.StopResultGeneralError, Error: wire.ErrorUnknownMandatory},
 			[]string{"refused L2TP_TUNNEL PROTOCOL_ERROR"},
 		},
@@ -339,7 +347,7 @@ func TestStoppedTunnelAcknowledges(t *testing.T) {
 		p.mu.Lock()
 		p.toward = func(_ uint16, b []byte) {
 			if h, body, _ := wire.ParseHeader(b); len(body) == 0 && h.Nr == 3 {
-				acks++
+				p.set(func() { acks++ })
 			}
 		}
 		p.mu.Unlock()
@@ -351,6 +359,7 @@ func TestStoppedTunnelAcknowledges(t *testing.T) {
 			r.inject(1701, wire.Header{TunnelID: 16, Ns: 2}, stop)
 		}
 		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
 		if st := w.server.Stats(); acks != 4 || st.Closing != 1 {
 			t.Errorf("%d acknowledgements, %+v", acks, st)
 		}
@@ -444,15 +453,20 @@ func TestPlainPeer(t *testing.T) {
 			t.Errorf("sent %v", got)
 		}
 		p.inject(1701, wire.Header{}, request(2))
-		p.inject(1701, wire.Header{}, request(3))
 		synctest.Wait()
-		w.expect("tunnel 1: 0", "refused L2TP_TUNNEL INSTANCE_LIMIT", "tunnel 2: 0")
+		p.inject(1701, wire.Header{}, request(3))
+		w.expect("tunnel 1: 0", "tunnel 2: 0", "refused L2TP_TUNNEL INSTANCE_LIMIT")
 		// Established ones don't count.
 		p.inject(1701, wire.Header{TunnelID: 16, Ns: 1, Nr: 1}, &wire.SCCCN{})
 		synctest.Wait()
 		p.inject(1701, wire.Header{}, request(3))
 		synctest.Wait()
 		w.expect("tunnel 3: 0")
+		// The first has proven its address: what it does not acknowledge comes again.
+		p.sent()
+		p.inject(1701, wire.Header{TunnelID: 16, Ns: 2, Nr: 1}, &wire.ICRQ{AssignedSessionID: 5})
+		time.Sleep(2 * time.Second)
+		p.sends(&wire.ICRP{AssignedSessionID: 0x101}, &wire.ICRP{AssignedSessionID: 0x101})
 	})
 }
 
@@ -575,7 +589,9 @@ func TestPortMoves(t *testing.T) {
 		r := w.established(p)
 		var ports []uint16
 		p.mu.Lock()
-		p.toward = func(port uint16, _ []byte) { ports = append(ports, port) }
+		p.toward = func(port uint16, _ []byte) {
+			p.set(func() { ports = append(ports, port) })
+		}
 		p.mu.Unlock()
 		r.inject(5000, wire.Header{TunnelID: 16, Ns: 0}, request(1)) // stale
 		r.inject(5001, wire.Header{TunnelID: 16, Ns: 999}, &wire.HELLO{})
@@ -584,6 +600,9 @@ func TestPortMoves(t *testing.T) {
 		r.inject(5002, wire.Header{TunnelID: 16, Ns: 2, Nr: 1}, &wire.HELLO{})
 		time.Sleep(100 * time.Millisecond)
 		w.expect("moved to 5002")
+		if q, port, ok := w.server.Lookup(16); q != p || port != 5002 || !ok {
+			t.Errorf("lookup: %v %d %v", q, port, ok)
+		}
 		r.say(0, &wire.ICRQ{AssignedSessionID: 5}) // Ns 2 again, from the old port
 		r.say(0, &wire.ICRQ{AssignedSessionID: 6})
 		w.expect("moved to 1701", "call 6: 0")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,6 +159,7 @@ func TestClientComesBack(t *testing.T) {
 					}
 					time.Sleep(3 * time.Second)
 					c.Abort()
+					time.Sleep(58 * time.Second) // a HELLO is on its way again and again
 					w.events()
 					begin := time.Now()
 					_, again := w.open(p, 1701, cfg)
@@ -177,7 +179,7 @@ func TestClientComesBack(t *testing.T) {
 					w.expect(begun...)
 					// The old tunnel says nothing that its client would take for the new one's.
 					p.sent()
-					time.Sleep(20 * time.Second)
+					time.Sleep(30 * time.Second)
 					if got := p.sent(); len(got) != 0 {
 						t.Errorf("sent %v", types(got))
 					}
@@ -227,12 +229,68 @@ func TestSecondTunnelThatComesToNothing(t *testing.T) {
 		p.inject(1701, wire.Header{}, &r)
 		time.Sleep(40 * time.Second)
 		w.expect("tunnel 1: 0", "refused L2TP_TUNNEL PEER_TIMEOUT", "tunnel closed")
+		if call.Err() != nil {
+			t.Errorf("the old call is over: %v", call.Err())
+		}
+		// It is watched again, and still the one that a third attempt replaces.
+		p.sent()
+		c.Abort()
+		time.Sleep(70 * time.Second)
+		if got := types(p.sent()); !slices.Contains(got, wire.TypeHELLO) {
+			t.Errorf("sent %v", got)
+		}
+		_, again := w.open(p, 1701, cfg)
+		w.events()
+		w.call(again.PeerID()).Authenticated()
+		time.Sleep(time.Second)
+		w.expect("closed 0x101 REPLACED", "tunnel closed")
+		w.end()
+	})
+}
+
+// TestOldTunnelSpeaks: while a second tunnel of the same ID is being opened, the old one's client is heard again: it was
+// no client that died.
+func TestOldTunnelSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{HalfOpenTimeout: time.Hour})
+		p := w.newPeer("203.0.113.1:4500")
+		cfg := lac.MacOS("mac", 1)
+		_, call := w.open(p, 1701, cfg)
+		w.call(call.PeerID()).Authenticated()
+		time.Sleep(2 * time.Second)
+		w.events()
+		r := cfg.Start
+		r.ProtocolVersion = wire.Version
+		w.server.Receive(p, 1701, wire.Append(nil, wire.Header{}, &r, nil))
+		time.Sleep(time.Second)
 		call.Hangup(wire.Result{Code: wire.CallResultAdministrative})
 		time.Sleep(time.Second)
-		w.expect("closed 0x101 USER_REQUEST")
-		if err := c.Stop(t.Context()); err != nil {
-			t.Error(err)
+		w.expect("tunnel 1: 0", "closed 0x101 USER_REQUEST")
+		p.sent()
+		time.Sleep(2 * time.Minute) // no other call comes: the old tunnel ends, by its own timer
+		w.events()
+		if st := w.server.Stats(); st.Open != 0 {
+			t.Errorf("%+v", st)
 		}
+		w.end()
+	})
+}
+
+// TestLoginOfADeadCall replaces nothing.
+func TestLoginOfADeadCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{})
+		p := w.newPeer("203.0.113.1:4500")
+		c, call := w.open(p, 1701, lac.Windows("pc", 1))
+		w.call(call.PeerID()).Authenticated()
+		time.Sleep(2 * time.Second)
+		c.Abort()
+		_, again := w.open(p, 1701, lac.Windows("pc", 1))
+		w.events()
+		w.call(again.PeerID()).Disconnect(tenant.ReasonAdminDisconnect)
+		w.call(again.PeerID()).Authenticated()
+		time.Sleep(time.Second)
+		w.expect()
 		w.end()
 	})
 }

@@ -23,18 +23,16 @@ func wire(t testing.TB, s string) []byte {
 
 // mainModeHex is message 1 of a Main Mode with two transforms and the DPD vendor ID: attributes in both forms.
 const mainModeHex = `
-	0102030405060708 0000000000000000 01 10 02 00 00000000 0000008c
-	0d 00 005c 00000001 00000001
-	  00 00 0050 01 01 00 02
-	    03 00 0024 01 01 0000 80010007 800e0100 80020002 80040014 80030001 800b0001 000c0004 00007080
+	0102030405060708 0000000000000000 01 10 02 00 00000000 00000090
+	0d 00 0060 00000001 00000001
+	  00 00 0054 01 01 00 02
+	    03 00 0028 01 01 0000 80010007 800e0100 80020002 80040014 80030001 800b0001 000c0004 00007080
 	    00 00 0024 02 01 0000 80010005 80020002 80040002 80030001 800b0001 000c0004 00007080
 	00 00 0014 afcad71368a1f1c96b8696fc77570100`
 
 func mainMode(t testing.TB) []byte {
 	t.Helper()
-	b := wire(t, mainModeHex)
-	// The second transform is four octets shorter; the hex above has the lengths of the first.
-	return b
+	return wire(t, mainModeHex)
 }
 
 func TestBuildMainMode(t *testing.T) {
@@ -141,7 +139,7 @@ func malformed(t testing.TB) map[string][]byte {
 		"payload length 0":                   edit(good, map[int]byte{30: 0, 31: 0}),
 		"payload length 3":                   edit(good, map[int]byte{30: 0, 31: 3}),
 		"payload beyond the message":         edit(good, map[int]byte{30: 0xff}),
-		"next payload without a payload":     edit(good, map[int]byte{120: byte(PayloadVID)}),
+		"next payload without a payload":     edit(good, map[int]byte{124: byte(PayloadVID)}),
 		"a transform among the payloads":     edit(good, map[int]byte{28: byte(PayloadTransform)}),
 		"too many payloads (CVE-2026-12413)": many.Bytes(),
 	}
@@ -187,11 +185,11 @@ func malformedSA(t testing.TB) map[string]struct {
 		"CVE-2015-3204 situation":            {edit(good, map[int]byte{4: 0xff, 5: 0xff, 6: 0xff, 7: 0xff}), ErrSituation},
 		"proposal length 0":                  {edit(good, map[int]byte{10: 0, 11: 0}), ErrLength},
 		"proposal length 7":                  {edit(good, map[int]byte{10: 0, 11: 7}), ErrLength},
-		"proposal beyond the SA":             {edit(good, map[int]byte{11: 0x51}), ErrLength},
-		"proposal shorter than transforms":   {edit(good, map[int]byte{11: 0x4f}), ErrLength},
+		"proposal beyond the SA":             {edit(good, map[int]byte{11: 0x55}), ErrLength},
+		"proposal shorter than transforms":   {edit(good, map[int]byte{11: 0x53}), ErrLength},
 		"SPI of 255 octets":                  {edit(good, map[int]byte{14: 255}), ErrLength},
-		"three transforms, two there":        {edit(good, map[int]byte{15: 3}), ErrChain},
-		"one transform, two there":           {edit(good, map[int]byte{15: 1}), ErrChain},
+		"three transforms, two there":        {edit(good, map[int]byte{15: 3}), ErrLength},
+		"one transform, two there":           {edit(good, map[int]byte{15: 1}), ErrLength},
 		"255 transforms":                     {edit(good, map[int]byte{15: 255}), ErrTooMany},
 		"transform length 0":                 {edit(good, map[int]byte{18: 0, 19: 0}), ErrLength},
 		"transform length 7":                 {edit(good, map[int]byte{18: 0, 19: 7}), ErrLength},

@@ -27,27 +27,32 @@ var headers = []struct {
 	{"Windows data", "4002 000c 0001 0002 ff03c021", Header{HasLength: true, Length: 12, TunnelID: 1, SessionID: 2}, "ff03c021"},
 	{
 		"Windows data with priority", "4102 0008 0001 0002",
-		Header{HasLength: true, Priority: true, Length: 8, TunnelID: 1, SessionID: 2}, "",
+		Header{HasLength: true, Priority: true, Length: 8, TunnelID: 1, SessionID: 2},
+		"",
 	},
 	{
 		"sequenced data", "0802 0001 0002 0003 0004 21",
-		Header{HasSequence: true, TunnelID: 1, SessionID: 2, Ns: 3, Nr: 4}, "21",
+		Header{HasSequence: true, TunnelID: 1, SessionID: 2, Ns: 3, Nr: 4},
+		"21",
 	},
 	{
 		"everything, two octets of padding, and junk behind the length", "4b02 0011 0001 0002 0003 0004 0002 eeee 21 dddd",
 		Header{
 			HasLength: true, HasSequence: true, HasOffset: true, Priority: true,
 			Length: 17, TunnelID: 1, SessionID: 2, Ns: 3, Nr: 4, Offset: 2,
-		}, "21",
+		},
+		"21",
 	},
 	{"offset of nothing", "0202 0001 0002 0000 21", Header{HasOffset: true, TunnelID: 1, SessionID: 2}, "21"},
 	{
 		"control", "c802 000c 0001 0000 0002 0003",
-		Header{Control: true, HasLength: true, HasSequence: true, Length: 12, TunnelID: 1, Ns: 2, Nr: 3}, "",
+		Header{Control: true, HasLength: true, HasSequence: true, Length: 12, TunnelID: 1, Ns: 2, Nr: 3},
+		"",
 	},
 	{
 		"control with reserved bits", "fcf2 000c 0001 0000 0002 0003",
-		Header{Control: true, HasLength: true, HasSequence: true, Length: 12, TunnelID: 1, Ns: 2, Nr: 3}, "",
+		Header{Control: true, HasLength: true, HasSequence: true, Length: 12, TunnelID: 1, Ns: 2, Nr: 3},
+		"",
 	},
 }
 

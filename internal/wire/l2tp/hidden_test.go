@@ -78,6 +78,12 @@ func TestHiddenNeedsSecretAndVector(t *testing.T) {
 	if got, err := Parse(swapped, secret); got != nil || !errors.As(err, &bad) || bad.Code != ErrorUnknownMandatory {
 		t.Errorf("vector behind: %+v, %v", got, err)
 	}
+	// None at all, though an empty one would decipher it.
+	bare := Hiding{Secret: secret}
+	none := bare.hide(AVP{Mandatory: true, Attribute: AttributeAssignedSessionID, Value: []byte{0, 7}}).append(bytes.Clone(body[:8]))
+	if got, err := Parse(none, secret); got != nil || !errors.As(err, &bad) || bad.Code != ErrorUnknownMandatory {
+		t.Errorf("no vector: %+v, %v", got, err)
+	}
 	if got, err := Parse(body, secret); err != nil || *got.(*ICRP) != *m {
 		t.Errorf("%+v, %v", got, err)
 	}
