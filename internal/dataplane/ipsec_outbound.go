@@ -85,6 +85,10 @@ func (s *shard) sendPeerControl(p *peer, port uint16, msg []byte) {
 	if p = p.now(); p.removed {
 		return
 	}
+	if p.out == nil && p.outs == nil && len(p.early) < maxEarly {
+		p.early = append(p.early, controlMessage{port, msg})
+		return
+	}
 	if s.spare.Free() == 0 {
 		s.flush() // a burst of commands: nothing else uses the buffers now
 	}

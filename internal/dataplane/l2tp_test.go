@@ -555,6 +555,31 @@ func TestRekey(t *testing.T) {
 	e.inside()
 }
 
+// TestEarlyControl: what is said before the first outbound SA is there is said with it, not lost.
+func TestEarlyControl(t *testing.T) {
+	l := newLab(t, 1)
+	g, o := l.datagrams(DatagramSpec{IPsec: true})
+	e := &ipsecEnd{l: l, g: g, out: o, encap: true, remote: netip.MustParseAddrPort(clientIP + ":61234"), sport: 1701}
+	var err error
+	if e.peer, err = l.d.OpenPeer(PeerSpec{Datagrams: g, Local: addr(serverIP), Remote: e.remote, Sink: o}); err != nil {
+		t.Fatal(err)
+	}
+	e.fd = l.o.udp[4500][0]
+	for i := range byte(maxEarly + 2) {
+		e.peer.SendControl(1701, []byte{i})
+	}
+	e.rekey(gcm)
+	for i := range byte(maxEarly) {
+		if _, _, msg := e.down(); !bytes.Equal(msg, []byte{i}) {
+			t.Errorf("% x came, want %d", msg, i)
+		}
+	}
+	e.waitDrop(DropESPNoSA, 2)
+	e.peer.FreeSPI(e.spi)
+	e.peer.SendControl(1701, []byte{9}) // the client has been there: this is no beginning
+	e.waitDrop(DropESPNoSA, 3)
+}
+
 // TestOutboundAgain: an outbound SA that comes into use again goes on with its sequence numbers.
 func TestOutboundAgain(t *testing.T) {
 	l := newLab(t, 1)

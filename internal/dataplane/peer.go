@@ -163,6 +163,11 @@ func (p *Peer) SetOutbound(spec SASpec, inbound uint32) error {
 			q.outs = append(q.outs, o)
 		}
 		q.out = o
+		early := q.early
+		q.early = nil
+		for _, m := range early {
+			s.sendPeerControl(q, m.port, m.msg)
+		}
 	})
 	return nil
 }

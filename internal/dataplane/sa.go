@@ -83,9 +83,21 @@ type peer struct {
 	out           *outboundSA // that packets leave by; nil: none yet
 	// outs are all outbound SAs that were ever used and are not taken out. One that comes into use again goes on with its
 	// sequence numbers: beginning anew under the same keys would be refused by the peer and, with GCM, break the cipher.
-	outs        []*outboundSA
+	outs []*outboundSA
+	// early are control messages that wait for the first outbound SA: the client's first L2TP message may come with the
+	// last of its quick mode, and is answered before the control side has got so far.
+	early       []controlMessage
 	lastInbound int64
 	strayed     int64 // when PeerSink.Stray was last called
+}
+
+// maxEarly is how many control messages wait for the first outbound SA.
+const maxEarly = 8
+
+// controlMessage is an L2TP control message for the peer's UDP port.
+type controlMessage struct {
+	port uint16
+	msg  []byte
 }
 
 // now follows merges to the peer that stands for p today.

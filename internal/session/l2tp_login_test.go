@@ -96,6 +96,9 @@ func TestCarrierRoom(t *testing.T) {
 				lns{w.m}.Connected(l.id, l2tp.Connect{SequencingRequired: c.seq})
 				cl := w.client(l, l.id, simppp.MacOS(alice, password)) // whose MRU is 1500
 				w.wantOpen(cl)
+				if cl.fc.sequenced() != c.seq {
+					t.Error("the call is not told of sequencing as the client is")
+				}
 				if i := w.session(acme); i.MTU != c.want || i.Cipher != c.suit || cl.fc.attached().MTU != c.want {
 					t.Errorf("MTU %d, cipher %s, attached with %d", i.MTU, i.Cipher, cl.fc.attached().MTU)
 				}

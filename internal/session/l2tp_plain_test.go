@@ -64,6 +64,16 @@ func TestLoginPlainL2TP(t *testing.T) {
 		if d.now().Plain {
 			t.Error("L2TP in clear still comes in")
 		}
+		// Allowed again, and then the listener goes, with the tunnels that are open.
+		alter(w.world, acme+"/profiles/default", func(p *store.Profile) { p.AllowPlaintext = true })
+		w.settle()
+		w.tunnel(lac, 1701, 2)
+		remove[store.Listener](w.world, mainListener)
+		w.settle()
+		w.until("the tunnel is gone", func() bool { return w.l2tp.Stats().Open == 0 })
+		if w.plane.datagramsAt(mainAddr) != nil {
+			t.Error("the listener is open")
+		}
 	})
 }
 

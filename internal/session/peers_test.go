@@ -188,7 +188,10 @@ func TestMergeWithSessions(t *testing.T) {
 			list := w.m.Sessions(acme)
 			return len(list) == 2 && list[0].Cipher == "AES-128-GCM" && list[1].Cipher == "AES-128-GCM"
 		})
-		// Its client comes back from there, and what it left goes.
+		// Its client comes back from there, and what it left goes before it counts.
+		alter(w.world, acme, func(r *store.Tenant) {
+			r.Limits.MaxSessionsPerUser, r.Limits.DuplicatePolicy = 1, tenant.DuplicateDeny
+		})
 		w.wantOpen(w.dialIn(w.tunnel(old, 1701, 1), simppp.MacOS("bob", password)))
 		w.until("the old one is gone", cl.gone)
 		if n := len(w.m.Sessions(acme)); n != 2 {

@@ -332,6 +332,12 @@ func (c *fakeCall) ClearMPPE() {
 
 func (c *fakeCall) ResetEncrypt() {}
 
+func (c *fakeCall) sequenced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sequence
+}
+
 func (c *fakeCall) SetSequencing(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -188,11 +188,19 @@ func (s *rawSocket) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 	for i := range bufs {
 		n, err := syscall.Read(s.fd, bufs[i])
 		if err != nil || n == 0 {
-			return i, syscall.EAGAIN
+			return soFar(i)
 		}
 		sizes[i] = n
 	}
 	return len(bufs), nil
+}
+
+// soFar ends a batch of n packets.
+func soFar(n int) (int, error) {
+	if n == 0 {
+		return 0, syscall.EAGAIN
+	}
+	return n, nil
 }
 
 // Admit implements netio.Socket: what a filter would keep away, the shard refuses too.
@@ -209,7 +217,7 @@ func (s *udpSocket) ReadBatch(bufs [][]byte, in []netio.Datagram) (int, error) {
 	for i := range bufs {
 		n, err := syscall.Read(s.fd, raw)
 		if err != nil || n < udpHeaderLen {
-			return i, syscall.EAGAIN
+			return soFar(i)
 		}
 		p := raw[udpHeaderLen:n]
 		size := copy(bufs[i], p)

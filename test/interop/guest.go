@@ -201,7 +201,13 @@ func (g *Guest) Sh(ctx context.Context, script string) (output string, status in
 		_ = g.out.SetReadDeadline(time.Time{})
 	}
 	g.scripts++
-	if _, err := fmt.Fprintf(g.in, "%d %s\n", g.scripts, base64.StdEncoding.EncodeToString([]byte(script))); err != nil {
+	path := filepath.Join(g.Dir, fmt.Sprintf("script.%d", g.scripts))
+	err = os.WriteFile(path, []byte(script), 0o600)
+	if err == nil {
+		defer os.Remove(path)
+		_, err = fmt.Fprintf(g.in, "%d\n", g.scripts)
+	}
+	if err != nil {
 		return "", 0, fmt.Errorf("give %s a script: %w", g.Name, err)
 	}
 	output, status, err = g.answer()

@@ -17,9 +17,9 @@ import (
 
 // L2TP is how a call goes by xl2tpd and, but for plain L2TP, strongSwan.
 type L2TP struct {
-	Secret string // shared with the tunnel's other end; "" asks for none
-	IPsec  *IPsec // nil: in clear
-	FixedID bool // xl2tpd takes its tunnel ID from rand(), unseeded: it has the same each time that it starts
+	Secret  string // shared with the tunnel's other end; "" asks for none
+	IPsec   *IPsec // nil: in clear
+	FixedID bool   // xl2tpd takes its tunnel ID from rand(), unseeded: it has the same each time that it starts
 }
 
 // IPsec is how strongSwan protects the call.

@@ -25,8 +25,8 @@ func (m *machine) deliver(d delivered) {
 		m.authenticate(v)
 	case *wire.StopCCN:
 		w := why{reason: stopCause(v.Result), detail: told("the peer stopped the tunnel", v.Result)}
-		if m.state == waitCtlConn && v.Result.Code == wire.StopResultNotAuthorized {
-			w.reason = tenant.ReasonTunnelSecretMismatch // it does not like our proof, or has none of its own
+		if m.state == waitCtlConn && m.secretRefused(v.Result) {
+			w.reason = tenant.ReasonTunnelSecretMismatch
 		}
 		m.control(gotStop, nil, w)
 	case *wire.HELLO:
@@ -36,6 +36,12 @@ func (m *machine) deliver(d delivered) {
 	default:
 		m.control(gotCallMessage, &inbound{d, msg}, why{})
 	}
+}
+
+// secretRefused says whether a peer that stops the tunnel before its SCCCN does not like our proof, or has none of its own.
+// xl2tpd says so with a general error.
+func (m *machine) secretRefused(r wire.Result) bool {
+	return r.Code == wire.StopResultNotAuthorized || r.Code == wire.StopResultGeneralError && m.answer.Secret != nil
 }
 
 // inbound is a message about a call.

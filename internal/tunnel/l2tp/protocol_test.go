@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -609,6 +610,23 @@ func TestPortMoves(t *testing.T) {
 		if !slices.Equal(ports, []uint16{1701, 5002, 5002, 1701}) {
 			t.Errorf("sent to %v", ports)
 		}
+		// Also when several wait for the tunnel's goroutine, each answer goes where its question came from.
+		p.set(func() { ports = nil })
+		w.mu.Lock()
+		for i := range uint16(3) {
+			r.inject(6000+i, wire.Header{TunnelID: 16, Ns: r.ns + i, Nr: 1}, &wire.HELLO{})
+			runtime.Gosched()
+		}
+		w.mu.Unlock()
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		slices.Sort(ports)
+		if !slices.Equal(ports, []uint16{6000, 6001, 6002}) {
+			t.Errorf("sent to %v", ports)
+		}
+		r.ns += 3
+		r.say(0, &wire.HELLO{}) // from port 1701 again
+		w.events()
 		if q, port, ok := w.server.Lookup(16); q != p || port != 1701 || !ok {
 			t.Errorf("lookup: %v %d %v", q, port, ok)
 		}
@@ -730,6 +748,11 @@ func TestRedialAfterStop(t *testing.T) {
 		}
 		if st := w.server.Stats(); st.Accepted != 5 || st.Open != 0 || st.Closing != 1 {
 			t.Errorf("%+v", st)
+		}
+		begin := time.Now()
+		w.end()
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("a tunnel that only acknowledges held the shutdown up for %v", d)
 		}
 	})
 }

@@ -252,7 +252,7 @@ func TestSecondTunnelThatComesToNothing(t *testing.T) {
 // no client that died.
 func TestOldTunnelSpeaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, Config{HalfOpenTimeout: time.Hour})
+		w := newWorld(t, Config{IdleTimeout: 10 * time.Second})
 		p := w.newPeer("203.0.113.1:4500")
 		cfg := lac.MacOS("mac", 1)
 		_, call := w.open(p, 1701, cfg)
@@ -266,12 +266,16 @@ func TestOldTunnelSpeaks(t *testing.T) {
 		call.Hangup(wire.Result{Code: wire.CallResultAdministrative})
 		time.Sleep(time.Second)
 		w.expect("tunnel 1: 0", "closed 0x101 USER_REQUEST")
-		p.sent()
-		time.Sleep(2 * time.Minute) // no other call comes: the old tunnel ends, by its own timer
-		w.events()
-		if st := w.server.Stats(); st.Open != 0 {
-			t.Errorf("%+v", st)
-		}
+		time.Sleep(15 * time.Second) // no other call comes: the old tunnel ends, by its own timer
+		w.expect("tunnel closed")
+		// The second comes to nothing, and its place is free again.
+		time.Sleep(20 * time.Second)
+		w.expect("refused L2TP_TUNNEL PEER_TIMEOUT", "tunnel closed")
+		w.server.Receive(p, 1701, wire.Append(nil, wire.Header{}, &r, nil))
+		synctest.Wait()
+		w.expect("tunnel 1: 0")
+		p.set(func() { p.cut = true })
+		time.Sleep(2 * time.Minute)
 		w.end()
 	})
 }

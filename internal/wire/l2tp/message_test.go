@@ -109,6 +109,22 @@ var golden = []struct {
 		nil,
 	},
 	{
+		"xl2tpd 1.3.18 SCCRQ, recorded", 0x63,
+		"80080000000000018008000000020100800a0000000300000003800a00000004000000000008000000060690800800000007766d" +
+			"00130000000878656c6572616e63652e636f6d8008000000092c0d80080000000a0004",
+		&SCCRQ{
+			ProtocolVersion: Version, FramingCapabilities: FramingEither, BearerCapabilities: Some[uint32](0),
+			FirmwareRevision: Some[uint16](0x0690), HostName: "vm", VendorName: "xelerance.com", AssignedTunnelID: 0x2c0d,
+			ReceiveWindowSize: Some[uint16](4),
+		},
+		nil,
+	},
+	{
+		"xl2tpd 1.3.18 CDN, recorded", 0x26, "80080000 0000000e 800a0000 00010001 00008008 0000000e 095a",
+		&CDN{Result: Result{Code: CallResultLostCarrier}, AssignedSessionID: 0x095a},
+		nil,
+	},
+	{
 		"Windows StopCCN", 0x26,
 		"8008 0000 0000 0004 8008 0000 0009 000d 800a 0000 0001 0001 0000",
 		&StopCCN{AssignedTunnelID: 13, Result: Result{Code: StopResultGeneralRequest}},
