@@ -43,6 +43,8 @@ var mayImport = map[string][]string{
 	"cmd/ctl":          {"api/gen", "internal/manifest"},
 	"cmd/loadgen":      append([]string{"internal/simclient"}, core...),
 
+	// The tests of the inside as a whole, with simulated clients.
+	"test/e2e": append([]string{"internal/session", "internal/simclient"}, inner...),
 	// The real-client tests know the product only by its commands and its API, as a user does.
 	"test/interop": {},
 	// But for one program, which plays our MPPE against the kernel's.

@@ -131,11 +131,11 @@ func (c *Call) ResetEncrypt() {
 
 // SetOpen lets IP pass or not. It doesn't wait.
 func (c *Call) SetOpen(open bool) {
-	c.shard.inbox.push(func(*shard) { c.call.open = open })
+	c.shard.inbox.push(func(*shard) { c.call.open, c.call.hears = open, open })
 }
 
 // Attach makes the session's address and routes live: the shards' tables, steering and the kernel's routes are in place
-// when it returns. An attached call may be attached again: what is no longer in the specification is taken away.
+// when it returns, and IP from the client passes. What goes to the client waits for SetOpen. An attached call may be attached again: what is no longer in the specification is taken away.
 // ErrAddressInUse if some other session or the network itself has one of the prefixes; then nothing has changed.
 func (c *Call) Attach(n *Network, spec SessionSpec) error {
 	if err := spec.check(); err != nil {
@@ -325,7 +325,8 @@ type call struct {
 
 	l2tp *l2tpCall // nil: PPTP
 
-	open         bool
+	open         bool // towards the client
+	hears        bool // from the client
 	timed        bool // in shard.timed
 	net          *network
 	sources      policy.Sources
@@ -357,10 +358,11 @@ func (c *call) lost() uint64 {
 
 func (c *call) attach(n *network, spec SessionSpec) {
 	c.net, c.mtu = n, spec.MTU
+	c.hears = true // the client may send as soon as it has our IPCP Ack, which follows
 	c.pfc, c.acfc, c.requireMPPE = spec.PFC, spec.ACFC, spec.RequireMPPE
 	c.sources = policy.NewSources(spec.Address, spec.Routes)
 }
 
 func (c *call) detach() {
-	c.net, c.open = nil, false
+	c.net, c.open, c.hears = nil, false, false
 }

@@ -271,7 +271,7 @@ func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 		c.sink.Deliver(protocol, info)
 		return
 	}
-	if c.net == nil || !c.open {
+	if c.net == nil || !c.hears {
 		s.drop(c, DropNotOpen)
 		return
 	}

@@ -555,6 +555,27 @@ func TestRekey(t *testing.T) {
 	e.inside()
 }
 
+// TestHearsBeforeOpen: the client may send IP as soon as it has our IPCP Ack; what goes to it waits.
+func TestHearsBeforeOpen(t *testing.T) {
+	l := newLab(t, 1)
+	n, dev := l.network(acme)
+	g, o := l.datagrams(DatagramSpec{IPsec: true})
+	e := l.ipsec(g, o, gcm, true, 0).session(n, dev, "10.50.0.7")
+	e.call.SetOpen(false)
+	if err := e.call.Attach(n, SessionSpec{Address: addr("10.50.0.7"), MTU: 1300}); err != nil {
+		t.Fatal(err)
+	}
+	good := e.data(ppp.ProtocolIPv4, echo("10.50.0.7", "192.0.2.9", 1, 100, true))
+	e.up(e.message(good))
+	e.inside()
+	write(t, dev.far[0], append(make([]byte, tun.HeaderLen), echo("192.0.2.9", "10.50.0.7", 2, 100, true)...))
+	e.waitDrop(DropNotOpen, 1)
+	e.call.SetOpen(false)
+	e.call.Counters()
+	e.up(e.message(good))
+	e.waitDrop(DropNotOpen, 2)
+}
+
 // TestEarlyControl: what is said before the first outbound SA is there is said with it, not lost.
 func TestEarlyControl(t *testing.T) {
 	l := newLab(t, 1)

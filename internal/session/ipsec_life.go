@@ -155,10 +155,9 @@ func (p *ipsecPeer) lost() {
 	detail := fmt.Sprintf("the client's security associations are gone (%s: %s)", p.life.reason, p.life.detail)
 	gaveUp := !p.life.tunnel
 	p.mu.Unlock()
-	if gaveUp && !p.m.closing() {
+	if p.end(tenant.ReasonLostCarrier, detail) && gaveUp && !p.m.closing() {
 		p.refused(tenant.ReasonLostCarrier, detail)
 	}
-	p.end(tenant.ReasonLostCarrier, detail)
 }
 
 // refused records that the peer's login has failed before its first tunnel, unless that is known.
@@ -194,8 +193,9 @@ func (p *ipsecPeer) noTunnel() {
 		detail = fmt.Sprintf("the client has made no ESP SA within %s", tunnelTimeout)
 	}
 	p.mu.Unlock()
-	p.refused(tenant.ReasonPeerTimeout, detail)
-	p.drop(tenant.ReasonPeerTimeout, detail)
+	if p.drop(tenant.ReasonPeerTimeout, detail) {
+		p.refused(tenant.ReasonPeerTimeout, detail)
+	}
 }
 
 // noTunnelAnyMore ends a peer that has hung up and gone without deleting its SAs. One that still sends keeps them for
@@ -212,20 +212,23 @@ func (p *ipsecPeer) noTunnelAnyMore() {
 	p.drop(tenant.ReasonIdleTimeout, "no tunnel any more and no traffic")
 }
 
-// drop ends the peer and deletes its SAs on both sides.
-func (p *ipsecPeer) drop(reason tenant.Reason, detail string) {
-	for _, h := range p.holding() {
+// drop ends the peer and deletes its SAs on both sides. It says whether the peer's life was not over before. What the
+// engine then says of SAs that go is no news any more.
+func (p *ipsecPeer) drop(reason tenant.Reason, detail string) bool {
+	holding := p.holding()
+	first := p.end(reason, detail)
+	for _, h := range holding {
 		p.m.ike.Drop(h, reason)
 	}
-	p.end(reason, detail)
+	return first
 }
 
-// end is the peer's end, once. Its tunnels end with it; the plane's part goes when the last of them has.
-func (p *ipsecPeer) end(reason tenant.Reason, detail string) {
+// end is the peer's end, once, which it says. Its tunnels end with it; the plane's part goes when the last of them has.
+func (p *ipsecPeer) end(reason tenant.Reason, detail string) bool {
 	p.mu.Lock()
 	if p.life.closed {
 		p.mu.Unlock()
-		return
+		return false
 	}
 	p.life.closed = true
 	p.disarm()
@@ -238,6 +241,7 @@ func (p *ipsecPeer) end(reason tenant.Reason, detail string) {
 	p.m.log.Debug("peer gone", telemetry.Tenant, p.tenant, telemetry.Peer, remote, telemetry.Reason, reason, telemetry.Detail, detail)
 	p.m.l2tp.PeerGone(p, reason, detail)
 	p.release()
+	return true
 }
 
 // release closes the plane's part of a peer that has ended, once nothing uses it any more.

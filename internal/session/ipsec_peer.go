@@ -114,14 +114,36 @@ func (p *ipsecPeer) FreeSPI(spi uint32) {
 	p.plane.FreeSPI(spi)
 }
 
+// How much one SA may carry by a cipher whose blocks have 64 bits, in octets: long before blocks repeat by chance, which
+// tells about what they hold.
+const (
+	soft3DES = 1 << 30
+	hard3DES = 2 << 30
+)
+
+// specOf is one direction of a child.
+func specOf(c *ikev1.Child, spi uint32, key, authKey tenant.Secret) dataplane.SASpec {
+	spec := dataplane.SASpec{Encap: c.UDPEncap, Params: esp.Params{
+		SPI: spi, Encryption: c.Encryption, Key: key, Integrity: c.Integrity, AuthKey: authKey, ESN: c.ESN,
+		SoftBytes: c.SoftBytes, HardBytes: c.HardBytes,
+	}}
+	if c.Encryption == esphdr.TripleDES {
+		lower := func(limit *uint64, most uint64) {
+			if *limit == 0 || *limit > most {
+				*limit = most
+			}
+		}
+		lower(&spec.SoftBytes, soft3DES)
+		lower(&spec.HardBytes, hard3DES)
+	}
+	return spec
+}
+
 // AddInbound implements ikev1.Peer.
 func (p *ipsecPeer) AddInbound(c *ikev1.Child) error {
 	p = p.lockSAs()
 	defer p.sas.Unlock()
-	if err := p.plane.AddInbound(dataplane.SASpec{Encap: c.UDPEncap, Params: esp.Params{
-		SPI: c.InboundSPI, Encryption: c.Encryption, Key: c.InboundKey, Integrity: c.Integrity, AuthKey: c.InboundAuthKey,
-		ESN: c.ESN, SoftBytes: c.SoftBytes, HardBytes: c.HardBytes,
-	}}); err != nil {
+	if err := p.plane.AddInbound(specOf(c, c.InboundSPI, c.InboundKey, c.InboundAuthKey)); err != nil {
 		return err
 	}
 	p.children = append(p.children, c)
@@ -138,10 +160,7 @@ func (p *ipsecPeer) UseOutbound(c *ikev1.Child) {
 
 // useOutbound wants sas.
 func (p *ipsecPeer) useOutbound(c *ikev1.Child) {
-	if err := p.plane.SetOutbound(dataplane.SASpec{Encap: c.UDPEncap, Params: esp.Params{
-		SPI: c.OutboundSPI, Encryption: c.Encryption, Key: c.OutboundKey, Integrity: c.Integrity, AuthKey: c.OutboundAuthKey,
-		ESN: c.ESN, SoftBytes: c.SoftBytes, HardBytes: c.HardBytes,
-	}}, c.InboundSPI); err != nil {
+	if err := p.plane.SetOutbound(specOf(c, c.OutboundSPI, c.OutboundKey, c.OutboundAuthKey), c.InboundSPI); err != nil {
 		p.m.log.Error("SA not installed", telemetry.Tenant, p.tenant, telemetry.Peer, p.Remote(), telemetry.Error, err)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"concentrator/internal/dataplane"
+	"concentrator/internal/ppp"
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
@@ -144,6 +145,20 @@ func (h lns) Connected(id uint16, r l2tp.Connect) {
 	if s := h.m.byID(id); s != nil {
 		s.tell(event{connected: &r})
 	}
+}
+
+// proxied is what a LAC has settled with the user already, RFC 2661 section 4.4.5. The L2TP server hands out a CHAP login
+// only of a LAC that has proved to know the tunnel secret.
+func proxied(r *l2tp.Connect) ppp.Proxy {
+	p := ppp.Proxy{LastSent: r.LastSentLCP, LastReceived: r.LastReceivedLCP}
+	a := r.ProxyAuthentication
+	switch a.Type {
+	case wire.ProxyAuthenPAP:
+		p.Auth = &ppp.ProxyAuth{PAP: true, Name: a.Name, ID: a.ID, Password: tenant.Secret(a.Response)}
+	case wire.ProxyAuthenCHAP:
+		p.Auth = &ppp.ProxyAuth{Name: a.Name, ID: a.ID, Challenge: a.Challenge, Response: a.Response}
+	}
+	return p
 }
 
 // CallClosed implements l2tp.Handler.

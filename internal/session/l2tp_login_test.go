@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/ike/ikev1"
 	simppp "concentrator/internal/simclient/ppp"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
@@ -223,5 +224,46 @@ func TestBusyL2TP(t *testing.T) {
 				w.wantOpen(w.dialIn(tunnel, simppp.MacOS(alice, password)))
 			})
 		})
+	}
+}
+
+// TestEarlyFrames: what a client sends right behind its ICCN, and what overtakes that, is not lost: it would cost the
+// client's restart timer.
+func TestEarlyFrames(t *testing.T) {
+	inHalf(t, func(t *testing.T, w *half) {
+		w.start()
+		l, a := w.tunnel(w.secure(behindNAT), 1701, 1).call(1)
+		if l == nil {
+			t.Fatalf("refused: %+v", a)
+		}
+		begun := time.Now()
+		cl := w.client(l, l.id, simppp.Windows(alice, password))
+		w.after(10 * time.Millisecond)
+		if frames := cl.frames(); len(frames) != 0 {
+			t.Errorf("the server spoke before the call was connected: %v", frames)
+		}
+		lns{w.m}.Connected(l.id, l2tp.Connect{})
+		w.wantOpen(cl)
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("open after %s", took)
+		}
+	})
+}
+
+// Test3DESLimits: an SA with blocks of 64 bits carries no more than is safe, whatever was negotiated.
+func Test3DESLimits(t *testing.T) {
+	for _, c := range []struct {
+		enc                            esphdr.Encryption
+		soft, hard, wantSoft, wantHard uint64
+	}{
+		{esphdr.TripleDES, 0, 0, soft3DES, hard3DES},
+		{esphdr.TripleDES, 1 << 40, 1 << 41, soft3DES, hard3DES},
+		{esphdr.TripleDES, 100, 200, 100, 200},
+		{esphdr.AESCBC, 0, 1 << 41, 0, 1 << 41},
+	} {
+		s := specOf(&ikev1.Child{Encryption: c.enc, SoftBytes: c.soft, HardBytes: c.hard}, 4711, nil, nil)
+		if s.SoftBytes != c.wantSoft || s.HardBytes != c.wantHard || s.SPI != 4711 {
+			t.Errorf("%v with %d and %d: %d and %d", c.enc, c.soft, c.hard, s.SoftBytes, s.HardBytes)
+		}
 	}
 }

@@ -77,6 +77,40 @@ func TestLoginPlainL2TP(t *testing.T) {
 	})
 }
 
+// TestProxiedLogin: what a LAC has settled with its user is not asked again.
+func TestProxiedLogin(t *testing.T) {
+	for _, c := range []struct {
+		name, password string
+		want           []string // of what the user gets at first
+	}{
+		{"right", password, []string{"PAP Authenticate-Ack", "IPCP Configure-Request"}},
+		{"wrong", "wrong", []string{"PAP Authenticate-Nak"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inHalf(t, func(t *testing.T, w *half) {
+				w.plainly()
+				alter(w.world, acme+"/profiles/default", func(p *store.Profile) { p.AuthMethods = []tenant.AuthMethod{tenant.AuthPAP} })
+				w.start()
+				line, a := w.tunnel(w.lac("198.51.100.9:1701"), 1701, 1).call(1)
+				if line == nil {
+					t.Fatalf("refused: %+v", a)
+				}
+				fc := w.plane.call(line.id)
+				lns{w.m}.Connected(line.id, l2tp.Connect{
+					LastSentLCP: []byte{3, 4, 0xc0, 0x23}, LastReceivedLCP: []byte{1, 4, 5, 0xdc}, // PAP; an MRU of 1500
+					ProxyAuthentication: l2tp.ProxyAuthentication{
+						Type: wirel2tp.ProxyAuthenPAP, Name: alice, ID: 7, Response: []byte(c.password),
+					},
+				})
+				w.after(time.Second)
+				if got := fc.history(); len(got) < len(c.want) || !slices.Equal(got[:len(c.want)], c.want) {
+					t.Errorf("the user got %q, want %q first", got, c.want)
+				}
+			})
+		})
+	}
+}
+
 // TestPlainL2TPRefused: either of listener and profile is not enough, and IPsec's clients are not touched by either.
 func TestPlainL2TPRefused(t *testing.T) {
 	inHalf(t, func(t *testing.T, w *half) {

@@ -38,7 +38,9 @@ type session struct {
 	call    Call
 	link    *ppp.Link
 
-	sequenced   bool // data messages carry sequence numbers (L2TP)
+	sequenced   bool    // data messages carry sequence numbers (L2TP)
+	begun       bool    // of a carrier that waits: the call is connected
+	early       []event // frames that came before that
 	leases      leases
 	serial      uint64    // of the latest login that the link asked about
 	asking      *deciding // the decision on it; nil: none yet
@@ -155,18 +157,35 @@ func (s *session) handle(now time.Time, e event) {
 		s.carrierChanged()
 	case e.connected != nil:
 		s.connected(now, e.connected)
+	case s.carrier.waits && !s.begun:
+		if len(s.early) < maxEarly {
+			s.early = append(s.early, e)
+		}
 	default:
 		s.link.Receive(now, e.protocol, e.frame)
 	}
 }
 
+// maxEarly is how many frames are kept that have overtaken the ICCN behind which the client sent them: data has a shorter
+// way through the daemon than control messages. Without them it would wait for a whole restart timer.
+const maxEarly = 8
+
 // connected begins PPP: the peer has said that the call is up, and how its data shall come.
 func (s *session) connected(now time.Time, r *l2tp.Connect) {
+	if s.begun {
+		return
+	}
+	s.begun = true
 	if r.SequencingRequired {
 		s.sequenced = true
 		s.call.SetSequencing(true)
 	}
-	s.link.Start(now)
+	s.link.StartProxied(now, proxied(r))
+	early := s.early
+	s.early = nil
+	for _, e := range early {
+		s.link.Receive(now, e.protocol, e.frame)
+	}
 }
 
 // carrierChanged takes notice of another SA: its name, and the room that it leaves for inner packets.

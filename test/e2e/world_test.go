@@ -64,8 +64,10 @@ type mapping struct {
 	port uint16 // the client's own
 }
 
-// newWorld starts everything, with the tenant acme and a listener.
+// newWorld starts everything, with the tenant acme and a listener. Worlds share nothing, and their tests mostly wait, so
+// they run side by side.
 func newWorld(t *testing.T) *world {
+	t.Parallel()
 	w := &world{
 		t: t, store: storetest.Open(t), pools: ippool.New(), metrics: telemetry.NewMetrics(), opener: newOpener(),
 		routes: map[netip.AddrPort]mapping{}, hosts: map[netip.Addr]*client{}, nats: map[netip.Addr]uint16{}, ran: make(chan error, 1),
@@ -157,7 +159,10 @@ func (w *world) close() {
 	if err := w.stack.Close(ctx); err != nil {
 		w.t.Errorf("the clients' IKE: %v", err)
 	}
-	if err := w.m.Shutdown(ctx); err != nil {
+	bound, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// A client that died can't be told.
+	if err := w.m.Shutdown(bound); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		w.t.Errorf("Shutdown: %v", err)
 	}
 	if w.stop != nil {
@@ -378,10 +383,23 @@ func (w *world) connected(s spec) *client {
 	if err := c.Connect(ctx); err != nil {
 		w.t.Fatalf("%s: %v; logins: %+v", s.ike.Name, err, w.m.Logins(session.LoginFilter{Outcome: session.OutcomeRefused}))
 	}
-	if err := c.ping(ctx); err != nil {
+	if err := c.reach(ctx); err != nil {
 		w.t.Fatalf("%s: %v", s.ike.Name, err)
 	}
 	return c
+}
+
+// reach pings until there is an answer: what is sent in the moment in which something changes may be lost.
+func (c *client) reach(ctx context.Context) error {
+	const pause = 200 * time.Millisecond
+	for {
+		once, cancel := context.WithTimeout(ctx, pause)
+		err := c.ping(once)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // all runs f for each client at once and fails the test for every error.

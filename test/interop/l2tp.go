@@ -19,7 +19,7 @@ import (
 type L2TP struct {
 	Secret  string // shared with the tunnel's other end; "" asks for none
 	IPsec   *IPsec // nil: in clear
-	FixedID bool   // xl2tpd takes its tunnel ID from rand(), unseeded: it has the same each time that it starts
+	FixedID bool   // xl2tpd has the same tunnel ID each time, from rand() seeded by a clock that is set to the same second
 }
 
 // IPsec is how strongSwan protects the call.
@@ -55,13 +55,25 @@ const (
 	failedTime
 )
 
+// loadModules loads them, once. The kernel would go on looking for better implementations of each algorithm, by a process
+// for each, which costs a client two seconds of its first call.
+var loadModules = fmt.Sprintf(`
+		if [ ! -d /sys/module/l2tp_ppp ]; then
+			modprobe -a %s || exit %d
+			echo >/proc/sys/kernel/modprobe
+		fi
+`, l2tpModules, failedSetup)
+
 // hangUpAll ends every L2TP call of a guest, and tells the concentrator if that goes quickly.
 const hangUpAll = `
-		busybox killall -q -TERM xl2tpd
-		[ -S /run/charon.ctl ] && timeout 4 ipsec stop >/dev/null 2>&1
-		busybox killall -q -KILL xl2tpd pppd starter charon
-		if [ -d /sys/module/xfrm_user ]; then ip xfrm state flush; ip xfrm policy flush; fi
-		rm -f /run/charon.* /run/starter.* /run/xl2tpd.*
+		if [ -e /run/charon.pid ] || [ -e /run/xl2tpd.pid ]; then
+			busybox killall -q -TERM xl2tpd
+			[ -S /run/charon.ctl ] && timeout 4 ipsec stop >/dev/null 2>&1
+			busybox killall -q -KILL xl2tpd pppd starter charon
+			ip xfrm state flush
+			ip xfrm policy flush
+			rm -f /run/charon.* /run/starter.* /run/xl2tpd.*
+		fi
 `
 
 // ipsecConf is strongSwan's ipsec.conf.
@@ -194,12 +206,16 @@ func (g *Guest) dialL2TP(ctx context.Context, d Dial, name string) (*Link, error
 	ctx, cancel := context.WithTimeout(ctx, timeout+30*time.Second)
 	defer cancel()
 	begin := time.Now()
-	script := scriptTools + hangUpAll + fmt.Sprintf("[ -d /sys/module/l2tp_ppp ] || modprobe -a %s || exit %d\n", l2tpModules, failedSetup)
+	script := scriptTools + hangUpAll + loadModules
 	if d.L2TP.IPsec != nil {
 		script += d.ipsecUp(name)
 	}
 	script += here("/run/"+name, d.options(name)) + here("/run/xl2tpd.conf", d.xl2tpdConf(name)) +
-		here("/run/xl2tpd.secrets", "* * "+d.L2TP.Secret+"\n") + fmt.Sprintf(`
+		here("/run/xl2tpd.secrets", "* * "+d.L2TP.Secret+"\n")
+	if d.L2TP.FixedID {
+		script += "date -s '2020-01-01 00:00:00' >/dev/null\n" // in the past, or SAs would end
+	}
+	script += fmt.Sprintf(`
 		xl2tpd -D -c /run/xl2tpd.conf -s /run/xl2tpd.secrets -p /run/xl2tpd.pid -C /run/xl2tpd.control >/lab/%[1]s.xl2tpd 2>&1 &
 		within 5 [ -p /run/xl2tpd.control ]
 		echo "c %[1]s" >/run/xl2tpd.control
@@ -227,11 +243,14 @@ func (g *Guest) dialL2TP(ctx context.Context, d Dial, name string) (*Link, error
 	return l, l.parse(l.logs("log"))
 }
 
+// path is where a program of the call logs.
+func (l *Link) path(suffix string) string { return filepath.Join(l.Guest.Dir, l.name+"."+suffix) }
+
 // logs are what the programs of the call have logged, one after the other; what was never written is left out.
 func (l *Link) logs(suffixes ...string) string {
 	var all strings.Builder
 	for _, s := range suffixes {
-		text, err := os.ReadFile(filepath.Join(l.Guest.Dir, l.name+"."+s))
+		text, err := os.ReadFile(l.path(s))
 		if err == nil {
 			all.Write(text)
 		}

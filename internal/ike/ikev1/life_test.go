@@ -86,6 +86,28 @@ func TestAggressiveMode(t *testing.T) {
 	}
 }
 
+// Message 3 of Aggressive Mode may be in the clear, and must prove the key all the same.
+func TestForgedMessage3OfAggressiveMode(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		p := pskPolicy("tenants/sales", "secret")
+		p.Aggressive, p.GroupName = true, "sales"
+		s := w.host(serverAddr, policyOf(p), Config{})
+		cl := w.host("192.0.2.7", policyOf(), Config{})
+		c := linux("192.0.2.7", "secret")
+		c.Aggressive, c.Identity = true, wireike.ID{Type: wireike.IDKeyID, Data: []byte("sales")}
+		forge(w, s, 3, func(msg []byte) []byte { // the second is message 1 again, as the answer is longer
+			h, _ := wireike.ParseHeader(msg)
+			h.Flags = 0
+			b := wireike.NewBuilder(h)
+			b.Add(wireike.PayloadHASH, make([]byte, 32))
+			return b.Bytes()
+		})
+		cl.initiate(c)
+		settle(8 * time.Second)
+		wantRefusal(t, s, tenant.StageIKEMainMode, tenant.ReasonPSKMismatch, "tenants/sales", "")
+	})
+}
+
 func TestAggressiveModeUnderLoss(t *testing.T) {
 	for _, drop := range []int{1, 2, 3, 4, 5, 6} {
 		run(t, func(t *testing.T, w *world) {

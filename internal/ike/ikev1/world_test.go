@@ -65,7 +65,9 @@ type host struct {
 }
 
 func (w *world) host(addr string, policy *Policy, cfg Config) *host {
-	h := &host{w: w, addr: netip.MustParseAddr(addr), policy: policy, peers: map[string]*fakePeer{}, spi: 0x1000}
+	h := &host{w: w, addr: netip.MustParseAddr(addr), policy: policy, peers: map[string]*fakePeer{}}
+	last := h.addr.As4()
+	h.spi = uint32(last[0])<<24 | uint32(last[3])<<16 // no two hosts have the same
 	if testing.Verbose() {
 		cfg.Log = slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("at", addr)
 	}
