@@ -104,6 +104,21 @@ func (s *shard) readWire(f *face) {
 	s.flush() // acknowledgements, and answers to senders of too big packets
 }
 
+// rawBatch gives n packets, read into s.in from a raw socket, to the way of what they carry.
+func (s *shard) rawBatch(f *face, n int, take func(s *shard, f *face, b *pktbuf.Buf, passed bool)) {
+	for i := range n {
+		b := &s.in[i]
+		b.Reset()
+		s.stats.WireInPackets++
+		s.stats.WireInBytes += uint64(s.sizes[i])
+		if s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]) {
+			s.drop(nil, DropWireOversize)
+			continue
+		}
+		take(s, f, b, false)
+	}
+}
+
 func (s *shard) readFailed(f *face, err error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return

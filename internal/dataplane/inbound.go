@@ -33,17 +33,7 @@ const (
 // inboundBatch carries n packets, read into s.in, from the wire to the tenants' devices.
 func (s *shard) inboundBatch(f *face, n int) {
 	s.items, s.opens = s.items[:0], s.opens[:0]
-	for i := range n {
-		b := &s.in[i]
-		b.Reset()
-		s.stats.WireInPackets++
-		s.stats.WireInBytes += uint64(s.sizes[i])
-		if s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]) {
-			s.drop(nil, DropWireOversize)
-			continue
-		}
-		s.find(f, b, false)
-	}
+	s.rawBatch(f, n, (*shard).find)
 	s.deliverAll()
 }
 

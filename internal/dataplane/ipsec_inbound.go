@@ -27,17 +27,7 @@ type espItem struct {
 // espBatch carries n packets, read into s.in, from a raw ESP socket.
 func (s *shard) espBatch(f *face, n int) {
 	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
-	for i := range n {
-		b := &s.in[i]
-		b.Reset()
-		s.stats.WireInPackets++
-		s.stats.WireInBytes += uint64(s.sizes[i])
-		if s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]) {
-			s.drop(nil, DropWireOversize)
-			continue
-		}
-		s.rawESP(f, b, false)
-	}
+	s.rawBatch(f, n, (*shard).rawESP)
 	s.openESP()
 }
 

@@ -135,12 +135,20 @@ func TestL2TPRefusals(t *testing.T) {
 			status: failedIKE, client: "failed", stage: "IKE_MAIN_MODE", reason: "CERTIFICATE_UNTRUSTED",
 		},
 		{
-			name: "no common IKE proposal", dial: impatient(overIPsec(acmeServer, acmePSK, with("3des-sha1-modp1024", "aes256-sha1"))),
+			name: "no common IKE proposal", dial: impatient(overIPsec(acmeServer, acmePSK, with("camellia256-sha256-modp2048", "aes256-sha1"))),
 			status: failedIKE, client: "NO_PROPOSAL_CHOSEN", stage: "IKE_MAIN_MODE", reason: "NO_COMMON_PROPOSAL",
 		},
 		{
-			name: "no common ESP proposal", dial: impatient(overIPsec(acmeServer, acmePSK, with("aes256-sha1-modp2048", "3des-md5"))),
+			name: "no common ESP proposal", dial: impatient(overIPsec(acmeServer, acmePSK, with("aes256-sha1-modp2048", "aes256-aesxcbc"))),
 			status: failedIKE, client: "NO_PROPOSAL_CHOSEN", stage: "IKE_QUICK_MODE", reason: "NO_COMMON_PROPOSAL", tenant: "acme",
+		},
+		{
+			name: "legacy IKE proposal", dial: impatient(overIPsec(acmeServer, acmePSK, with("3des-sha1-modp1024", "aes256-sha1"))),
+			status: failedIKE, client: "NO_PROPOSAL_CHOSEN", stage: "IKE_MAIN_MODE", reason: "LEGACY_NOT_ALLOWED",
+		},
+		{
+			name: "legacy ESP proposal", dial: impatient(overIPsec(acmeServer, acmePSK, with("aes256-sha1-modp2048", "3des-md5"))),
+			status: failedIKE, client: "NO_PROPOSAL_CHOSEN", stage: "IKE_QUICK_MODE", reason: "LEGACY_NOT_ALLOWED", tenant: "acme",
 		},
 		{
 			name: "legacy proposal of the tenant that does not allow it", dial: impatient(overIPsec(sharedServer, twoPSK, with("3des-sha1-modp1024", "3des-sha1"))),

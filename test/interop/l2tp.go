@@ -45,7 +45,7 @@ type ESP struct {
 }
 
 // What the guest's kernel needs. A guest that only speaks PPTP does without.
-const l2tpModules = "l2tp_ppp af_key xfrm_user esp4 authenc echainiv seqiv cbc ctr gcm ghash-generic hmac des_generic sha512_generic"
+const l2tpModules = "l2tp_ppp af_key xfrm_user esp4 authenc echainiv seqiv cbc ctr gcm ghash-generic hmac des_generic sha512_generic jitterentropy_rng drbg"
 
 // Exit statuses of the dialling script: how far a call came that did not come up.
 const (

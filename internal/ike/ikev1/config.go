@@ -29,7 +29,7 @@ type Config struct {
 	MaxPeers int
 	// Log gets the steps of the protocol at level Debug; nil: nothing. Refusals go to the Host instead.
 	Log *slog.Logger
-	// Rand is where cookies, nonces and private values come from; crypto/rand by default.
+	// Rand is where cookies, nonces and private values come from, safe for concurrent use; crypto/rand by default.
 	Rand io.Reader
 }
 

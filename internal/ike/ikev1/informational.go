@@ -95,8 +95,13 @@ func (p *peer) deleted(d wireike.Delete) {
 	case d.Protocol == wireike.ProtocolESP && d.SPILen == espSPILen:
 		for spi := range d.SPIs() {
 			v, _ := espSPI(spi)
-			// It is the SPI that the peer receives with, the outbound one for us.
-			if i := slices.IndexFunc(p.children, func(c *child) bool { return c.OutboundSPI == v }); i >= 0 {
+			// It is the SPI that the peer receives with, the outbound one for us. strongSwan names the other one when it could
+			// not install a child.
+			i := slices.IndexFunc(p.children, func(c *child) bool { return c.OutboundSPI == v })
+			if i < 0 {
+				i = slices.IndexFunc(p.children, func(c *child) bool { return c.InboundSPI == v })
+			}
+			if i >= 0 {
 				p.removeChild(p.children[i])
 			}
 		}

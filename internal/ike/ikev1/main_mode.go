@@ -1,7 +1,6 @@
 package ikev1
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"time"
@@ -171,7 +170,8 @@ func (hs *handshake) ownVendors() wireike.Vendor {
 	return own
 }
 
-// accept reads the SA payload of the responder, which must be one of our transforms as we sent it.
+// accept reads the SA payload of the responder, which must be one of our transforms. Its attributes should come back as we
+// sent them, but strongSwan sorts them anew, so their meaning counts.
 func (hs *handshake) accept(m wireike.Message) bool {
 	body, ok := m.Payloads.Get(wireike.PayloadSA)
 	if !ok || m.Payloads.Count(wireike.PayloadSA) != 1 {
@@ -185,15 +185,15 @@ func (hs *handshake) accept(m wireike.Message) bool {
 	if err != nil {
 		return false
 	}
+	answer, _, ok := readSuite(t)
 	i := slices.IndexFunc(hs.offered, func(o wireike.Transform) bool {
-		return o.ID == t.ID && bytes.Equal(o.Attributes.Bytes(), t.Attributes.Bytes())
+		s, _, _ := readSuite(o)
+		return s.cipher == answer.cipher && s.hash == answer.hash && s.auth == answer.auth && s.group == answer.group
 	})
-	if i < 0 {
+	if !ok || i < 0 {
 		return false
 	}
-	if hs.suite, _, ok = readSuite(hs.offered[i]); !ok {
-		return false
-	}
+	hs.suite, _, _ = readSuite(hs.offered[i])
 	hs.id.Responder = m.Header.Responder
 	hs.phase1.Hash, hs.phase1.Cipher = hs.suite.hash, hs.suite.cipher
 	hs.phase1.Cookies = keymat.Cookies{Initiator: hs.id.Initiator, Responder: hs.id.Responder}

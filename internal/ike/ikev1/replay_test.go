@@ -84,6 +84,56 @@ func TestInformationalOnce(t *testing.T) {
 	})
 }
 
+// A delete may name a child by either SPI.
+func TestDeleteByEitherSPI(t *testing.T) {
+	for _, inbound := range []bool{true, false} {
+		run(t, func(t *testing.T, w *world) {
+			s, cl := pair(w, linux("10.0.0.2", "secret"), pskPolicy("tenants/a", "secret"), pskPolicy("tenants/client", "secret"))
+			_, out := cl.only().state()
+			spi := out.OutboundSPI
+			if inbound {
+				spi = out.InboundSPI
+			}
+			s.e.Receive(s.only().path, informationalFrom(inside(cl), 1, true,
+				payload{wireike.PayloadDelete, wireike.AppendDelete(nil, wireike.ProtocolESP, putID32(spi+1), putID32(spi))}))
+			settle(0)
+			if n, _ := s.only().state(); n != 0 {
+				t.Errorf("%d children", n)
+			}
+		})
+	}
+}
+
+// strongSwan answers with the attributes in another order and without a number of ours.
+func TestAnswerInAnotherOrder(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		s := w.host(serverAddr, policyOf(pskPolicy("tenants/a", "secret")), Config{})
+		cl := w.host("192.0.2.7", policyOf(), Config{})
+		first := true
+		w.tap = func(from, to netip.AddrPort, msg []byte) bool {
+			if from.Addr() != s.addr || !first {
+				return true
+			}
+			first = false
+			p := Phase1Proposal{}
+			var a wireike.Attributes
+			a = a.With(wireike.AttrLifeType, 1).WithLong(wireike.AttrLifeDuration, 3*3600)
+			a = a.With(wireike.AttrAuthMethod, 1).With(wireike.AttrGroup, uint16(wireike.GroupMODP2048))
+			a = a.With(wireike.AttrHash, uint16(wireike.HashSHA256)).With(wireike.AttrKeyLength, 256)
+			a = a.With(wireike.AttrEncryption, uint16(wireike.EncryptionAESCBC))
+			tr := p.transform(7)
+			tr.Attributes = a
+			sa := wireike.AppendSA(nil, wireike.Offer{Protocol: wireike.ProtocolISAKMP, Transforms: []wireike.Transform{tr}})
+			out := only(wireike.PayloadSA, func([]byte) [][]byte { return [][]byte{sa} })(msg)
+			time.AfterFunc(w.delay, func() { w.deliver(from, to, out) })
+			return false
+		}
+		cl.initiate(linux("192.0.2.7", "secret"))
+		settle(time.Second)
+		mustCarry(t, s.only(), cl.only())
+	})
+}
+
 // Without a NAT a peer has one address.
 func TestNoNATNoMove(t *testing.T) {
 	run(t, func(t *testing.T, w *world) {
