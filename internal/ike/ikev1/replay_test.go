@@ -194,7 +194,6 @@ func TestOldMessagesAgain(t *testing.T) {
 			t.Errorf("%d answers to copies of %d; %+v", n, len(kept), s.e.Stats())
 		}
 		settle(10 * time.Minute) // whatever is cached has gone
-		before = w.sent
 		again(path.Remote, 1)
 		again(evil, 1)
 		if n, _ := sp.state(); n != 1 || sp.path != path || toEvil > 0 {

@@ -1,0 +1,105 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/l2tpdata"
+	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/wire/ppp"
+)
+
+// FuzzInboundESP gives a shard any octets as raw ESP, ESP in UDP, IKE and plain L2TP, and any octets sealed by an SA of a
+// client, who may be no friend either. Nothing panics, and nothing comes through that is not an IP packet of the session.
+func FuzzInboundESP(f *testing.F) {
+	inner := echo("10.50.0.7", "192.0.2.9", 1, 40, true)
+	var p pktbuf.Buf
+	p.SetBytes(inner)
+	putFrameHeader(&p, ppp.ProtocolIPv4, false, false)
+	l2tpdata.Prepend(&p, 0x20, 0x10, nil)
+	f.Add(byte(0), append([]byte{}, p.Bytes()...))
+	l2tpdata.PrependUDP(&p, 1701)
+	f.Add(byte(4), append([]byte{}, p.Bytes()...))
+	f.Add(byte(4), []byte{0x6, 0xa5, 0x6, 0xa5, 0, 9, 0, 0, 1})
+	f.Add(byte(4), []byte{0x6, 0xa5, 0x6, 0xa5, 0, 20, 0, 0, 0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0})
+	f.Add(byte(4), []byte{0x6, 0xa5, 0x6, 0xa5, 0, 22, 0, 0, 2, 2, 0, 0x20, 0, 0x10, 0xff, 0xff, 1, 2, 3, 4, 0, 0x21})
+	f.Add(byte(1), []byte{0, 0x10, 0, 0x10, 0, 0, 0, 1})
+	f.Add(byte(1), []byte{0, 0, 0, 0, 1})
+	f.Add(byte(2), ipv4(clientIP, serverIP, unix.IPPROTO_ESP, false, []byte{0, 0x10, 0, 0x10, 0, 0, 0, 9, 1, 2, 3}))
+	f.Add(byte(3), []byte{0xc8, 2, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0})
+
+	b, client := newESPBench(f, gcm)
+	natt := b.f
+	raw := &face{kind: faceESP, index: 4, sock: nowhere{}}
+	ike := &face{kind: faceIKE, index: 5, udp: nowhereUDP{}, sink: nothing{}}
+	plain := &face{kind: faceL2TP, index: 6, udp: nowhereUDP{}, sink: nothing{}, plain: true}
+	natt.sink, b.c.l2tp.peer.sink, b.c.l2tp.peer.raw, b.c.sink = nothing{}, nothing{}, raw, nothing{}
+	datagram := func(f *face, port uint16, p []byte) {
+		d := &b.s.datagrams[0]
+		d.From, d.FromPort, d.To, d.Cut, d.Rest = b.c.remote, port, b.c.local, false, nil
+		d.Size = copy(b.s.areas[0], p)
+		if d.Size < len(p) {
+			d.Rest = p[d.Size:]
+		}
+		b.s.datagramBatch(f, 1)
+	}
+	f.Fuzz(func(t *testing.T, way byte, p []byte) {
+		before := b.s.countersOf(b.c)
+		sealed := false
+		switch way % 5 {
+		case 0:
+			datagram(ike, 500, p)
+		case 1:
+			datagram(natt, 4500, p)
+		case 2:
+			b.s.sizes[0] = copy(b.s.areas[0], p)
+			b.s.espBatch(raw, 1)
+		case 3:
+			datagram(plain, 1701, p)
+		case 4:
+			var q pktbuf.Buf
+			if !q.SetBytes(p[:min(len(p), pktbuf.MaxRead)]) || client.Seal(&q, unix.IPPROTO_UDP) != esp.OK {
+				return
+			}
+			sealed = true
+			datagram(natt, 4500, q.Bytes())
+		}
+		b.s.flush()
+		after := b.s.countersOf(b.c)
+		if after.InPackets == before.InPackets {
+			return
+		}
+		n := int(after.InBytes - before.InBytes)
+		if !sealed || n < 20 || n > len(p) || !hasSource(p, addr("10.50.0.7").As4()) {
+			t.Errorf("%d octets came through by way %d: % x", n, way%5, p)
+		}
+	})
+}
+
+// nothing is every sink, and keeps nothing.
+type nothing struct{}
+
+func (nothing) IKE(_, _ netip.AddrPort, _ []byte)                  {}
+func (nothing) PlainL2TP(_ netip.Addr, _ netip.AddrPort, _ []byte) {}
+func (nothing) Control(uint16, []byte)                             {}
+func (nothing) Stray(_, _ uint16)                                  {}
+func (nothing) Moved(netip.AddrPort)                               {}
+func (nothing) SAUsed(uint32)                                      {}
+func (nothing) SALimit(uint32, bool)                               {}
+func (nothing) Deliver(uint16, []byte)                             {}
+func (nothing) OutOfSync()                                         {}
+
+// hasSource says whether an address stands somewhere in what a client sent.
+func hasSource(p []byte, a [4]byte) bool {
+	want := binary.BigEndian.Uint32(a[:])
+	for i := 0; i+4 <= len(p); i++ {
+		if binary.BigEndian.Uint32(p[i:]) == want {
+			return true
+		}
+	}
+	return false
+}
