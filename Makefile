@@ -3,7 +3,7 @@
 GO        ?= go
 BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
-INTEROP   := $(GO) test -count=1 -parallel 3 -timeout 10m
+INTEROP   := $(GO) test -count=1 -parallel 3
 FUZZTIME  ?= 10s
 
 .DEFAULT_GOAL := help
@@ -25,7 +25,7 @@ test: ## installs what is needed, then unit, in-process and real-client tests (r
 
 test-long: ## real clients, the full matrix (root)
 	test/setup.sh
-	$(INTEROP) -tags=interop,interop_long ./test/interop
+	$(INTEROP) -timeout 60m -tags=interop,interop_long ./test/interop
 
 unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...
@@ -52,7 +52,7 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 	test/fuzz.sh $(FUZZTIME)
 
 interop: ## real Linux clients in guests (root, test/setup.sh)
-	$(INTEROP) -tags=interop ./test/interop
+	$(INTEROP) -timeout 10m -tags=interop ./test/interop
 
 bench: ## benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem ./internal/...

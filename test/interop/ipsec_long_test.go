@@ -131,7 +131,7 @@ func TestL2TPRefusals(t *testing.T) {
 			status: failedIKE, client: "failed", stage: "IKE_MAIN_MODE", reason: "CERTIFICATE_UNTRUSTED",
 		},
 		{
-			name: "certificate of another tenant's authority", dial: impatient(byCertificate(sharedServer, pki.Alice, pki.ECDSA, cbcSHA1)),
+			name: "certificate of another tenant's authority", dial: impatient(byCertificate(acmeServer, pki.Foreign, pki.RSA, cbcSHA1)),
 			status: failedIKE, client: "failed", stage: "IKE_MAIN_MODE", reason: "CERTIFICATE_UNTRUSTED",
 		},
 		{
@@ -160,11 +160,11 @@ func TestL2TPRefusals(t *testing.T) {
 		},
 		{
 			name: "wrong tunnel secret", dial: wrongSecret,
-			status: failedL2TP, client: "Connection closed", stage: "L2TP_TUNNEL", reason: "TUNNEL_SECRET_MISMATCH", tenant: "brief",
+			status: failedL2TP, client: "Invalid challenge authentication", stage: "L2TP_TUNNEL", reason: "TUNNEL_SECRET_MISMATCH", tenant: "brief",
 		},
 		{
 			name: "no tunnel secret", dial: noSecret,
-			status: failedL2TP, client: "Connection closed", stage: "L2TP_TUNNEL", reason: "TUNNEL_SECRET_MISMATCH", tenant: "brief",
+			status: failedL2TP, client: "No secret key on our end", stage: "L2TP_TUNNEL", reason: "TUNNEL_SECRET_MISMATCH", tenant: "brief",
 		},
 	})
 }

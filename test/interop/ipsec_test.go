@@ -247,9 +247,9 @@ func checkTogether(t *testing.T, guests []*Guest, place func(i int) (nat int, ow
 	checkGoodbye(t, links[1], sessions[1])
 }
 
-// TestRebornByESP cuts a client's power and boots it again, as TestPowerCut does, by L2TP/IPsec.
+// TestRebornByESP cuts a client's power and boots it again, as TestPowerCut does, by L2TP/IPsec. It runs alone, because it
+// is about time.
 func TestRebornByESP(t *testing.T) {
-	t.Parallel()
 	checkReborn(t, overIPsec(acmeServer, acmePSK, cbcSHA1), "acme", false)
 }
 

@@ -222,7 +222,7 @@ func (g *Guest) dialL2TP(ctx context.Context, d Dial, name string) (*Link, error
 		ended() {
 			has /lab/%[1]s.log $'\n''remote IP address' && exit 0
 			has /lab/%[1]s.log $'\n''Connection terminated' && exit %[3]d
-			has /lab/%[1]s.xl2tpd 'Maximum retries|Connection closed|control_finish: Connection|Unable to|died: ' && { pause .2; exit %[3]d; }
+			has /lab/%[1]s.xl2tpd 'Maximum retries|Connection ([0-9]+ )?closed|Unable to|died: ' && { pause .2; exit %[3]d; }
 		}
 		within %[2]d ended
 		exit %[4]d

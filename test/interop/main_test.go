@@ -3,6 +3,8 @@
 package interop
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // numGuests are booted once and lent to the tests; each costs about 60 MB. Tests run in parallel as far as guests reach.
@@ -66,7 +69,42 @@ func testMain(m *testing.M) (status int) {
 		fmt.Fprintln(os.Stderr, "interop:", err)
 		return 1
 	}
-	return m.Run()
+	status = m.Run()
+	if err := leftovers(); err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	return status
+}
+
+// leftovers looks at the daemon when all guests have hung up: no session and no leased address is left.
+func leftovers() error {
+	var sessions, leased int
+	for range 50 {
+		sessions, leased = 0, 0
+		var all struct {
+			Sessions []Session
+			Pools    []Pool
+		}
+		for _, noun := range []string{"session", "pool"} {
+			text, err := world.daemon.Ctl(context.Background(), noun, "list", "-o", "json")
+			if err != nil {
+				return err
+			}
+			if err := json.Unmarshal(text, &all); err != nil {
+				return fmt.Errorf("ctl %s list: %w", noun, err)
+			}
+		}
+		sessions = len(all.Sessions)
+		for _, p := range all.Pools {
+			leased += int(p.Usage.Leased)
+		}
+		if sessions == 0 && leased == 0 {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("all clients are gone, but the daemon has %d sessions and %d leased addresses", sessions, leased)
 }
 
 // requireTools says all that is missing at once.

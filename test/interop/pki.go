@@ -38,6 +38,7 @@ type PKI struct {
 	ServerRSA, ServerECDSA           *Identity
 	Alice, Expired, Revoked, Unknown *Identity // clients by RSA; Unknown is the stranger's
 	Bob                              *Identity // a client by ECDSA
+	Foreign                          *Identity // a client by RSA, of the authority ECDSA
 	CRL                              string    // of the authority RSA
 }
 
@@ -83,6 +84,7 @@ func NewPKI() (*PKI, error) {
 		{&p.Revoked, client("revoked.example", 24*time.Hour), rsaKey, &p.RSA},
 		{&p.Unknown, client("unknown.example", 24*time.Hour), rsaKey, &p.Stranger},
 		{&p.Bob, client("bob.example", 24*time.Hour), ecdsaKey, &p.ECDSA},
+		{&p.Foreign, client("foreign.example", 24*time.Hour), rsaKey, &p.ECDSA},
 	} {
 		key, err := step.key()
 		if err != nil {

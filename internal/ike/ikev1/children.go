@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"concentrator/internal/telemetry"
+	"concentrator/internal/wire/esphdr"
 	wireike "concentrator/internal/wire/ike"
 )
 
@@ -48,8 +49,13 @@ func (p *peer) finish(c *child) {
 			old.rekeyAt = time.Time{}
 		}
 	}
-	p.e.cfg.Log.Debug("child", telemetry.Peer, p.path.Remote, telemetry.Cipher, c.Encryption, telemetry.Detail, c.Integrity)
+	p.e.cfg.Log.Debug("child", telemetry.Peer, p.path.Remote, telemetry.Cipher, c.cipher())
 	p.use(c)
+}
+
+// cipher is the child's suite as the API spells it.
+func (c *child) cipher() string {
+	return esphdr.Name(c.Encryption, len(c.OutboundKey)-c.Encryption.SaltLen(), c.Integrity)
 }
 
 // use sends through a child from now on.

@@ -1,8 +1,10 @@
 package ikev1
 
 import (
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -157,8 +159,10 @@ func (d *door) mainMode(now time.Time, p Path, m wireike.Message, msg []byte, kn
 		e.count(func(s *Stats) { s.Limited++ })
 		return
 	}
-	e.cfg.Log.Debug("main mode begins", telemetry.Listener, p.Listener, telemetry.Peer, p.Remote,
-		telemetry.Cipher, chosen, telemetry.Detail, half.vendor)
+	if e.cfg.Log.Enabled(context.Background(), slog.LevelDebug) { // a flood comes this way
+		e.cfg.Log.Debug("main mode begins", telemetry.Listener, p.Listener, telemetry.Peer, p.Remote,
+			telemetry.Cipher, chosen.String(), telemetry.Detail, half.vendor.String())
+	}
 	e.h.Send(p, reply)
 }
 

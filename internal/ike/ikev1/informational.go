@@ -49,7 +49,7 @@ func (p *peer) informational(now time.Time, s *isakmp, path Path, h wireike.Head
 
 // notified takes an authentic notify.
 func (p *peer) notified(now time.Time, s *isakmp, n wireike.Notify) {
-	p.e.cfg.Log.Debug("notify", telemetry.Peer, p.path.Remote, telemetry.Message, n.Type)
+	p.e.cfg.Log.Debug("notify", telemetry.Peer, p.path.Remote, telemetry.Message, n.Type.String())
 	switch {
 	case n.Type == wireike.NotifyRUThere:
 		p.answerRUThere(s, n)

@@ -329,7 +329,7 @@ func (p *peer) refuseExchange(now time.Time, s *isakmp, path Path, h wireike.Hea
 	s.seen.add(h.MessageID)
 	s.refused++
 	p.heard(now, s, path)
-	p.e.cfg.Log.Debug("exchange refused", telemetry.Peer, path.Remote, telemetry.Message, h.Exchange)
+	p.e.cfg.Log.Debug("exchange refused", telemetry.Peer, path.Remote, telemetry.Message, h.Exchange.String())
 	p.notify(s, wireike.NotifyUnsupportedExchangeType, wireike.ProtocolISAKMP, s.spi())
 }
 

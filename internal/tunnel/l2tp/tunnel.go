@@ -197,7 +197,7 @@ func (t *tunnel) moved(port uint16) {
 
 // entered implements upper.
 func (t *tunnel) entered(s tunnelState) {
-	t.log.Debug("tunnel state", telemetry.State, s)
+	t.log.Debug("tunnel state", telemetry.State, s.String())
 	t.server.entered(t, s)
 }
 
@@ -212,5 +212,5 @@ func (t *tunnel) peerIdle() time.Duration { return t.currentPeer().Idle() }
 
 // received implements upper.
 func (t *tunnel) received(m wire.Type, s tunnelState) {
-	t.log.Debug("control message", telemetry.Message, m, telemetry.State, s)
+	t.log.Debug("control message", telemetry.Message, m.String(), telemetry.State, s.String())
 }
