@@ -107,12 +107,15 @@ func (p *ipsecPeer) keepalive() {
 // hasChild notes that the peer has a child.
 func (p *ipsecPeer) hasChild() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	first := !p.life.child
+	first, remote := !p.life.child, p.path.Remote
 	p.life.child = true
 	if first || p.life.empty {
 		p.life.empty = false
 		p.wait()
+	}
+	p.mu.Unlock()
+	if first {
+		p.m.reach(p.tenant, tenant.ProtocolL2TPIPsec, remote, tenant.StageIKEQuickMode)
 	}
 }
 

@@ -70,6 +70,7 @@ func (h lns) Tunnel(p l2tp.Peer, r l2tp.TunnelRequest) l2tp.TunnelAnswer {
 	} else {
 		p.(plainPeer).face.tunnel(p.(plainPeer), 1)
 	}
+	h.m.reach(tenantName, c.protocol, c.remote, tenant.StageL2TPTunnel)
 	h.m.log.Debug("L2TP tunnel", telemetry.Tenant, tenantName, telemetry.Peer, c.remote, telemetry.Listener, c.listener,
 		telemetry.Tunnel, r.LocalTunnel, telemetry.Detail, printable(r.HostName+" "+r.Vendor))
 	return l2tp.TunnelAnswer{Secret: secret}

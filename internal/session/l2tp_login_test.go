@@ -267,3 +267,37 @@ func Test3DESLimits(t *testing.T) {
 		}
 	}
 }
+
+// TestStages: each stage that a login comes to is counted, once.
+func TestStages(t *testing.T) {
+	inHalf(t, func(t *testing.T, w *half) {
+		w.start()
+		w.come(behindNAT, simppp.Windows(alice, password))
+		got := map[string]float64{}
+		families, err := w.m.cfg.Metrics.Gatherer().Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() != "concentrator_login_stages_total" {
+					continue
+				}
+				for _, l := range m.GetLabel() {
+					if l.GetName() == "stage" {
+						got[l.GetValue()] += m.GetCounter().GetValue()
+					}
+				}
+			}
+		}
+		for _, s := range tenant.Stages {
+			want := 1.0
+			if s == tenant.StageCCP { // PPTP's
+				want = 0
+			}
+			if got[string(s)] != want {
+				t.Errorf("stage %s counted %v times, want %v", s, got[string(s)], want)
+			}
+		}
+	})
+}

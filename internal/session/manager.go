@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -185,6 +186,12 @@ func (m *Manager) forget(s *session) {
 	if m.byCall[s.call.ID()] == s {
 		delete(m.byCall, s.call.ID())
 	}
+}
+
+// reach notes that a login has come to a stage: where it ends is recordLogin's.
+func (m *Manager) reach(tenantName string, protocol tenant.Protocol, remote netip.AddrPort, stage tenant.Stage) {
+	m.cfg.Metrics.Reached(tenantName, string(protocol), string(stage))
+	m.log.Debug("login stage", telemetry.Tenant, tenantName, telemetry.Peer, remote, telemetry.Protocol, protocol, telemetry.Stage, stage)
 }
 
 // recordLogin keeps one decided attempt for "login list", counts it and logs a refusal.

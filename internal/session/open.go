@@ -103,6 +103,7 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 	}, handler{s})
 	s.update(func(*Info) {})
 	s.log.Debug("call", telemetry.Call, s.call.ID(), telemetry.Listener, c.listener)
+	m.reach(tenantName, c.protocol, c.remote, tenant.StageCall)
 	go s.run()
 	return s, nil
 }
@@ -110,7 +111,7 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 // newSession makes a session that holds nothing yet.
 func (m *Manager) newSession(c carrier, tenantName string) *session {
 	s := &session{
-		reached: tenant.StageLCP,
+		reached: tenant.StageCall,
 		m:       m, id: newID(), carrier: c,
 		inbox: make(chan event, inboxSize), forced: make(chan forcedEnd, 4), done: make(chan struct{}),
 	}

@@ -78,6 +78,7 @@ func (ps *peers) established(f *udpFace, sa ikev1.SA) (*ipsecPeer, error) {
 	}
 	p.established()
 	ps.all[p], ps.byKey[key] = key, p
+	ps.m.reach(p.tenant, tenant.ProtocolL2TPIPsec, sa.Path.Remote, tenant.StageIKEMainMode)
 	ps.m.log.Debug("peer", telemetry.Tenant, p.tenant, telemetry.Peer, sa.Path.Remote, telemetry.Identity, p.identity,
 		telemetry.Listener, f.name, telemetry.Shard, p.plane.Shard())
 	return p, nil

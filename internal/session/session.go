@@ -39,7 +39,7 @@ type session struct {
 	link    *ppp.Link
 
 	sequenced   bool    // data messages carry sequence numbers (L2TP)
-	begun       bool    // of a carrier that waits: the call is connected
+	begun       bool    // PPP has begun: at once, or when a carrier that waits was connected
 	early       []event // frames that came before that
 	leases      leases
 	serial      uint64    // of the latest login that the link asked about
@@ -131,7 +131,9 @@ func (s *session) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	if !s.carrier.waits {
+		s.begun = true
 		s.link.Start(time.Now())
+		s.carryOut(time.Now())
 	}
 	for !s.finished {
 		timer.Reset(time.Until(s.deadline()))
@@ -157,7 +159,7 @@ func (s *session) handle(now time.Time, e event) {
 		s.carrierChanged()
 	case e.connected != nil:
 		s.connected(now, e.connected)
-	case s.carrier.waits && !s.begun:
+	case !s.begun:
 		if len(s.early) < maxEarly {
 			s.early = append(s.early, e)
 		}
@@ -201,8 +203,10 @@ func (s *session) carrierChanged() {
 
 // carryOut does what a callback of the link could not do from inside.
 func (s *session) carryOut(now time.Time) {
-	if p := s.link.Phase(); slices.Index(tenant.Stages, p) > slices.Index(tenant.Stages, s.reached) {
+	if p := s.link.Phase(); s.begun && slices.Index(tenant.Stages, p) > slices.Index(tenant.Stages, s.reached) {
 		s.reached = p
+		i := s.snapshot()
+		s.m.reach(i.Tenant, i.Protocol, i.ClientAddress, p)
 	}
 	if p := s.pending; p != nil && !s.finished {
 		s.pending = nil

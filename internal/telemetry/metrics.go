@@ -22,6 +22,7 @@ type Metrics struct {
 	reg *prometheus.Registry
 
 	logins *prometheus.CounterVec
+	stages *prometheus.CounterVec
 	ended  *prometheus.CounterVec
 	inbox  prometheus.Counter
 }
@@ -34,6 +35,10 @@ func NewMetrics() *Metrics {
 			Namespace: namespace, Name: "logins_total",
 			Help: "Login attempts by outcome, the stage they came to and the reason of a refusal.",
 		}, []string{"tenant", "protocol", "outcome", "stage", "reason"}),
+		stages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "login_stages_total",
+			Help: "Stages that logins have come to, whatever became of them then.",
+		}, []string{"tenant", "protocol", "stage"}),
 		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "sessions_ended_total",
 			Help: "Sessions that were open and ended, by reason.",
@@ -43,7 +48,7 @@ func NewMetrics() *Metrics {
 			Help: "Control frames from clients that came faster than their session could take them.",
 		}),
 	}
-	m.reg.MustRegister(m.logins, m.ended, m.inbox,
+	m.reg.MustRegister(m.logins, m.stages, m.ended, m.inbox,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -51,6 +56,11 @@ func NewMetrics() *Metrics {
 // Login counts one decided login attempt.
 func (m *Metrics) Login(tenant, protocol, outcome, stage, reason string) {
 	m.logins.WithLabelValues(tenant, protocol, outcome, stage, reason).Inc()
+}
+
+// Reached counts one login that has come to a stage.
+func (m *Metrics) Reached(tenant, protocol, stage string) {
+	m.stages.WithLabelValues(tenant, protocol, stage).Inc()
 }
 
 // Ended counts one session that was open and is no more.
