@@ -123,7 +123,12 @@ func TestFiftyBehindOneNAT(t *testing.T) {
 	for _, c := range clients {
 		c.check()
 	}
+	if n, want := w.gauge("concentrator_esp_sas"), 150.0; n != want {
+		t.Errorf("%v pairs of ESP SAs, want %v: the old ones stay for a while", n, want)
+	}
+	if d := w.drops(); len(d) != 0 {
+		t.Errorf("dropped on the way: %v", d)
+	}
 	w.all(clients, "hang up", func(ctx context.Context, _ int, c *client) error { return c.HangUp(ctx) })
 	w.until("nothing is left", w.left)
-	t.Logf("drops: %v", w.drops())
 }

@@ -231,7 +231,7 @@ func TestComesBackByAnotherPort(t *testing.T) {
 	}
 }
 
-// push sends packets from inside to a client, one each millisecond, until the function that it returns is called.
+// push sends packets from inside to a client, ten each millisecond, until the function that it returns is called.
 func (w *world) push(c *client) (stop func()) {
 	w.mu.Lock()
 	d := w.devices[len(w.devices)-1]
@@ -242,12 +242,15 @@ func (w *world) push(c *client) (stop func()) {
 		defer close(done)
 		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
-		for n := uint16(0); ; n++ {
+		p := echo(echoRequest, inside, c.Address(), c.mark, 0)
+		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-tick.C:
-				d.write(echo(echoRequest, inside, c.Address(), c.mark, n))
+				for range 10 {
+					d.write(p)
+				}
 			}
 		}
 	}()

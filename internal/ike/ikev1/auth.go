@@ -155,7 +155,8 @@ func (hs *handshake) tryPSK(keys *keymat.Keys, h wireike.Header, msg []byte, f p
 	return outcome{identity: id, idPeer: p.id, initialContact: p.initialContact}, next, true
 }
 
-// authenticateSignature checks certificates and signature of a proof against the tenants' authorities.
+// authenticateSignature checks certificates and signature of a proof against the tenants' authorities. With an error the
+// outcome names the tenant whose certificate it would be, if that can be told.
 func (hs *handshake) authenticateSignature(
 	now time.Time, tenants []*TenantPolicy, m wireike.Payloads, f prove,
 ) (outcome, error) {
@@ -173,6 +174,7 @@ func (hs *handshake) authenticateSignature(
 	var worst error = &cert.Error{
 		Reason: tenant.ReasonCertificateUntrusted, Detail: fmt.Sprintf("no tenant trusts an authority for %q", peer.Subject()),
 	}
+	var issued outcome // of whose authority the certificate is, though it is not good
 	tried := 0
 	for _, t := range tenants {
 		if t.Trust == nil {
@@ -181,30 +183,34 @@ func (hs *handshake) authenticateSignature(
 		if tried++; tried > maxCandidates {
 			break
 		}
+		o := outcome{
+			tenant: t, identity: Identity{wireike.IDDERASN1DN, peer.Subject()}, idPeer: p.id, initialContact: p.initialContact,
+		}
 		if err := t.Trust.Verify(peer, now); err != nil {
 			if tried == 1 {
 				worst = err
 			} else {
 				worst = cert.Worst(worst, err)
 			}
+			if issued.tenant == nil && t.Trust.Issued(peer) {
+				issued = o
+			}
 			continue
 		}
 		id, err := wireike.ParseID(p.id)
 		if err != nil {
-			return outcome{}, fmt.Errorf("message 5: %w", err)
+			return o, fmt.Errorf("message 5: %w", err)
 		}
 		if err := peer.CheckSignature(hs.suite.auth, f(hs.keys, p.id), p.sig); err != nil {
-			return outcome{}, err
+			return o, err
 		}
 		if err := peer.CheckID(id.Type, id.Data); err != nil {
-			return outcome{}, err
+			return o, err
 		}
 		hs.remember(candidate{tenant: t})
-		return outcome{
-			tenant: t, identity: Identity{wireike.IDDERASN1DN, peer.Subject()}, idPeer: p.id, initialContact: p.initialContact,
-		}, nil
+		return o, nil
 	}
-	return outcome{}, worst
+	return issued, worst
 }
 
 // authenticateResponder checks message 6, or 2 of Aggressive Mode, as initiator.

@@ -115,6 +115,8 @@ func TestCertificates(t *testing.T) {
 		revoke []int64
 		id     wireike.ID // zero: the subject
 		reason tenant.Reason
+
+		stranger bool // of no tenant's authority
 	}{
 		{name: "rsa", method: wireike.AuthRSASignature, key: rsaKey()},
 		{name: "ecdsa 256", method: wireike.AuthECDSA256, key: ecKey(t, elliptic.P256())},
@@ -125,7 +127,7 @@ func TestCertificates(t *testing.T) {
 			client: func(t *testing.T, key crypto.Signer) *cert.Own {
 				return other.issue(t, "ann", 7, certTime.Add(time.Hour), key)
 			},
-			reason: tenant.ReasonCertificateUntrusted,
+			reason: tenant.ReasonCertificateUntrusted, stranger: true,
 		},
 		{
 			name: "expired", method: wireike.AuthRSASignature, key: rsaKey(),
@@ -169,7 +171,14 @@ func TestCertificates(t *testing.T) {
 				cl.initiate(c)
 				settle(time.Second)
 				if tc.reason != "" {
-					wantRefusal(t, s, tenant.StageIKEMainMode, tc.reason, "", "")
+					of, who := "tenants/a", "dn:CN=ann"
+					if tc.stranger {
+						of, who = "", ""
+					}
+					wantRefusal(t, s, tenant.StageIKEMainMode, tc.reason, of, "")
+					if r := s.refused()[0]; r.Identity != who {
+						t.Errorf("refused %q, want %q", r.Identity, who)
+					}
 					settle(time.Second)
 					if r := cl.refused(); len(r) != 1 {
 						t.Errorf("the client reports %+v", r)

@@ -65,7 +65,7 @@ func (hs *handshake) message5(now time.Time, p Path, h wireike.Header, msg []byt
 	hs.path = p
 	o, err := hs.authenticate(now, policy, h, msg, hs.proofI)
 	if err != nil {
-		hs.refuseProof(err)
+		hs.refuseProof(o, err)
 		return
 	}
 	o.path = p
@@ -84,8 +84,8 @@ func (hs *handshake) message5(now time.Time, p Path, h wireike.Header, msg []byt
 	hs.establish(now, o, final)
 }
 
-// refuseProof ends the handshake after a message 5 that proves nothing.
-func (hs *handshake) refuseProof(err error) {
+// refuseProof ends the handshake after a message 5 that proves nothing. o may name whose peer it claims to be.
+func (hs *handshake) refuseProof(o outcome, err error) {
 	var msg []byte
 	if hs.keys != nil { // signatures: the keys don't depend on who it is
 		msg = hs.protectedNotify(wireike.NotifyAuthenticationFailed)
@@ -93,7 +93,11 @@ func (hs *handshake) refuseProof(err error) {
 		msg = hs.e.clearNotify(hs.id, wireike.NotifyAuthenticationFailed)
 	}
 	hs.e.h.Send(hs.path, msg)
-	hs.failWith("", "", err)
+	if o.tenant == nil {
+		hs.failWith("", "", err)
+		return
+	}
+	hs.failWith(o.tenant.Name, o.identity.String(), err)
 }
 
 // refuseProtected ends the handshake with an authenticated peer.
