@@ -27,6 +27,7 @@ type source struct {
 	phase1 int // exchanges in phase 1, half-open ones included
 	tokens float64
 	filled time.Time // when tokens was right
+	known  bool      // somebody has authenticated from it
 }
 
 // sourceTable limits what one source may do. It is guarded by Engine.mu.
@@ -53,8 +54,11 @@ func (t *sourceTable) allow(now time.Time, a netip.Addr, known bool) bool {
 		if len(t.m) >= maxSources {
 			t.sweep(now)
 		}
-		s = &source{tokens: t.burst * factor, filled: now}
+		s = &source{tokens: t.burst * factor, filled: now, known: known}
 		t.m[a] = s
+	}
+	if known && !s.known { // the others behind its NAT come at once
+		s.known, s.tokens = true, s.tokens+t.burst*(knownFactor-1)
 	}
 	s.tokens = min(t.burst*factor, s.tokens+now.Sub(s.filled).Seconds()*t.rate*factor)
 	s.filled = now
