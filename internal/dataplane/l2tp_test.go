@@ -55,6 +55,7 @@ func (o *outside) IKE(local, remote netip.AddrPort, msg []byte) {
 func (o *outside) PlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte) {
 	o.add(event{what: "plain", local: netip.AddrPortFrom(local, 0), remote: remote, msg: msg})
 }
+
 func (o *outside) Control(port uint16, msg []byte) {
 	o.add(event{what: "control", port: port, msg: msg})
 }
@@ -111,22 +112,21 @@ func (s suite) params(spi uint32, seed byte) esp.Params {
 
 // ipsecEnd is a client's end of a pair of SAs with a peer, and its L2TP session.
 type ipsecEnd struct {
-	l        *lab
-	g        *Datagrams
-	peer     *Peer
-	out      *outside
-	spi      uint32 // ours
-	seal     *esp.Outbound
-	open     *esp.Inbound
-	encap    bool
-	remote   netip.AddrPort
-	sport    uint16 // of its L2TP
-	tunnel   uint16 // that we gave it
-	call     *Call
-	sink     *sink
-	dev      *fakeDevice
-	fd       int // far end of the face
-	received []byte
+	l      *lab
+	g      *Datagrams
+	peer   *Peer
+	out    *outside
+	spi    uint32 // ours
+	seal   *esp.Outbound
+	open   *esp.Inbound
+	encap  bool
+	remote netip.AddrPort
+	sport  uint16 // of its L2TP
+	tunnel uint16 // that we gave it
+	call   *Call
+	sink   *sink
+	dev    *fakeDevice
+	fd     int // far end of the face
 }
 
 const peerSPI = 0x1234567

@@ -327,6 +327,7 @@ func TestNeighboursInIPsec(t *testing.T) {
 	}{
 		{"PATCH", "/v1/tenants/beta", `{"ipsec":{"psks":[{"id":"x","secret":"other"},{"id":"y","secret":"hush-psk-1"}]}}`, "", ""},
 		{"PATCH", "/v1/listeners/main", `{` + both + `}`, "", ""}, // no IPsec there
+		{"PATCH", "/v1/tenants/beta", `{"ipsec":{"psks":[{"id":"x"},{"id":"y"}]}}`, "", ""},
 		{"PATCH", "/v1/listeners/main", `{"protocols":["PPTP","L2TP_IPSEC"]}`, "tenants[1]", "tenants/acme and tenants/beta have an equal pre-shared key"},
 		{"PATCH", "/v1/tenants/beta", `{"ipsec":{"psks":[{"id":"x"}]}}`, "", ""},
 		{"PATCH", "/v1/listeners/main", `{"protocols":["PPTP","L2TP_IPSEC"]}`, "", ""},

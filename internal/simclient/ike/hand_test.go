@@ -35,6 +35,7 @@ type hand struct {
 	idii   []byte
 	nextID uint32
 	auth   wireike.AuthMethod
+	cut    int // message 5 goes in fragments of so many octets, the last one first; 0: whole
 
 	suite   string   // phase 1, as message 2 says
 	lengths []int    // of the messages of phase 1, both sides
@@ -55,8 +56,10 @@ var (
 
 // by makes the hand of a client: behind a NAT, or with a public address.
 func (r *responder) by(c Client, nat bool) *hand {
-	h := &hand{t: r.t, r: r, c: c, own: natAddr, nat: nat, psk: tenant.Secret(secret), port: 500, auth: wireike.AuthPSK,
-		nextID: c.FirstMessageID}
+	h := &hand{
+		t: r.t, r: r, c: c, own: natAddr, nat: nat, psk: tenant.Secret(secret), port: 500, auth: wireike.AuthPSK,
+		nextID: c.FirstMessageID,
+	}
 	if nat {
 		h.own = privateAddr
 	}
@@ -344,7 +347,7 @@ func (h *hand) messages5And6() bool {
 		b.Add(wireike.PayloadNotify, h.notify(wireike.NotifyInitialContact))
 	}
 	msg := h.encrypt(b, &h.iv)
-	out := h.one(h.r.ask(h.path(), msg))
+	out := h.one(h.r.ask(h.path(), h.allButOne(msg)))
 	h.lengths = append(h.lengths, len(msg))
 	head, err := wireike.ParseHeader(out)
 	if err != nil {
@@ -366,6 +369,33 @@ func (h *hand) messages5And6() bool {
 		}
 	}
 	return true
+}
+
+// allButOne cuts a message if the client does, [MS-IKEE] section 2.2.3.1, sends all fragments but the first, which cause
+// nothing, and returns that one.
+func (h *hand) allButOne(msg []byte) []byte {
+	h.t.Helper()
+	if h.cut == 0 {
+		return msg
+	}
+	head, _ := wireike.ParseHeader(msg) // our own
+	var pieces [][]byte
+	for rest := msg; len(rest) > 0; {
+		n := min(h.cut, len(rest))
+		pieces = append(pieces, wireike.AppendFragment(nil, head, wireike.Fragment{
+			ID: 1, Number: uint8(len(pieces) + 1), Last: n == len(rest), Data: rest[:n],
+		}))
+		rest = rest[n:]
+	}
+	if len(pieces) < 2 {
+		h.t.Fatal("nothing to put together")
+	}
+	for _, p := range slices.Backward(pieces[1:]) {
+		if out := h.r.ask(h.path(), p); len(out) != 0 {
+			h.t.Errorf("%s: a fragment is answered", h.c.Name)
+		}
+	}
+	return pieces[0]
 }
 
 // notify is the body of a notify about the ISAKMP SA.

@@ -347,3 +347,18 @@ func TestGroupName(t *testing.T) {
 		})
 	}
 }
+
+// TestFragmentsOfWindows: a message 5 that was lost comes again in fragments, here the second one first, and is as good
+// as a whole one. What is answered is short enough to come whole.
+func TestFragmentsOfWindows(t *testing.T) {
+	respond(t, oneTenant(false), func(t *testing.T, r *responder) {
+		h := r.by(Windows(), true)
+		h.cut = 40
+		if !h.phaseOne() {
+			t.Fatalf("refused: %+v", r.refused())
+		}
+		if q := h.quick(); q.suite == "" {
+			t.Errorf("quick mode is refused: %+v", r.refused())
+		}
+	})
+}

@@ -211,6 +211,13 @@ func (c *Client) SAs() int { return c.sas.count() }
 // Lost counts packets of the server that an SA or the tunnel's sequence numbers did not let through.
 func (c *Client) Lost() uint64 { return c.lost.Load() }
 
+// Sequenced says whether data messages have sequence numbers.
+func (c *Client) Sequenced() bool {
+	c.sas.out.Lock()
+	defer c.sas.out.Unlock()
+	return c.link.outbound != nil
+}
+
 // Network is what PPP agreed on.
 func (c *Client) Network() simppp.Network {
 	c.link.mu.Lock()

@@ -32,7 +32,7 @@ type Config struct {
 	Send func(port uint16, b []byte)
 	// Received gets the inner packets, each borrowed until it returns. It must not call Receive. nil: they are dropped.
 	Received func(packet []byte)
-	// ShortICV cuts the check values of HMAC-SHA2-256 to 96 bits, as some Androids do.
+	// ShortICV cuts the check values of HMAC-SHA2-256 to 96 bits and takes no others, as some Androids do.
 	ShortICV bool
 }
 

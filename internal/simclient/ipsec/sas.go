@@ -184,6 +184,12 @@ func checksum(p []byte, src, dst netip.Addr) uint16 {
 	return ^uint16(sum)
 }
 
+// short says whether the length of a packet is one of AES-CBC with a check value that is cut to 96 bits.
+func short(packet []byte) bool {
+	const block = 16
+	return (len(packet)-esphdr.HeaderLen-block-esphdr.TruncatedICVLen)%block == 0
+}
+
 // open takes an ESP packet of the server and hands on what is in it.
 func (c *Client) open(packet []byte) {
 	h, err := esphdr.ParseHeader(packet)
@@ -195,6 +201,9 @@ func (c *Client) open(packet []byte) {
 	defer s.in.Unlock()
 	in, b := s.inbound[h.SPI], &s.opened
 	if in == nil || !b.SetBytes(packet) {
+		return
+	}
+	if c.cfg.ShortICV && !short(packet) {
 		return
 	}
 	next, v := in.sa.Open(b)
