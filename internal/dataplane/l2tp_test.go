@@ -59,9 +59,11 @@ func (o *outside) PlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte)
 func (o *outside) Control(port uint16, msg []byte) {
 	o.add(event{what: "control", port: port, msg: msg})
 }
+
 func (o *outside) Stray(port, tunnel uint16) {
 	o.add(event{what: "stray", port: port, spi: uint32(tunnel)})
 }
+
 func (o *outside) Moved(remote netip.AddrPort)   { o.add(event{what: "moved", remote: remote}) }
 func (o *outside) SAUsed(spi uint32)             { o.add(event{what: "used", spi: spi}) }
 func (o *outside) SALimit(spi uint32, hard bool) { o.add(event{what: "limit", spi: spi, hard: hard}) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +78,52 @@ func TestRawESP(t *testing.T) {
 		clients = append(clients, c)
 	}
 	w.goodbye(clients...)
+}
+
+// TestQuirks: an Android that cuts check values short gets them short, and a client that wants sequence numbers sends and
+// gets them. Both have traffic through a rekey.
+func TestQuirks(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		kind   personality
+		alter  func(s *spec)
+		cipher string
+	}{
+		{"short check values", android, func(s *spec) {
+			s.shortICV = true
+			s.ike.VendorIDs = s.ike.VendorIDs[:1] // not to be known as an Android, which would get SHA-1
+			s.ike.ESP = s.ike.ESP[3:]
+		}, "AES-256-CBC-SHA256"},
+		{"sequence numbers", windows, func(s *spec) { s.l2tp.Connect.SequencingRequired = true }, "AES-256-CBC-SHA1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.user(acme, "ann")
+			w.start()
+			s := tt.kind.at("ann", "192.168.1.2", "203.0.113.9")
+			tt.alter(&s)
+			c := w.connected(s)
+			if got := w.only().Cipher; got != tt.cipher {
+				t.Errorf("cipher %s, want %s", got, tt.cipher)
+			}
+			ctx, cancel := w.patient()
+			defer cancel()
+			for range 3 {
+				for range 50 {
+					if err := c.reach(ctx); err != nil { // after a rekey the server learns anew that values are short
+						t.Fatalf("%v; drops %v", err, w.drops())
+					}
+				}
+				if err := c.RekeyESP(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if sequenced := c.Sequenced(); sequenced != s.l2tp.Connect.SequencingRequired {
+				t.Errorf("sequence numbers: %v", sequenced)
+			}
+			w.goodbye(c)
+		})
+	}
 }
 
 // TestReborn: a client that died and comes back with the same address, ports and tunnel ID is in at once, and its old
@@ -199,7 +244,7 @@ func TestComesBackByAnotherPort(t *testing.T) {
 			if err := c.Renew(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if err := c.reach(ctx); err != nil { // the first packet shows the server who it is, and may be lost by that
+			if err := c.reach(ctx); err != nil { // the first packet shows the server who it is
 				t.Fatalf("%v; drops %v", err, w.drops())
 			}
 			for range 100 {
@@ -325,14 +370,16 @@ func TestRefusals(t *testing.T) {
 			s := windows.at("ann", "192.168.1.2", "203.0.113.9")
 			tt.alter(&s)
 			c := w.come(s)
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := w.patient()
 			defer cancel()
-			if err := c.Connect(ctx); err == nil {
+			connected := make(chan error, 1)
+			go func() { connected <- c.Connect(ctx) }()
+			a := w.refused()
+			cancel() // some of the refusals tell the client nothing
+			if err := <-connected; err == nil {
 				t.Fatal("it got in")
-			} else if strings.Contains(err.Error(), "panic") {
-				t.Error(err)
 			}
-			if a := w.refused(); a.Stage != tt.stage || a.Reason != tt.reason || tt.tenant != "" && a.Tenant != tt.tenant ||
+			if a.Stage != tt.stage || a.Reason != tt.reason || tt.tenant != "" && a.Tenant != tt.tenant ||
 				a.Protocol != tenant.ProtocolL2TPIPsec || a.ClientAddress.Addr() != c.nat || a.Detail == "" {
 				t.Errorf("%+v, want %s at %s", a, tt.reason, tt.stage)
 			}

@@ -1,12 +1,14 @@
 // Package interop logs real VPN clients in to the built daemon and looks at what both ends say.
 //
-// The clients are Debian's own pptp-linux and pppd in User-Mode Linux guests (a kernel with PPP on a machine whose own has
-// none), the RADIUS server is FreeRADIUS, and the hosts behind the concentrator are TCP services of this process, each in a
-// network namespace of its own. The product is met only as a user meets it: `concentrator serve`, `ctl`, REST.
+// The clients are Debian's own pptp-linux, strongSwan, xl2tpd and pppd in User-Mode Linux guests (a kernel with PPP, L2TP and
+// IPsec on a machine whose own has none), the RADIUS server is FreeRADIUS, and the hosts behind the concentrator are TCP
+// services of this process, each in a network namespace of its own. The product is met only as a user meets it:
+// `concentrator serve`, `ctl`, REST.
 //
-//	lab.go     namespaces, bridge, addresses        guest.go   boots a guest, runs scripts in it
+//	lab.go     namespaces, bridges, NAT routers     guest.go   boots a guest, runs scripts in it, moves it behind a NAT
 //	daemon.go  builds and starts the daemon, ctl    dial.go    one pppd call from a guest, and what its log says
-//	api.go     ctl's JSON and REST                  radius.go  FreeRADIUS
+//	api.go     ctl's JSON and REST                  l2tp.go    the same by xl2tpd, in IPsec by strongSwan or in clear
+//	radius.go  FreeRADIUS                           pki.go     certificates and a revocation list
 //	host.go    a TCP service behind the tenant      forge.go   forged GRE packets
 //	cpu.go     CPU time of the daemon's threads     ping.go    pings from guests and hosts
 //

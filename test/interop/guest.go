@@ -202,9 +202,7 @@ func (g *Guest) Sh(ctx context.Context, script string) (output string, status in
 	}
 	g.scripts++
 	path := filepath.Join(g.Dir, fmt.Sprintf("script.%d", g.scripts))
-	err = os.WriteFile(path, []byte(script), 0o600)
-	if err == nil {
-		defer os.Remove(path)
+	if err = os.WriteFile(path, []byte(script), 0o600); err == nil {
 		_, err = fmt.Fprintf(g.in, "%d\n", g.scripts)
 	}
 	if err != nil {

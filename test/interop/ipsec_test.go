@@ -64,6 +64,7 @@ type tunnelCase struct {
 	tenant string
 	user   string // as the API shows it; "alice" where it is left out
 	host   func() *Host
+	once   bool // moves bulkSize once only: its SAs live too short for more
 }
 
 // TestL2TPIPsec lets real clients in by each way that IPsec offers.
@@ -83,6 +84,9 @@ func TestL2TPIPsec(t *testing.T) {
 
 // checkTunnel logs a client in, compares what both ends say, moves n times bulkSize each way, and hangs up.
 func checkTunnel(t *testing.T, g *Guest, c tunnelCase, n int) {
+	if c.once {
+		n = 1
+	}
 	if c.nat {
 		g.GoBehind(t, g.index, PrivateAddr(g.index))
 	}

@@ -81,7 +81,6 @@ func testMain(m *testing.M) (status int) {
 func leftovers() error {
 	var sessions, leased int
 	for range 50 {
-		sessions, leased = 0, 0
 		var all struct {
 			Sessions []Session
 			Pools    []Pool
@@ -95,7 +94,7 @@ func leftovers() error {
 				return fmt.Errorf("ctl %s list: %w", noun, err)
 			}
 		}
-		sessions = len(all.Sessions)
+		sessions, leased = len(all.Sessions), 0
 		for _, p := range all.Pools {
 			leased += int(p.Usage.Leased)
 		}
