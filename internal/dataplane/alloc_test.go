@@ -88,9 +88,9 @@ func newESPBench(t testing.TB, u suite) (*bench, *esp.Outbound) {
 	b.f = &face{kind: faceNATT, index: 3, udp: nowhereUDP{}}
 	p := &peer{
 		local: addr(serverIP).As4(), remote: addr(clientIP).As4(), port: 4500, udp: b.f, sink: newOutside(),
-		out: &outboundSA{inbound: 0x100010, sa: out, encap: true},
 	}
-	b.s.addSA(&inboundSA{spi: 0x100010, sa: in, peer: p, encap: true, used: true})
+	p.out = &sa{spi: 0x100010, in: in, out: out, peer: p, encap: true, used: true}
+	b.s.addSA(p.out)
 	b.c.gre, b.c.face = nil, nil
 	b.c.l2tp = &l2tpCall{peer: p, port: 1701, localTunnel: 0x20, peerTunnel: 7, peerSession: 9}
 	return b, client

@@ -17,7 +17,7 @@ import (
 
 // espItem is an ESP packet of a batch that has found its SA.
 type espItem struct {
-	sa       *inboundSA
+	sa       *sa
 	buf      *pktbuf.Buf // from the ESP header on; after opening from the UDP header on
 	from, to [4]byte
 	port     uint16 // of the peer's UDP encapsulation
@@ -131,23 +131,23 @@ func (s *shard) handIKE(f *face, d *netio.Datagram, head []byte, port uint16) {
 // findSA does step 3: SPI → SA, which must be one of the address that the packet came to, and come as it was agreed. From
 // where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts.
 func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
-	sa := s.lookupSA(h.SPI) // 3
-	if sa == nil {
+	a := s.lookupSA(h.SPI) // 3
+	if a == nil {
 		s.drop(nil, DropESPUnknownSPI)
 		return
 	}
-	p := sa.peer
+	p := a.peer
 	mine := p.raw == f && it.from == p.remote
-	if sa.encap {
+	if a.encap {
 		mine = p.udp == f
 	}
-	if !mine || sa.encap != (f.kind == faceNATT) || it.to != p.local {
+	if !mine || a.encap != (f.kind == faceNATT) || it.to != p.local {
 		s.drop(nil, DropESPWrongAddress)
 		return
 	}
-	it.sa, it.seq = sa, h.Seq
+	it.sa, it.seq = a, h.Seq
 	s.espItems = append(s.espItems, it)
-	s.espOpens = append(s.espOpens, esp.OpenOp{SA: sa.sa, Buf: b})
+	s.espOpens = append(s.espOpens, esp.OpenOp{SA: a.in, Buf: b})
 }
 
 // openESP does steps 4 to 8 for the packets in s.espItems. Decryption is one call for all of them.
@@ -174,33 +174,37 @@ var espDrops = [...]Drop{
 
 // acceptESP takes what an SA has proved to be its peer's.
 func (s *shard) acceptESP(it *espItem, op *esp.OpenOp) {
-	sa, p := it.sa, it.sa.peer
+	a, p := it.sa, it.sa.peer
 	if d := espDrops[op.Verdict]; d != Pass {
 		s.drop(nil, d)
-		s.checkLimit(p, sa.spi, &sa.limit, sa.sa.PastSoft(), sa.sa.PastHard())
+		s.checkLimit(p, a.spi, &a.inLimit, a.in.PastSoft(), a.in.PastHard())
 		return
 	}
 	p.lastInbound = s.now
-	if !sa.used {
-		sa.used = true
-		p.sink.SAUsed(sa.spi)
+	if a.in.Truncated() && !p.cut {
+		p.cut = true
+		for _, other := range s.sas {
+			if other != nil && other.peer == p {
+				other.out.Truncate()
+			}
+		}
 	}
-	if sa.encap && (it.port != p.port || it.from != p.remote) && it.seq == uint32(sa.sa.Packets()) {
+	if a.encap && (it.port != p.port || it.from != p.remote) && it.seq == uint32(a.in.Packets()) {
 		// The peer's NAT gave it another mapping. Only the newest packet tells where it is now (RFC 3947 section 7).
 		p.remote, p.port = it.from, it.port
 		p.sink.Moved(netip.AddrPortFrom(netip.AddrFrom4(it.from), it.port))
 	}
-	if p.out != nil && sa.sa.Truncated() {
-		p.out.sa.Truncate() // the peer cuts its check values short, and wants ours so
+	if !a.used {
+		s.firstUse(a)
 	}
-	s.checkLimit(p, sa.spi, &sa.limit, sa.sa.PastSoft(), sa.sa.PastHard())
+	s.checkLimit(p, a.spi, &a.inLimit, a.in.PastSoft(), a.in.PastHard())
 	if op.NextHeader != unix.IPPROTO_UDP {
 		s.drop(nil, DropESPNextHeader)
 		return
 	}
 	// RFC 3948 section 3.1.2: behind a NAT the inner checksum is over addresses that we don't see, and the ICV has
 	// vouched for the packet.
-	port, v := l2tpdata.StripUDP(it.buf, !sa.encap, it.from, it.to) // 5
+	port, v := l2tpdata.StripUDP(it.buf, !a.encap, it.from, it.to) // 5
 	if v != l2tpdata.OK {
 		s.drop(nil, l2tpDrops[v])
 		return

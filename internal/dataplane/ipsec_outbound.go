@@ -11,7 +11,7 @@ import (
 
 // espOut is a packet of a batch that waits to be sealed.
 type espOut struct {
-	peer *peer
+	sa   *sa
 	call *call // nil: a control message
 	size int   // of the inner packet, octets; 0: none
 	buf  *pktbuf.Buf
@@ -45,8 +45,8 @@ func (s *shard) sendToPeer(p *peer, c *call, port uint16, b *pktbuf.Buf, size in
 	if len(s.espSeals) == cap(s.espSeals) {
 		s.sealESP()
 	}
-	s.espSeals = append(s.espSeals, esp.SealOp{SA: p.out.sa, Buf: b, NextHeader: unix.IPPROTO_UDP})
-	s.espOuts = append(s.espOuts, espOut{peer: p, call: c, size: size, buf: b})
+	s.espSeals = append(s.espSeals, esp.SealOp{SA: p.out.out, Buf: b, NextHeader: unix.IPPROTO_UDP})
+	s.espOuts = append(s.espOuts, espOut{sa: p.out, call: c, size: size, buf: b})
 }
 
 // sealESP encrypts what waits and queues it for the wire, in order.
@@ -57,23 +57,21 @@ func (s *shard) sealESP() {
 	esp.SealBatch(s.espSeals) // 7
 	for i := range s.espOuts {
 		it := &s.espOuts[i]
-		p, out := it.peer, it.peer.out
+		a, p := it.sa, it.sa.peer
 		if d := espDrops[s.espSeals[i].Verdict]; d != Pass {
 			s.drop(it.call, d)
-			if d == DropESPExhausted {
-				s.checkLimit(p, out.inbound, &out.limit, true, true)
-			}
+			s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
 			continue
 		}
 		m := netio.Message{Data: it.buf.Bytes(), From: p.local, To: p.remote}
-		if out.encap {
+		if a.encap {
 			m.Port = p.port
 			s.enqueue(p.udp, it.call, m)
 		} else {
 			s.enqueue(p.raw, it.call, m)
 		}
 		it.call.countSent(s.now, it.size)
-		s.checkLimit(p, out.inbound, &out.limit, out.sa.PastSoft(), out.sa.PastHard())
+		s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
 	}
 	clear(s.espSeals)
 	clear(s.espOuts)
@@ -85,7 +83,7 @@ func (s *shard) sendPeerControl(p *peer, port uint16, msg []byte) {
 	if p = p.now(); p.removed {
 		return
 	}
-	if p.out == nil && p.outs == nil && len(p.early) < maxEarly {
+	if p.out == nil && !p.spoken && len(p.early) < maxEarly {
 		p.early = append(p.early, controlMessage{port, msg})
 		return
 	}

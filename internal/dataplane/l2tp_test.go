@@ -180,12 +180,10 @@ func (e *ipsecEnd) rekey(s suite) (old uint32) {
 		t.Fatalf("SPI %#x does not name shard %d", e.spi, e.peer.Shard())
 	}
 	up, down := s.params(e.spi, byte(e.spi>>4)), s.params(peerSPI, byte(e.spi>>5))
-	if err := e.peer.AddInbound(SASpec{up, e.encap}); err != nil {
+	if err := e.peer.AddSA(SASpec{up, down, e.encap}); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.peer.SetOutbound(SASpec{down, e.encap}, e.spi); err != nil {
-		t.Fatal(err)
-	}
+	e.peer.UseSA(e.spi)
 	if e.seal, err = esp.NewOutbound(up); err != nil {
 		t.Fatal(err)
 	}
@@ -460,8 +458,7 @@ func TestIPsecDrops(t *testing.T) {
 	}
 
 	// Outbound without an SA.
-	e.peer.ClearOutbound(e.spi)
-	e.call.Counters() // the shard has done it
+	e.peer.FreeSPI(e.spi)
 	write(t, dev.far[0], append(make([]byte, tun.HeaderLen), echo("192.0.2.9", "10.50.0.7", 2, 100, true)...))
 	e.waitDrop(DropESPNoSA, 1)
 	e.peer.SendControl(1701, []byte{1})
@@ -508,10 +505,10 @@ func TestNATMoves(t *testing.T) {
 	e.remote = netip.MustParseAddrPort("203.0.113.10:4242")
 	e.up(e.message(good))
 	e.inside()
-	o.next(t, "used")
 	if m := o.next(t, "moved"); m.remote != e.remote {
 		t.Errorf("moved to %v", m.remote)
 	}
+	o.next(t, "used")
 	moved := e.remote
 	e.remote = old
 	e.up(late)
@@ -547,7 +544,6 @@ func TestRekey(t *testing.T) {
 		e.call.SendControl(ppp.ProtocolLCP, []byte{9, 1, 0, 8, 0, 0, 0, 0})
 		e.down() // by the new SA, or it would not open
 	}
-	e.peer.ClearOutbound(old) // is not in use: nothing happens
 	e.peer.FreeSPI(old)
 	e.seal = first
 	e.up(e.message(good))
@@ -615,10 +611,8 @@ func TestOutboundAgain(t *testing.T) {
 	e.rekey(gcm)
 	e.peer.SendControl(1701, hello)
 	e.down()
-	e.peer.ClearOutbound(e.spi)
-	if err := e.peer.SetOutbound(SASpec{gcm.params(peerSPI, byte(firstSPI>>5)), true}, firstSPI); err != nil {
-		t.Fatal(err)
-	}
+	e.peer.FreeSPI(e.spi)
+	e.peer.UseSA(firstSPI)
 	e.open = first
 	e.peer.SendControl(1701, hello)
 	e.down() // a number that was used would be a replay to the client
@@ -628,6 +622,83 @@ func TestOutboundAgain(t *testing.T) {
 	e.peer.FreeSPI(firstSPI)
 	e.peer.SendControl(1701, hello)
 	e.waitDrop(DropESPNoSA, 1)
+}
+
+// TestFirstPacketSwitches: what answers the first packet of a new pair leaves by it, whatever the control side knows; the
+// first packet of an older one changes nothing.
+func TestFirstPacketSwitches(t *testing.T) {
+	l := newLab(t, 1)
+	g, o := l.datagrams(DatagramSpec{IPsec: true})
+	e := l.ipsec(g, o, gcm, true, 0)
+	hello := []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0}
+	var pairs []*ipsecEnd
+	for range 3 { // none of which the control side has been told to use
+		x := *e
+		if x.spi, _ = e.peer.NewSPI(); x.spi == 0 {
+			t.Fatal("no SPI")
+		}
+		up, down := gcm.params(x.spi, byte(len(pairs)+10)), gcm.params(peerSPI, byte(len(pairs)+20))
+		if err := e.peer.AddSA(SASpec{up, down, true}); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if x.seal, err = esp.NewOutbound(up); err != nil {
+			t.Fatal(err)
+		}
+		if x.open, err = esp.NewInbound(down); err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, &x)
+	}
+	answer := func(from *ipsecEnd) {
+		t.Helper()
+		e.peer.SendControl(1701, hello)
+		from.down()
+	}
+	answer(e)
+	for _, x := range pairs[1:] {
+		x.up(x.message(hello))
+		o.next(t, "used")
+		o.next(t, "control")
+		answer(x)
+	}
+	pairs[0].up(pairs[0].message(hello)) // late
+	o.next(t, "used")
+	o.next(t, "control")
+	answer(pairs[2])
+	e.peer.UseSA(pairs[0].spi) // by order
+	answer(pairs[0])
+	e.peer.UseSA(4711<<16 | 3<<4) // is not there
+	answer(pairs[0])
+	o.none(t)
+}
+
+// TestCutICV: a client that cuts the check value of SHA2-256 gets ours cut, in this pair and in those to come.
+func TestCutICV(t *testing.T) {
+	l := newLab(t, 1)
+	g, o := l.datagrams(DatagramSpec{IPsec: true})
+	e := l.ipsec(g, o, suites["AES-256-CBC-SHA256"], true, 0)
+	hello := []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0}
+	const full = 8 + 16 + 32 + 16
+	size := func() int {
+		t.Helper()
+		e.peer.SendControl(1701, hello)
+		return len(receive(t, e.fd)) - 10
+	}
+	if n := size(); n != full {
+		t.Errorf("%d octets, want %d", n, full)
+	}
+	e.seal.Truncate()
+	e.up(e.message(hello))
+	o.next(t, "used")
+	o.next(t, "control")
+	if n := size(); n != full-4 {
+		t.Errorf("%d octets, want %d", n, full-4)
+	}
+	e.rekey(suites["AES-256-CBC-SHA256"])
+	if n := size(); n != full-4 {
+		t.Errorf("%d octets after a rekey, want %d", n, full-4)
+	}
 }
 
 // TestLimits: each limit is told once.
@@ -641,7 +712,9 @@ func TestLimits(t *testing.T) {
 	}
 	up := gcm.params(spi, 3)
 	up.SoftPackets, up.HardPackets = 2, 4
-	if err := e.peer.AddInbound(SASpec{up, true}); err != nil {
+	down := gcm.params(peerSPI, 4)
+	down.SoftBytes = 1
+	if err := e.peer.AddSA(SASpec{up, down, true}); err != nil {
 		t.Fatal(err)
 	}
 	if e.seal, err = esp.NewOutbound(gcm.params(spi, 3)); err != nil {
@@ -664,11 +737,6 @@ func TestLimits(t *testing.T) {
 	o.next(t, "control")
 	e.waitDrop(DropESPExhausted, 2)
 
-	down := gcm.params(peerSPI, 4)
-	down.SoftBytes = 1
-	if err := e.peer.SetOutbound(SASpec{down, true}, spi); err != nil {
-		t.Fatal(err)
-	}
 	e.peer.SendControl(1701, zlb)
 	e.peer.SendControl(1701, zlb)
 	if v := o.next(t, "limit"); v.spi != spi || v.hard {
@@ -697,8 +765,8 @@ func TestMerge(t *testing.T) {
 	o.next(t, "used") // e's peer hears of it
 	e.up(e.message(good))
 	e.inside()
-	o.next(t, "used")
 	o.next(t, "moved") // the old SA is still heard, from where it came
+	o.next(t, "used")
 	e.peer.SetRemote(fresh.remote)
 	e.call.SendControl(ppp.ProtocolLCP, []byte{9, 1, 0, 8, 0, 0, 0, 0})
 	if to, _, msg := fresh.down(); to != fresh.remote {

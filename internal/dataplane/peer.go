@@ -38,10 +38,10 @@ type PeerSink interface {
 	SALimit(spi uint32, hard bool)
 }
 
-// SASpec is one SA of a pair.
+// SASpec is a pair of SAs.
 type SASpec struct {
-	esp.Params
-	Encap bool // ESP in UDP, RFC 3948
+	In, Out esp.Params
+	Encap   bool // ESP in UDP, RFC 3948
 }
 
 // Peer is an IPsec peer on its shard. Its methods are safe for concurrent use.
@@ -104,11 +104,7 @@ func (p *Peer) freeSPI(spi uint32) {
 	}
 	p.spis = slices.Delete(p.spis, i, i+1)
 	p.admit(spi, false)
-	_ = p.shard.do(func(s *shard) { // after Stop there is nothing to remove
-		s.sealESP()
-		s.removeSA(spi)
-		p.peer.now().dropOutbound(spi)
-	})
+	_ = p.shard.do(func(s *shard) { s.removeSA(spi) }) // after Stop there is nothing to remove
 	p.d.freeSPI(spi)
 }
 
@@ -119,64 +115,45 @@ func (p *Peer) admit(spi uint32, yes bool) {
 	}
 }
 
-// AddInbound installs an SA towards us, whose SPI came from NewSPI: the peer may use it as soon as this returns.
-func (p *Peer) AddInbound(spec SASpec) error {
-	in, err := esp.NewInbound(spec.Params)
+// AddSA installs a pair of SAs. The SPI of the one towards us came from NewSPI and names the pair: the peer may use it as
+// soon as this returns. Nothing leaves by the other before UseSA, or the peer's first valid packet by this pair, unless
+// there is a later one.
+func (p *Peer) AddSA(spec SASpec) error {
+	in, err := esp.NewInbound(spec.In)
 	if err != nil {
-		return fmt.Errorf("SA %#x from the peer: %w", spec.SPI, err)
+		return fmt.Errorf("SA %#x from the peer: %w", spec.In.SPI, err)
 	}
+	out, err := esp.NewOutbound(spec.Out)
+	if err != nil {
+		return fmt.Errorf("SA %#x to the peer: %w", spec.Out.SPI, err)
+	}
+	spi := spec.In.SPI
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return ErrClosed
 	}
-	if !slices.Contains(p.spis, spec.SPI) {
-		return fmt.Errorf("%w: SPI %#x was not given to this peer", ErrSpec, spec.SPI)
+	if !slices.Contains(p.spis, spi) {
+		return fmt.Errorf("%w: SPI %#x was not given to this peer", ErrSpec, spi)
 	}
 	if err := p.shard.do(func(s *shard) {
-		s.addSA(&inboundSA{spi: spec.SPI, sa: in, peer: p.peer.now(), encap: spec.Encap})
+		s.addSA(&sa{spi: spi, in: in, out: out, peer: p.peer.now(), encap: spec.Encap})
 	}); err != nil {
 		return err
 	}
 	if !spec.Encap {
-		p.admit(spec.SPI, true)
+		p.admit(spi, true)
 	}
 	return nil
 }
 
-// SetOutbound makes an SA the one that everything to the peer leaves by from now on. inbound is the SPI of its other
-// direction, and the pair's name: one that was set before goes on where it was, whatever spec says. It stays until
-// ClearOutbound or FreeSPI.
-func (p *Peer) SetOutbound(spec SASpec, inbound uint32) error {
-	out, err := esp.NewOutbound(spec.Params)
-	if err != nil {
-		return fmt.Errorf("SA %#x to the peer: %w", spec.SPI, err)
-	}
+// UseSA makes a pair the one that everything to the peer leaves by from now on. One that is not there is no error. It
+// doesn't wait.
+func (p *Peer) UseSA(spi uint32) {
 	p.shard.inbox.push(func(s *shard) {
-		q := p.peer.now()
-		s.sealESP() // what waits leaves by the SA that it was meant for
-		o := q.outboundOf(inbound)
-		if o != nil || q.removed {
-			out.Close()
-		} else {
-			o = &outboundSA{inbound: inbound, sa: out, encap: spec.Encap}
-			q.outs = append(q.outs, o)
+		if a := s.lookupSA(spi); a != nil && a.peer == p.peer.now() {
+			s.leaveBy(a)
 		}
-		q.out = o
-		early := q.early
-		q.early = nil
-		for _, m := range early {
-			s.sendPeerControl(q, m.port, m.msg)
-		}
-	})
-	return nil
-}
-
-// ClearOutbound takes the SA of a pair out. Nothing leaves any more if it was in use.
-func (p *Peer) ClearOutbound(inbound uint32) {
-	p.shard.inbox.push(func(s *shard) {
-		s.sealESP()
-		p.peer.now().dropOutbound(inbound)
 	})
 }
 

@@ -2,7 +2,6 @@ package dataplane
 
 import (
 	"math/rand/v2"
-	"slices"
 
 	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/steer"
@@ -50,22 +49,25 @@ func (q *spiQueue) put(spi uint32) {
 
 func spiSlot(spi uint32) int { return int(spi >> steer.ShardBits & (spisPerShard - 1)) }
 
-// inboundSA is one SA of a peer, from it to us. It belongs to the shard.
-type inboundSA struct {
+// sa is a pair of SAs with a peer, known by the SPI of the one towards us. Both are installed at once, so that what leaves
+// never begins its sequence numbers anew under the same keys: the peer would refuse it, and GCM would be broken. It belongs
+// to the shard.
+type sa struct {
 	spi   uint32
-	sa    *esp.Inbound
+	in    *esp.Inbound
+	out   *esp.Outbound
 	peer  *peer
-	encap bool // comes in UDP
-	used  bool // a valid packet has come
-	limit limit
+	encap bool   // ESP in UDP, both ways
+	born  uint64 // of two pairs the one with the higher number was agreed on later
+	used  bool   // a valid packet has come
+	// How far the use of each direction has been reported.
+	inLimit, outLimit limit
 }
 
-// outboundSA is the SA that a peer's packets leave by. It belongs to the shard.
-type outboundSA struct {
-	inbound uint32 // SPI of the other direction, the pair's name on our side
-	sa      *esp.Outbound
-	encap   bool // leaves in UDP
-	limit   limit
+// close wipes the keys.
+func (a *sa) close() {
+	a.in.Close()
+	a.out.Close()
 }
 
 // limit remembers how far an SA's use has been reported.
@@ -80,12 +82,10 @@ type peer struct {
 	port          uint16 // of the peer's UDP encapsulation; of a plain one its L2TP port
 	raw, udp      *face  // raw ESP, and ESP in UDP; of a plain one udp is the L2TP face
 	sink          PeerSink
-	out           *outboundSA // that packets leave by; nil: none yet
-	// outs are all outbound SAs that were ever used and are not taken out. One that comes into use again goes on with its
-	// sequence numbers: beginning anew under the same keys would be refused by the peer and, with GCM, break the cipher.
-	outs []*outboundSA
-	// early are control messages that wait for the first outbound SA: the client's first L2TP message may come with the
-	// last of its quick mode, and is answered before the control side has got so far.
+	out           *sa  // that packets leave by; nil: none
+	spoken        bool // there was one at some time
+	cut           bool // the client cuts the ICV of HMAC-SHA2-256 to 96 bits, as some Androids do, and wants ours so
+	// early are control messages that wait for the first SA to leave by.
 	early       []controlMessage
 	lastInbound int64
 	strayed     int64 // when PeerSink.Stray was last called
@@ -108,61 +108,72 @@ func (p *peer) now() *peer {
 	return p
 }
 
-func (s *shard) addSA(sa *inboundSA) { s.sas[spiSlot(sa.spi)] = sa }
+// addSA installs a pair. Nothing leaves by it yet.
+func (s *shard) addSA(a *sa) {
+	s.born++
+	a.born = s.born
+	if a.peer.cut {
+		a.out.Truncate() // which counts for that algorithm only
+	}
+	s.sas[spiSlot(a.spi)] = a
+}
 
-// removeSA takes an inbound SA out and wipes its keys.
+// removeSA takes a pair out.
 func (s *shard) removeSA(spi uint32) {
-	slot := spiSlot(spi)
-	if sa := s.sas[slot]; sa != nil && sa.spi == spi {
-		sa.sa.Close()
-		s.sas[slot] = nil
+	a := s.lookupSA(spi)
+	if a == nil {
+		return
+	}
+	s.sealESP()
+	if a.peer.out == a {
+		a.peer.out = nil
+	}
+	a.close()
+	s.sas[spiSlot(spi)] = nil
+}
+
+// lookupSA finds the pair of an SPI of this shard.
+func (s *shard) lookupSA(spi uint32) *sa {
+	if a := s.sas[spiSlot(spi)]; a != nil && a.spi == spi {
+		return a
+	}
+	return nil
+}
+
+// leaveBy makes a pair the one that everything to its peer leaves by from now on.
+func (s *shard) leaveBy(a *sa) {
+	p := a.peer
+	if p.out == a {
+		return
+	}
+	s.sealESP() // what waits leaves by the one that it was meant for
+	p.out, p.spoken = a, true
+	early := p.early
+	p.early = nil
+	for _, m := range early {
+		s.sendPeerControl(p, m.port, m.msg)
 	}
 }
 
-// lookupSA finds the SA of an SPI of this shard.
-func (s *shard) lookupSA(spi uint32) *inboundSA {
-	if sa := s.sas[spiSlot(spi)]; sa != nil && sa.spi == spi {
-		return sa
+// firstUse is for the first valid packet of a pair. The peer has both directions then, and if it has been there before, it
+// may know no other any more: what answers the packet must leave by this pair, before the control side has got so far.
+func (s *shard) firstUse(a *sa) {
+	a.used = true
+	if out := a.peer.out; out == nil || out.born < a.born {
+		s.leaveBy(a)
 	}
-	return nil
+	a.peer.sink.SAUsed(a.spi)
 }
 
 // removePeer takes a peer with all its SAs out.
 func (s *shard) removePeer(p *peer) {
 	s.flush()
-	p.removed = true
-	for _, o := range p.outs {
-		o.sa.Close()
-	}
-	p.out, p.outs = nil, nil
-	for slot, sa := range s.sas {
-		if sa != nil && sa.peer == p {
-			sa.sa.Close()
+	p.removed, p.out, p.early = true, nil, nil
+	for slot, a := range s.sas {
+		if a != nil && a.peer == p {
+			a.close()
 			s.sas[slot] = nil
 		}
-	}
-}
-
-// outboundOf finds the outbound SA of a pair by our SPI; nil if there is none.
-func (p *peer) outboundOf(inbound uint32) *outboundSA {
-	for _, o := range p.outs {
-		if o.inbound == inbound {
-			return o
-		}
-	}
-	return nil
-}
-
-// dropOutbound takes the outbound SA of a pair out and wipes its keys.
-func (p *peer) dropOutbound(inbound uint32) {
-	o := p.outboundOf(inbound)
-	if o == nil {
-		return
-	}
-	o.sa.Close()
-	p.outs = slices.DeleteFunc(p.outs, func(other *outboundSA) bool { return other == o })
-	if p.out == o {
-		p.out = nil
 	}
 }
 
@@ -173,9 +184,9 @@ func (s *shard) merge(from, into *peer) {
 		return
 	}
 	s.flush()
-	for _, sa := range s.sas {
-		if sa != nil && sa.peer == from {
-			sa.peer = into
+	for _, a := range s.sas {
+		if a != nil && a.peer == from {
+			a.peer = into
 		}
 	}
 	for _, c := range s.calls {
@@ -184,10 +195,9 @@ func (s *shard) merge(from, into *peer) {
 		}
 	}
 	if from.out != nil {
-		into.out = from.out
+		into.out, from.out = from.out, nil
 	}
-	into.outs = append(into.outs, from.outs...)
-	from.out, from.outs = nil, nil
+	into.spoken, into.cut = into.spoken || from.spoken, into.cut || from.cut
 	into.remote, into.port, into.udp, into.raw, into.local = from.remote, from.port, from.udp, from.raw, from.local
 	into.lastInbound = max(into.lastInbound, from.lastInbound)
 	from.into = into

@@ -59,11 +59,12 @@ type shard struct {
 	faces    map[uint32]*face
 	networks map[uint32]*network
 	tables   map[*space]*tableRef
-	calls    [idsPerShard]*call       // by call or L2TP session ID without the shard bits
-	sas      [spisPerShard]*inboundSA // by the slot in their SPI
-	timed    []*call                  // calls with a deadline
-	nextDue  int64                    // when to look through timed; only if it is not empty
-	dirty    []*face                  // with messages pending
+	calls    [idsPerShard]*call // by call or L2TP session ID without the shard bits
+	sas      [spisPerShard]*sa  // by the slot in their SPI
+	born     uint64             // of the last of them
+	timed    []*call            // calls with a deadline
+	nextDue  int64              // when to look through timed; only if it is not empty
+	dirty    []*face            // with messages pending
 	stats    ShardStats
 
 	in        []pktbuf.Buf // of one batch, either way

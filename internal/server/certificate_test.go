@@ -352,6 +352,11 @@ func TestNeighboursInIPsec(t *testing.T) {
 		{"PATCH", "/v1/tenants/beta", trusts(below), "", ""},
 		{"PATCH", "/v1/listeners/main", `{` + both + `}`, "tenants[1]", "authority"},
 		{"PATCH", "/v1/tenants/beta", trusts(other), "", ""},
+
+		// Of two listeners that lead to both, the first does not count, because it has no IPsec; the second does.
+		{"PATCH", "/v1/listeners/main", `{` + both + `}`, "", ""},
+		{"POST", "/v1/listeners?listenerId=a", `{"address":"192.0.2.1","protocols":["L2TP"],` + both + `}`, "", ""},
+		{"PATCH", "/v1/tenants/beta", `{"ipsec":{"psks":[{"id":"x"},{"id":"y","secret":"hush-psk-1"}]}}`, "ipsec.psks[1]", "another tenant of listeners/main"},
 	} {
 		code, body := f.rest(t, c.method, c.path, c.body)
 		if c.field == "" && code != 200 || c.field != "" && (code != 400 || strings.Join(fieldsOfJSON(t, body), " ") != c.field || !strings.Contains(body, c.text)) {

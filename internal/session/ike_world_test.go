@@ -148,7 +148,7 @@ func (c *ikeClient) connect(as simike.Client, psk string) (*ipsecPeer, error) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	c.w.until("the server has it too", func() bool { return c.peer() != nil && fake(c.peer()).out != nil })
+	c.w.until("the server has it too", func() bool { return c.peer() != nil && fake(c.peer()).pair != 0 })
 	return c.peer(), nil
 }
 

@@ -121,29 +121,37 @@ const (
 	hard3DES = 2 << 30
 )
 
-// specOf is one direction of a child.
-func specOf(c *ikev1.Child, spi uint32, key, authKey tenant.Secret) dataplane.SASpec {
-	spec := dataplane.SASpec{Encap: c.UDPEncap, Params: esp.Params{
-		SPI: spi, Encryption: c.Encryption, Key: key, Integrity: c.Integrity, AuthKey: authKey, ESN: c.ESN,
-		SoftBytes: c.SoftBytes, HardBytes: c.HardBytes,
-	}}
+// specOf is a child as the dataplane knows it.
+func specOf(c *ikev1.Child) dataplane.SASpec {
+	soft, hard := c.SoftBytes, c.HardBytes
 	if c.Encryption == esphdr.TripleDES {
 		lower := func(limit *uint64, most uint64) {
 			if *limit == 0 || *limit > most {
 				*limit = most
 			}
 		}
-		lower(&spec.SoftBytes, soft3DES)
-		lower(&spec.HardBytes, hard3DES)
+		lower(&soft, soft3DES)
+		lower(&hard, hard3DES)
 	}
-	return spec
+	direction := func(spi uint32, key, authKey tenant.Secret) esp.Params {
+		return esp.Params{
+			SPI: spi, Encryption: c.Encryption, Key: key, Integrity: c.Integrity, AuthKey: authKey, ESN: c.ESN,
+			SoftBytes: soft, HardBytes: hard,
+		}
+	}
+	return dataplane.SASpec{
+		In:    direction(c.InboundSPI, c.InboundKey, c.InboundAuthKey),
+		Out:   direction(c.OutboundSPI, c.OutboundKey, c.OutboundAuthKey),
+		Encap: c.UDPEncap,
+	}
 }
 
-// AddInbound implements ikev1.Peer.
+// AddInbound implements ikev1.Peer. The other direction is installed with it: the shard uses it as soon as the client's
+// first packet shows that the client has it too.
 func (p *ipsecPeer) AddInbound(c *ikev1.Child) error {
 	p = p.lockSAs()
 	defer p.sas.Unlock()
-	if err := p.plane.AddInbound(specOf(c, c.InboundSPI, c.InboundKey, c.InboundAuthKey)); err != nil {
+	if err := p.plane.AddSA(specOf(c)); err != nil {
 		return err
 	}
 	p.children = append(p.children, c)
@@ -160,10 +168,7 @@ func (p *ipsecPeer) UseOutbound(c *ikev1.Child) {
 
 // useOutbound wants sas.
 func (p *ipsecPeer) useOutbound(c *ikev1.Child) {
-	if err := p.plane.SetOutbound(specOf(c, c.OutboundSPI, c.OutboundKey, c.OutboundAuthKey), c.InboundSPI); err != nil {
-		p.m.log.Error("SA not installed", telemetry.Tenant, p.tenant, telemetry.Peer, p.Remote(), telemetry.Error, err)
-		return
-	}
+	p.plane.UseSA(c.InboundSPI)
 	p.mu.Lock()
 	changed := p.current == nil || suiteOf(p.current) != suiteOf(c)
 	p.current = c
@@ -178,7 +183,6 @@ func (p *ipsecPeer) Remove(c *ikev1.Child) {
 	p = p.lockSAs()
 	defer p.sas.Unlock()
 	p.children = slices.DeleteFunc(p.children, func(have *ikev1.Child) bool { return have == c })
-	p.plane.ClearOutbound(c.InboundSPI)
 	p.plane.FreeSPI(c.InboundSPI)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -96,8 +96,7 @@ type fakePeer struct {
 	into    *fakePeer
 	remote  netip.AddrPort
 	spis    map[uint32]bool // true: an SA is installed
-	out     *dataplane.SASpec
-	pair    uint32 // inbound SPI of out
+	pair    uint32          // that packets to the client leave by; 0: none
 	lastIn  time.Time
 	control func(port uint16, msg []byte) // where L2TP control messages go; nil: nowhere
 	ports   *ports
@@ -187,33 +186,30 @@ func (f *fakePeer) FreeSPI(spi uint32) {
 		f.p.t.Errorf("SPI %#x was freed and had not been given out", spi)
 	}
 	delete(f.spis, spi)
+	if f.pair == spi {
+		f.pair = 0
+	}
 }
 
-func (f *fakePeer) AddInbound(sa dataplane.SASpec) error {
+func (f *fakePeer) AddSA(pair dataplane.SASpec) error {
 	f = f.lock()
 	defer f.mu.Unlock()
 	if f.closed {
 		return dataplane.ErrClosed
 	}
-	if there, ok := f.spis[sa.SPI]; !ok || there {
-		f.p.t.Errorf("SA %#x: given out %v, installed %v", sa.SPI, ok, there)
+	spi := pair.In.SPI
+	if there, ok := f.spis[spi]; !ok || there {
+		f.p.t.Errorf("SA %#x: given out %v, installed %v", spi, ok, there)
 	}
-	f.spis[sa.SPI] = true
+	f.spis[spi] = true
 	return nil
 }
 
-func (f *fakePeer) SetOutbound(sa dataplane.SASpec, inbound uint32) error {
+func (f *fakePeer) UseSA(spi uint32) {
 	f = f.lock()
 	defer f.mu.Unlock()
-	f.out, f.pair = &sa, inbound
-	return nil
-}
-
-func (f *fakePeer) ClearOutbound(inbound uint32) {
-	f = f.lock()
-	defer f.mu.Unlock()
-	if f.pair == inbound {
-		f.out = nil
+	if f.spis[spi] {
+		f.pair = spi
 	}
 }
 
@@ -227,10 +223,10 @@ func (f *fakePeer) NewTunnelID() (uint16, error) { return f.p.NewTunnelID(f.spec
 
 func (f *fakePeer) SendControl(port uint16, msg []byte) {
 	f = f.lock()
-	send, out := f.control, f.out
+	send, pair := f.control, f.pair
 	f.sent++
 	f.mu.Unlock()
-	if send != nil && out != nil {
+	if send != nil && pair != 0 {
 		send(port, slices.Clone(msg))
 	}
 }
@@ -266,8 +262,8 @@ func (f *fakePeer) Merge(into Peer) error {
 	for spi, installed := range f.spis {
 		o.spis[spi] = installed
 	}
-	if f.out != nil {
-		o.out, o.pair = f.out, f.pair
+	if f.pair != 0 {
+		o.pair = f.pair
 	}
 	o.remote, o.lastIn = f.remote, f.lastIn
 	if f.control != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/ike/ikev1"
 	simppp "concentrator/internal/simclient/ppp"
 	"concentrator/internal/store"
@@ -261,9 +262,11 @@ func Test3DESLimits(t *testing.T) {
 		{esphdr.TripleDES, 100, 200, 100, 200},
 		{esphdr.AESCBC, 0, 1 << 41, 0, 1 << 41},
 	} {
-		s := specOf(&ikev1.Child{Encryption: c.enc, SoftBytes: c.soft, HardBytes: c.hard}, 4711, nil, nil)
-		if s.SoftBytes != c.wantSoft || s.HardBytes != c.wantHard || s.SPI != 4711 {
-			t.Errorf("%v with %d and %d: %d and %d", c.enc, c.soft, c.hard, s.SoftBytes, s.HardBytes)
+		pair := specOf(&ikev1.Child{InboundSPI: 4711, OutboundSPI: 1147, Encryption: c.enc, SoftBytes: c.soft, HardBytes: c.hard})
+		for spi, s := range map[uint32]esp.Params{4711: pair.In, 1147: pair.Out} {
+			if s.SoftBytes != c.wantSoft || s.HardBytes != c.wantHard || s.SPI != spi {
+				t.Errorf("%v with %d and %d: %d and %d", c.enc, c.soft, c.hard, s.SoftBytes, s.HardBytes)
+			}
 		}
 	}
 }

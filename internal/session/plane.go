@@ -76,10 +76,9 @@ type Datagrams interface {
 type Peer interface {
 	Shard() int
 	NewSPI() (uint32, error)
-	FreeSPI(spi uint32) // takes its SA out first
-	AddInbound(sa dataplane.SASpec) error
-	SetOutbound(sa dataplane.SASpec, inbound uint32) error
-	ClearOutbound(inbound uint32)
+	FreeSPI(spi uint32) // takes the pair of SAs out first that it names
+	AddSA(pair dataplane.SASpec) error
+	UseSA(spi uint32)
 	SetRemote(remote netip.AddrPort)
 	NewTunnelID() (uint16, error)
 	SendControl(port uint16, msg []byte) // takes msg over

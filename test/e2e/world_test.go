@@ -159,9 +159,9 @@ func (w *world) close() {
 	if err := w.stack.Close(ctx); err != nil {
 		w.t.Errorf("the clients' IKE: %v", err)
 	}
-	bound, cancel := context.WithTimeout(ctx, time.Second)
+	// A client that died can't be told, and is waited for in vain.
+	bound, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	// A client that died can't be told.
 	if err := w.m.Shutdown(bound); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		w.t.Errorf("Shutdown: %v", err)
 	}

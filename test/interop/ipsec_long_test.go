@@ -87,8 +87,8 @@ func TestRekeyEachSide(t *testing.T) {
 		rekeyCase
 	}{
 		{"by the client, raw ESP", rekeyCase{dial: byClient, tenant: "acme"}},
-		{"by the daemon, raw ESP", rekeyCase{dial: byDaemon, tenant: "brief"}},
-		{"by the daemon, NAT", rekeyCase{dial: byDaemon, nat: true, tenant: "brief"}},
+		{"by the daemon, raw ESP", rekeyCase{dial: byDaemon, byDaemon: true, tenant: "brief"}},
+		{"by the daemon, NAT", rekeyCase{dial: byDaemon, byDaemon: true, nat: true, tenant: "brief"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -24,11 +24,17 @@ type rekeyCase struct {
 	nat              bool
 	tenant           string
 	over             time.Duration
-	wantESP, wantIKE int // new SAs, at least
+	byDaemon         bool // who begins them, or else the client
+	wantESP, wantIKE int  // new SAs, at least
 }
 
+// What charon logs of new SAs: how each began, and that it is there.
 var (
+	espByClient    = regexp.MustCompile(`generating QUICK_MODE request \d+ \[ HASH SA`)
+	espByDaemon    = regexp.MustCompile(`parsed QUICK_MODE request \d+ \[ HASH SA`)
 	espEstablished = regexp.MustCompile(`CHILD_SA \S+ established with SPIs`)
+	ikeByClient    = regexp.MustCompile(`\] initiating Main Mode IKE_SA`)
+	ikeByDaemon    = regexp.MustCompile(`is initiating a Main Mode IKE_SA`)
 	ikeEstablished = regexp.MustCompile(`IKE_SA \S+ established between`)
 )
 
@@ -58,11 +64,19 @@ func checkRekey(t *testing.T, c rekeyCase) {
 	}
 
 	log := link.logs("charon")
-	esp, ike := len(espEstablished.FindAllString(log, -1))-1, len(ikeEstablished.FindAllString(log, -1))-1
+	count := func(re *regexp.Regexp) int { return len(re.FindAllString(log, -1)) }
+	esp, ike := count(espEstablished)-1, count(ikeEstablished)-1
 	lost := pings.Sent - pings.Received
 	t.Logf("%d new ESP SAs, %d new IKE SAs, %d of %d pings lost", esp, ike, lost, pings.Sent)
 	if esp < c.wantESP || ike < c.wantIKE {
 		t.Errorf("%d new ESP SAs and %d new IKE SAs, want at least %d and %d:\n%s", esp, ike, c.wantESP, c.wantIKE, tail(link.path("charon"), 60))
+	}
+	begunESP, begunIKE := count(espByClient)-1, count(ikeByClient)-1
+	if c.byDaemon {
+		begunESP, begunIKE = count(espByDaemon), count(ikeByDaemon)
+	}
+	if begunESP < c.wantESP || begunIKE < c.wantIKE {
+		t.Errorf("this side began %d new ESP SAs and %d new IKE SAs, want at least %d and %d", begunESP, begunIKE, c.wantESP, c.wantIKE)
 	}
 	if least := int(c.over/interval) * 3 / 4; pings.Sent < least {
 		t.Errorf("only %d pings were sent, want at least %d", pings.Sent, least)
