@@ -90,7 +90,7 @@ func TestQuirks(t *testing.T) {
 		cipher string
 	}{
 		{"short check values", android, func(s *spec) {
-			s.shortICV, s.l2tp = true, xl2tpd()   // which repeats sooner
+			s.shortICV = true
 			s.ike.VendorIDs = s.ike.VendorIDs[:1] // not to be known as an Android, which would get SHA-1
 			s.ike.ESP = s.ike.ESP[3:]
 		}, "AES-256-CBC-SHA256"},
@@ -110,7 +110,7 @@ func TestQuirks(t *testing.T) {
 			defer cancel()
 			for range 3 {
 				for range 50 {
-					if err := c.reach(ctx); err != nil { // after a rekey the server learns anew that values are short
+					if err := c.ping(ctx); err != nil {
 						t.Fatalf("%v; drops %v", err, w.drops())
 					}
 				}

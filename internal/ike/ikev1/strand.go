@@ -126,10 +126,10 @@ func (e *Engine) work() {
 				s.queue = nil
 			}
 		}
-		if !s.dead {
+		if m := s.m; !s.dead { // a merge puts another machine there, which is another strand's
 			e.mu.Unlock()
-			s.handle(time.Now(), ev, tick)
-			due := s.m.deadline()
+			handle(m, time.Now(), ev, tick)
+			due := m.deadline()
 			e.mu.Lock()
 			if !s.dead {
 				e.setTimerLocked(s, due)
@@ -142,15 +142,15 @@ func (e *Engine) work() {
 	}
 }
 
-// handle gives one event to the machine.
-func (s *strand) handle(now time.Time, ev event, tick bool) {
+// handle gives one event to a machine.
+func handle(m machine, now time.Time, ev event, tick bool) {
 	switch {
 	case tick:
-		s.m.tick(now)
+		m.tick(now)
 	case ev.call != nil:
 		ev.call(now)
 	case ev.msg != nil:
-		s.m.receive(now, ev.path, ev.msg)
+		m.receive(now, ev.path, ev.msg)
 	}
 }
 

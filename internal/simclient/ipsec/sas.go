@@ -204,6 +204,7 @@ func (c *Client) open(packet []byte) {
 		return
 	}
 	if c.cfg.ShortICV && !short(packet) {
+		c.lost.Add(1)
 		return
 	}
 	next, v := in.sa.Open(b)
