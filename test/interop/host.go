@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -135,32 +136,50 @@ func (l *Link) Upload(t testing.TB, h *Host) float64 {
 // DownloadTimes is Download of n times the octets over one connection.
 func (l *Link) DownloadTimes(t testing.TB, h *Host, n int) float64 {
 	t.Helper()
-	return l.transfer(t, h, n, fmt.Sprintf("echo down %d >&4; timeout %d head -c %d <&4 | sha256sum", n, 100*n, n*bulkSize))
+	rate, err := l.download(t.Context(), h, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rate
 }
 
 // UploadTimes is Upload of n times the octets over one connection.
 func (l *Link) UploadTimes(t testing.TB, h *Host, n int) float64 {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(l.Guest.Dir, "payload"), h.payload, 0o644); err != nil {
+	rate, err := l.upload(t.Context(), h, n)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return l.transfer(t, h, n, fmt.Sprintf("{ echo up %d; for _ in {1..%d}; do timeout 100 cat /lab/payload; done; } >&4; timeout 100 head -n 1 <&4", n, n))
+	return rate
 }
 
-func (l *Link) transfer(t testing.TB, h *Host, n int, script string) float64 {
-	t.Helper()
-	out := l.Guest.Must(t, ask+`begin=$EPOCHREALTIME
+func (l *Link) download(ctx context.Context, h *Host, n int) (float64, error) {
+	return l.transfer(ctx, h, n, fmt.Sprintf("echo down %d >&4; timeout %d head -c %d <&4 | sha256sum", n, 100*n, n*bulkSize))
+}
+
+func (l *Link) upload(ctx context.Context, h *Host, n int) (float64, error) {
+	if err := os.WriteFile(filepath.Join(l.Guest.Dir, "payload"), h.payload, 0o644); err != nil {
+		return 0, err
+	}
+	return l.transfer(ctx, h, n, fmt.Sprintf("{ echo up %d; for _ in {1..%d}; do timeout 100 cat /lab/payload; done; } >&4; timeout 100 head -n 1 <&4", n, n))
+}
+
+func (l *Link) transfer(ctx context.Context, h *Host, n int, script string) (float64, error) {
+	out, status, err := l.Guest.Sh(ctx, ask+`begin=$EPOCHREALTIME
 		got=$(`+script+`)
 		echo "$got $(( ${EPOCHREALTIME/./} - ${begin/./} ))"`)
+	if err != nil {
+		return 0, err
+	}
 	fields := strings.Fields(out)
-	if want := h.sum(n); len(fields) < 2 || fields[0] != want {
-		t.Fatalf("transfer between %s and %s: got %q, want the octets with the sum %s", l.Guest.Name, h.Name, out, want)
+	if want := h.sum(n); status != 0 || len(fields) < 2 || fields[0] != want {
+		return 0, fmt.Errorf("transfer between %s and %s: status %d, got %q, want the octets with the sum %s", l.Guest.Name, h.Name, status, out, want)
 	}
 	micros, err := strconv.ParseFloat(fields[len(fields)-1], 64)
 	if err != nil || micros <= 0 {
-		t.Fatalf("transfer took %q", fields[len(fields)-1])
+		return 0, fmt.Errorf("transfer took %q", fields[len(fields)-1])
 	}
-	return float64(n) * bulkSize * 8 / micros
+	return float64(n) * bulkSize * 8 / micros, nil
 }
 
 // echoScript keeps one TCP connection to the host busy for so long: a line each quarter of a second, which must come back
