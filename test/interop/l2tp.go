@@ -180,6 +180,10 @@ func (d Dial) ipsecUp(name string) string {
 	s := d.L2TP.IPsec
 	var script strings.Builder
 	script.WriteString("rm -f /etc/ipsec.d/cacerts/* /etc/ipsec.d/certs/* /etc/ipsec.d/private/*\n")
+	if s.Own != nil {
+		// A guest that was booted again may begin at 1970 a second later, before every certificate's time.
+		fmt.Fprintf(&script, "date -u -s @%d >/dev/null\n", time.Now().Unix())
+	}
 	script.WriteString(here("/etc/strongswan.conf", d.strongswanConf(name)) + here("/etc/ipsec.conf", d.ipsecConf(name)))
 	if s.PSK != "" {
 		script.WriteString(here("/etc/ipsec.secrets", ": PSK \""+s.PSK+"\"\n"))
