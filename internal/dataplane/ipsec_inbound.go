@@ -82,7 +82,7 @@ func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
 func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool) {
 	switch f.kind {
 	case faceIKE:
-		s.handIKE(f, d, b.Bytes(), 500)
+		s.handIKE(f, d, b.Bytes(), portIKE)
 		return
 	case faceL2TP:
 		s.plainL2TP(f, b, d, passed)
@@ -94,7 +94,7 @@ func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool)
 	case esphdr.KindKeepalive:
 		return
 	case esphdr.KindIKE:
-		s.handIKE(f, d, p[esphdr.MarkerLen:], 4500)
+		s.handIKE(f, d, p[esphdr.MarkerLen:], portNATT)
 		return
 	case esphdr.KindMalformed:
 		s.drop(nil, DropESPMalformed)
