@@ -14,18 +14,19 @@ import (
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/tun"
 	"concentrator/internal/wire/ppp"
 )
 
 // nowhere is a GRE socket that takes everything.
 type nowhere struct{}
 
-func (nowhere) FD() int                                   { return -1 }
-func (nowhere) ReadBatch([][]byte, []int) (int, error)    { return 0, unix.EAGAIN }
-func (nowhere) WriteBatch(m []netio.Message) (int, error) { return len(m), nil }
-func (nowhere) Admit(uint32, bool) error                  { return nil }
-func (nowhere) Refused() (uint64, uint64, error)          { return 0, 0, nil }
-func (nowhere) Close() error                              { return nil }
+func (nowhere) FD() int                                { return -1 }
+func (nowhere) ReadBatch([][]byte, []int) (int, error) { return 0, unix.EAGAIN }
+func (nowhere) WriteBatch(m []netio.Message) int       { return len(m) }
+func (nowhere) Admit(uint32, bool) error               { return nil }
+func (nowhere) Refused() (uint64, uint64, error)       { return 0, 0, nil }
+func (nowhere) Close() error                           { return nil }
 
 // bench is a shard without a goroutine, with one open session whose network is /dev/null.
 type bench struct {
@@ -54,11 +55,11 @@ func newBench(t testing.TB, encrypted bool) *bench {
 	})
 	s.peers = []*shard{s}
 	b := &bench{t: t, s: s, f: &face{index: 1, sock: nowhere{}}}
-	b.n = &network{index: 2, fd: null, table: &prefixes{}, gateway: [4]byte{10, 50, 0, 1}}
+	b.n = &network{index: 2, queue: tun.Queue{FD: null}, table: &prefixes{}, gateway: [4]byte{10, 50, 0, 1}}
 	c := newCall(0x10, CallSpec{Local: addr(serverIP), Remote: addr(clientIP), PeerCallID: 99, Sink: newSink()}, b.f, s)
 	b.c = c
 	s.addCall(c)
-	c.attach(b.n, SessionSpec{Address: addr("10.50.0.7"), MTU: 1400, RequireMPPE: encrypted})
+	c.attach(b.s, b.n, SessionSpec{Address: addr("10.50.0.7"), MTU: 1400, RequireMPPE: encrypted})
 	c.open = true
 	b.n.table.set(prefix("10.50.0.7/32"), &entry{net: b.n, shard: 0, call: c})
 	b.client = newClient(t, c.id, 99)
@@ -114,6 +115,7 @@ func (b *bench) upwardESP(inner []byte, client *esp.Outbound) {
 // nowhereUDP is a UDP socket that takes everything.
 type nowhereUDP struct{ nowhere }
 
+func (nowhereUDP) WantTOS() error                                    { return nil }
 func (nowhereUDP) ReadBatch([][]byte, []netio.Datagram) (int, error) { return 0, unix.EAGAIN }
 
 func TestESPDoesNotAllocate(t *testing.T) {
@@ -123,10 +125,9 @@ func TestESPDoesNotAllocate(t *testing.T) {
 			up, down := echo("10.50.0.7", "192.0.2.9", 1, 1300, true), echo("192.0.2.9", "10.50.0.7", 1, 1300, true)
 			run := func() {
 				b.upwardESP(up, client)
-				b.s.datagramBatch(b.f, batchSize)
+				b.arrive(b.f, batchSize)
 				b.s.flush()
 				b.downward(down)
-				b.s.outboundBatch(b.n, batchSize)
 				b.s.flush()
 			}
 			run()
@@ -147,7 +148,7 @@ func TestForgedESPDoesNotAllocate(t *testing.T) {
 		for i := range batchSize {
 			b.s.areas[i][i%12] ^= 1 // in the SPI, the number, the IV or behind
 		}
-		b.s.datagramBatch(b.f, batchSize)
+		b.arrive(b.f, batchSize)
 		b.s.flush()
 	}
 	run()
@@ -181,10 +182,20 @@ func (b *bench) upward(inner []byte) {
 	}
 }
 
+// arrive takes the first n packets of s.in, as if they had just been read from f.
+func (b *bench) arrive(f *face, n int) {
+	b.s.used = n
+	for i := range n {
+		b.s.takeWire(f, i)
+	}
+}
+
+// downward takes a batch of equal packets, as if they had just been read from the network's queue.
 func (b *bench) downward(inner []byte) {
+	b.s.used = batchSize
 	for i := range batchSize {
-		clear(b.s.areas[i][:10])
-		b.s.sizes[i] = 10 + copy(b.s.areas[i][10:], inner)
+		b.s.in[i].SetBytes(inner)
+		b.s.takeTUN(b.n, &b.s.in[i])
 	}
 }
 
@@ -207,7 +218,7 @@ func TestInboundDoesNotAllocate(t *testing.T) {
 		p := echo("10.50.0.7", "192.0.2.9", 1, 1300, true)
 		run := func() {
 			b.upward(p)
-			b.s.inboundBatch(b.f, batchSize)
+			b.arrive(b.f, batchSize)
 			b.s.flush()
 			b.s.runTimers()
 		}
@@ -232,12 +243,12 @@ func TestReorderedDoesNotAllocate(t *testing.T) {
 				copy(b.s.areas[i], b.s.areas[i+1])
 				copy(b.s.areas[i+1], tmp)
 			}
-			b.s.inboundBatch(b.f, batchSize)
+			b.arrive(b.f, batchSize)
 			b.s.flush()
 		}
 		// The first packet ever opens the sequence: let it be in order.
 		b.upward(p)
-		b.s.inboundBatch(b.f, batchSize)
+		b.arrive(b.f, batchSize)
 		b.s.flush()
 		run()
 		if n := testing.AllocsPerRun(20, run); n != 0 {
@@ -258,7 +269,6 @@ func TestOutboundDoesNotAllocate(t *testing.T) {
 				b := newBench(t, encrypted)
 				run := func() {
 					b.downward(inner)
-					b.s.outboundBatch(b.n, batchSize)
 					b.s.flush()
 				}
 				run()
@@ -290,7 +300,7 @@ func TestDropsDoNotAllocate(t *testing.T) {
 			}
 			b.s.sizes[i] = copy(b.s.areas[i], p)
 		}
-		b.s.inboundBatch(b.f, batchSize)
+		b.arrive(b.f, batchSize)
 		b.s.flush()
 	}
 	if n := testing.AllocsPerRun(20, run); n != 0 {
@@ -329,7 +339,7 @@ func BenchmarkInbound(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				if n%batchSize == 0 {
 					x.upward(p)
-					x.s.inboundBatch(x.f, batchSize)
+					x.arrive(x.f, batchSize)
 					x.s.flush()
 				}
 			}
@@ -348,7 +358,7 @@ func BenchmarkESP(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				if n%batchSize == 0 {
 					x.upwardESP(p, client)
-					x.s.datagramBatch(x.f, batchSize)
+					x.arrive(x.f, batchSize)
 					x.s.flush()
 				}
 			}
@@ -361,7 +371,6 @@ func BenchmarkESP(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				if n%batchSize == 0 {
 					x.downward(p)
-					x.s.outboundBatch(x.n, batchSize)
 					x.s.flush()
 				}
 			}
@@ -380,7 +389,6 @@ func BenchmarkOutbound(b *testing.B) {
 			for n := 0; b.Loop(); n++ {
 				if n%batchSize == 0 {
 					x.downward(p)
-					x.s.outboundBatch(x.n, batchSize)
 					x.s.flush()
 				}
 			}

@@ -39,6 +39,10 @@ type SessionSpec struct {
 	MTU         int            // largest inner IP packet towards the client, octets; 0: the network's MTU
 	PFC, ACFC   bool           // what we may compress in PPP headers of data
 	RequireMPPE bool           // no IP in the clear: dropped both ways
+	// UpBps and DownBps limit the rate of inner packets from and to the client, in bits a second; 0: no limit. Control
+	// frames are not limited.
+	UpBps, DownBps uint64
+	DSCP           policy.DSCP // how inner and outer Differentiated Services fields are tied (RFC 2983)
 }
 
 // Call is one PPTP call or L2TP session in its shard. Its methods are safe for concurrent use; commands reach the shard in the order in
@@ -134,6 +138,15 @@ func (c *Call) SetOpen(open bool) {
 	c.shard.inbox.push(func(*shard) { c.call.open, c.call.hears = open, open })
 }
 
+// SetRates changes the session's limits, as SessionSpec has them, until the next Attach. It doesn't wait.
+func (c *Call) SetRates(upBps, downBps uint64) {
+	c.shard.inbox.push(func(s *shard) {
+		if !c.call.removed {
+			s.setRates(c.call, upBps, downBps)
+		}
+	})
+}
+
 // Attach makes the session's address and routes live: the shards' tables, steering and the kernel's routes are in place
 // when it returns, and IP from the client passes. What goes to the client waits for SetOpen. An attached call may be attached again: what is no longer in the specification is taken away.
 // ErrAddressInUse if some other session or the network itself has one of the prefixes; then nothing has changed.
@@ -197,7 +210,7 @@ func (c *Call) install(n *Network, spec SessionSpec, added []netip.Prefix) error
 		e := &entry{net: n.parts[s.id], shard: c.shard.id}
 		if s == c.shard {
 			e.call = c.call
-			c.call.attach(e.net, spec)
+			c.call.attach(s, e.net, spec)
 		}
 		for _, p := range added {
 			e.net.table.set(p, e)
@@ -221,7 +234,7 @@ func (c *Call) install(n *Network, spec SessionSpec, added []netip.Prefix) error
 				if c.net == nil {
 					c.call.detach()
 				} else {
-					c.call.attach(n.parts[s.id], c.spec)
+					c.call.attach(s, n.parts[s.id], c.spec)
 				}
 			}))
 		}
@@ -332,6 +345,10 @@ type call struct {
 	sources      policy.Sources
 	mtu          int
 	pfc, acfc    bool
+	dscp         policy.DSCP
+	up, down     *policy.Shaper // nil: no limit
+	shaping      bool           // in shard.shaping
+	share        policy.Share   // of the shard, towards the client
 	requireMPPE  bool
 	opened       int64 // the shard's time
 	lastInbound  int64
@@ -356,11 +373,15 @@ func (c *call) lost() uint64 {
 	return c.l2tp.sequence.Lost()
 }
 
-func (c *call) attach(n *network, spec SessionSpec) {
+func (c *call) attach(s *shard, n *network, spec SessionSpec) {
 	c.net, c.mtu = n, spec.MTU
 	c.hears = true // the client may send as soon as it has our IPCP Ack, which follows
 	c.pfc, c.acfc, c.requireMPPE = spec.PFC, spec.ACFC, spec.RequireMPPE
 	c.sources = policy.NewSources(spec.Address, spec.Routes)
+	s.setRates(c, spec.UpBps, spec.DownBps)
+	if c.dscp = spec.DSCP; c.dscp == policy.Uniform {
+		s.wantTOS()
+	}
 }
 
 func (c *call) detach() {

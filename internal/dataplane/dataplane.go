@@ -49,6 +49,7 @@ type Config struct {
 	Shards      int          // 0: one for each CPU; at most 16
 	MaxSessions int          // 0: as many as there are call IDs
 	Opener      netio.Opener // nil: netio.Linux
+	NoOffload   bool         // packet by packet through the kernel, without its segmentation offloads
 	Log         *slog.Logger // nil: slog.Default
 }
 
@@ -57,6 +58,7 @@ type Dataplane struct {
 	opener      netio.Opener
 	log         *slog.Logger
 	maxSessions int
+	noOffload   bool
 	shards      []*shard
 	reporter    sync.WaitGroup
 	stop        context.CancelFunc
@@ -110,14 +112,14 @@ func Start(cfg Config) (*Dataplane, error) {
 		runtime.GOMAXPROCS(n + 2)
 	}
 	d := &Dataplane{
-		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions,
+		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions, noOffload: cfg.NoOffload,
 		raw: map[rawKey]*rawFaces{}, datagrams: map[*Datagrams]struct{}{},
 		spaces: map[string]*space{}, networks: map[*Network]struct{}{},
 		load:    make([]int, n),
 		refused: map[faceKind][]refused{faceGRE: make([]refused, n), faceESP: make([]refused, n)},
 	}
 	if d.opener == nil {
-		d.opener = netio.Linux{}
+		d.opener = netio.Linux{NoOffload: cfg.NoOffload}
 	}
 	if d.log == nil {
 		d.log = slog.Default()

@@ -53,14 +53,16 @@ const (
 	DropTooBig                  // outbound over the session's MTU with DF set; answered with ICMP
 	DropNoRoom                  // does not fit the buffer with its headers
 	DropTUNOversize             // outbound inner packet longer than a buffer
-	DropTUNOffload              // outbound train of segments, which nobody asked for
+	DropTUNOffload              // outbound train of segments that can't be cut
 	DropTUNWrite                // the kernel did not take it into the TUN device
 	DropTUNGone                 // the TUN device was deleted
 	DropWireSend                // the kernel did not send it
 	DropRingFull                // for another shard, whose ring was full
+	DropRateLimit               // over the session's rate, with its queue full
+	DropShardBusy               // over the session's share of an overloaded shard
 
 	// NumDrops is the length of an array indexed by Drop.
-	NumDrops = int(DropRingFull) + 1
+	NumDrops = int(DropShardBusy) + 1
 )
 
 var dropNames = [NumDrops]string{
@@ -115,6 +117,8 @@ var dropNames = [NumDrops]string{
 	DropTUNGone:            "tun_gone",
 	DropWireSend:           "wire_send",
 	DropRingFull:           "ring_full",
+	DropRateLimit:          "rate_limit",
+	DropShardBusy:          "shard_busy",
 }
 
 // String is the word for d in logs, metrics and the API.

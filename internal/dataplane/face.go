@@ -42,6 +42,7 @@ type face struct {
 	gone       bool
 	readErrors int
 	dirty      bool // in shard.dirty
+	tos        bool // its datagrams tell their Type of Service
 	n          int  // of pending
 	pending    [batchSize]netio.Message
 	calls      [batchSize]*call // whose message it is; nil: nobody's
@@ -81,41 +82,50 @@ func (s *shard) readWire(f *face) {
 	if f.gone {
 		return
 	}
+	s.makeRoom()
+	first := s.used
 	var n int
 	var err error
 	if f.udp != nil {
-		n, err = f.udp.ReadBatch(s.areas, s.datagrams) // 1
+		n, err = f.udp.ReadBatch(s.areas[first:], s.datagrams[first:]) // 1
 	} else {
-		n, err = f.sock.ReadBatch(s.areas, s.sizes) // 1
+		n, err = f.sock.ReadBatch(s.areas[first:], s.sizes[first:]) // 1
 	}
 	if err != nil {
 		s.readFailed(f, err)
 		return
 	}
 	f.readErrors = 0
-	switch f.kind {
-	case faceGRE:
-		s.inboundBatch(f, n)
-	case faceESP:
-		s.espBatch(f, n)
-	default:
-		s.datagramBatch(f, n)
+	s.used += n
+	s.fairIn.Batch(n, batchSize-first, s.now)
+	for i := first; i < s.used; i++ {
+		s.takeWire(f, i)
 	}
-	s.flush() // acknowledgements, and answers to senders of too big packets
 }
 
-// rawBatch gives n packets, read into s.in from a raw socket, to the way of what they carry.
-func (s *shard) rawBatch(f *face, n int, take func(s *shard, f *face, b *pktbuf.Buf, passed bool)) {
-	for i := range n {
-		b := &s.in[i]
-		b.Reset()
-		s.stats.WireInPackets++
-		s.stats.WireInBytes += uint64(s.sizes[i])
-		if s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]) {
+// takeWire takes the packet that was read into s.in[i].
+func (s *shard) takeWire(f *face, i int) {
+	b := &s.in[i]
+	b.Reset()
+	s.stats.WireInPackets++
+	if f.udp != nil {
+		d := &s.datagrams[i]
+		s.stats.WireInBytes += uint64(d.Size + len(d.Rest))
+		if d.Cut || !b.SetLen(d.Size) {
 			s.drop(nil, DropWireOversize)
-			continue
+			return
 		}
-		take(s, f, b, false)
+		s.datagram(f, b, d, false)
+		return
+	}
+	s.stats.WireInBytes += uint64(s.sizes[i])
+	switch {
+	case s.sizes[i] > len(s.areas[i]) || !b.SetLen(s.sizes[i]):
+		s.drop(nil, DropWireOversize)
+	case f.kind == faceGRE:
+		s.find(f, b, false)
+	default:
+		s.rawESP(f, b, false)
 	}
 }
 
@@ -135,7 +145,7 @@ func (s *shard) readFailed(f *face, err error) {
 
 // queue puts a finished GRE packet of c into the next batch to the wire. b must stay as it is until the flush.
 func (s *shard) queue(c *call, b *pktbuf.Buf) {
-	s.enqueue(c.face, c, netio.Message{Data: b.Bytes(), From: c.local, To: c.remote})
+	s.enqueue(c.face, c, netio.Message{Data: b.Bytes(), From: c.local, To: c.remote, TOS: b.TOS})
 }
 
 // enqueue puts a finished packet of c, or nobody's, into the next batch to the wire. Its data must stay as it is until
@@ -159,32 +169,17 @@ func (s *shard) enqueue(f *face, c *call, m netio.Message) {
 
 // write sends what is pending on f. A message that can't be sent is dropped and never keeps the others.
 func (s *shard) write(f *face) {
-	for done := 0; done < f.n; {
-		n, err := f.wire().WriteBatch(f.pending[done:f.n])
-		for _, m := range f.pending[done : done+n] {
-			s.stats.WireOutPackets++
-			s.stats.WireOutBytes += uint64(len(m.Data))
-		}
-		done += n
-		if err == nil {
-			if n == 0 {
-				break
-			}
+	pending := f.pending[:f.n]
+	f.wire().WriteBatch(pending)
+	for i := range pending {
+		if pending[i].Errno != 0 {
+			s.drop(f.calls[i], DropWireSend)
 			continue
 		}
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN): // the send buffer is full: the rest too
-			for _, c := range f.calls[done:f.n] {
-				s.drop(c, DropWireSend)
-			}
-			done = f.n
-		default:
-			s.drop(f.calls[done], DropWireSend)
-			done++
-		}
+		s.stats.WireOutPackets++
+		s.stats.WireOutBytes += uint64(len(pending[i].Data))
 	}
 	clear(f.calls[:f.n])
-	clear(f.pending[:f.n]) // an IKE message is the collector's again
+	clear(pending) // an IKE message is the collector's again
 	f.n = 0
 }

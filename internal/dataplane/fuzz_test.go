@@ -45,7 +45,7 @@ func FuzzInboundESP(f *testing.F) {
 		if d.Size < len(p) {
 			d.Rest = p[d.Size:]
 		}
-		b.s.datagramBatch(f, 1)
+		b.arrive(f, 1)
 	}
 	f.Fuzz(func(t *testing.T, way byte, p []byte) {
 		before := b.s.countersOf(b.c)
@@ -57,7 +57,7 @@ func FuzzInboundESP(f *testing.F) {
 			datagram(natt, 4500, p)
 		case 2:
 			b.s.sizes[0] = copy(b.s.areas[0], p)
-			b.s.espBatch(raw, 1)
+			b.arrive(raw, 1)
 		case 3:
 			datagram(plain, 1701, p)
 		case 4:

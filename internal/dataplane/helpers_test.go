@@ -325,13 +325,16 @@ func (s *fakeSocket) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 	return 0, errno
 }
 
-func (s *fakeSocket) WriteBatch(msgs []netio.Message) (int, error) {
-	for i, m := range msgs {
+func (s *fakeSocket) WriteBatch(msgs []netio.Message) (sent int) {
+	for i := range msgs {
+		m := &msgs[i]
 		if _, err := unix.Write(s.fd, slices.Concat(m.From[:], m.To[:], m.Data)); err != nil {
-			return i, err
+			errors.As(err, &m.Errno)
+			continue
 		}
+		sent++
 	}
-	return len(msgs), nil
+	return sent
 }
 
 func (s *fakeSocket) Close() error { return unix.Close(s.fd) }
@@ -366,15 +369,20 @@ func (s *fakeUDP) ReadBatch(bufs [][]byte, in []netio.Datagram) (int, error) {
 	return 1, nil
 }
 
-func (s *fakeUDP) WriteBatch(msgs []netio.Message) (int, error) {
-	for i, m := range msgs {
+func (s *fakeUDP) WriteBatch(msgs []netio.Message) (sent int) {
+	for i := range msgs {
+		m := &msgs[i]
 		to := netip.AddrPortFrom(netip.AddrFrom4(m.To), m.Port)
 		if _, err := unix.Write(s.fd, append(fakeUDPHeader(to, netip.AddrFrom4(m.From)), m.Data...)); err != nil {
-			return i, err
+			errors.As(err, &m.Errno)
+			continue
 		}
+		sent++
 	}
-	return len(msgs), nil
+	return sent
 }
+
+func (s *fakeUDP) WantTOS() error { return nil }
 
 type fakeDevice struct {
 	o           *fakeOpener
@@ -388,6 +396,9 @@ type fakeDevice struct {
 
 func (d *fakeDevice) Queues() []int      { return d.queues }
 func (d *fakeDevice) Warnings() []string { return nil }
+
+// Offloads says none: what the tests look at are single packets.
+func (d *fakeDevice) Offloads() tun.Offloads { return tun.Offloads{} }
 
 func (d *fakeDevice) Configure(c tun.Config) error {
 	d.mu.Lock()

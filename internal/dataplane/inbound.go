@@ -8,7 +8,6 @@ import (
 	"concentrator/internal/dataplane/pktbuf"
 	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/dataplane/steer"
-	"concentrator/internal/dataplane/tun"
 	wiregre "concentrator/internal/wire/gre"
 	"concentrator/internal/wire/ppp"
 )
@@ -30,16 +29,10 @@ const (
 	inStateful                    // encrypted, to be opened when its turn has come
 )
 
-// inboundBatch carries n packets, read into s.in, from the wire to the tenants' devices.
-func (s *shard) inboundBatch(f *face, n int) {
-	s.items, s.opens = s.items[:0], s.opens[:0]
-	s.rawBatch(f, n, (*shard).find)
-	s.deliverAll()
-}
-
 // Offsets in the outer IPv4 header (RFC 791 section 3.1), which a raw socket gives with the packet.
 const (
 	ipMinHeader   = 20
+	ipTOS         = 1
 	ipProtocol    = 9
 	ipSource      = 12
 	ipDestination = 16
@@ -98,6 +91,7 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropPPPMalformed)
 		return
 	}
+	b.TOS = outer[ipTOS]
 	item := inboundItem{call: c, buf: b, seq: h.Seq}
 	head := length + h.Len() + len(payload) - len(info) // up to what follows the protocol number
 	switch {
@@ -136,6 +130,7 @@ func (s *shard) deliverAll() {
 	}
 	clear(s.items)
 	clear(s.opens)
+	s.items, s.opens = s.items[:0], s.opens[:0]
 }
 
 // accept gives a packet its place in the call's order (RFC 2637 section 4.3), if it is credible.
@@ -233,7 +228,7 @@ func (s *shard) deliverHeld(c *call) {
 		if evidence != 0 {
 			s.deliver(c, p.Buf, p.Seq, evidence)
 		}
-		s.held.Put(p.Buf)
+		s.lend(p.Buf, s.held) // until it is written
 	}
 }
 
@@ -274,12 +269,18 @@ func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 		s.drop(c, d)
 		return
 	}
-	n := b.Len()
-	if d := s.writeTUN(c.net, b); d != Pass { // 8
-		s.drop(c, d)
-		return
+	if c.up != nil {
+		switch c.up.Offer(b.Len(), s.now) {
+		case policy.ShapePass:
+		case policy.ShapeQueue:
+			s.shape(c, c.up, b)
+			return
+		default:
+			s.drop(c, DropRateLimit)
+			return
+		}
 	}
-	c.countIn(s.now, n)
+	s.toNetwork(c, c.net, b)
 }
 
 // admit decides whether an inner packet may enter the network, cuts padding off and clamps its MSS.
@@ -301,33 +302,13 @@ func (s *shard) admit(c *call, b *pktbuf.Buf) Drop {
 		}
 	}
 	policy.ClampMSS(b.Bytes(), h, c.mtu)
+	c.dscp.Inner(b.Bytes(), b.TOS)
 	return Pass
 }
 
 // judge is the call's mppe.Credible.
 func (c *call) judge(head []byte, n int, far bool) bool {
 	return policy.CredibleInner(head, n, &c.sources, far)
-}
-
-// writeTUN hands an inner packet to the network's device.
-func (s *shard) writeTUN(n *network, b *pktbuf.Buf) Drop {
-	if n.gone {
-		return DropTUNGone
-	}
-	header := b.Prepend(tun.HeaderLen)
-	if header == nil {
-		return DropNoRoom
-	}
-	clear(header)
-	switch errno := tun.Write(n.fd, b.Bytes()); {
-	case errno == 0:
-		s.stats.TUNOutPackets++
-		return Pass
-	case gone(errno):
-		s.loseNetwork(n)
-		return DropTUNGone
-	}
-	return DropTUNWrite
 }
 
 // acknowledge sends a bare acknowledgement (RFC 2637 section 4.1). With no buffer left it stays owed.

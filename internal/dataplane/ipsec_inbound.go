@@ -24,30 +24,6 @@ type espItem struct {
 	seq      uint32 // as on the wire
 }
 
-// espBatch carries n packets, read into s.in, from a raw ESP socket.
-func (s *shard) espBatch(f *face, n int) {
-	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
-	s.rawBatch(f, n, (*shard).rawESP)
-	s.openESP()
-}
-
-// datagramBatch carries n datagrams, read into s.in, from a UDP socket.
-func (s *shard) datagramBatch(f *face, n int) {
-	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
-	for i := range n {
-		b, d := &s.in[i], &s.datagrams[i]
-		b.Reset()
-		s.stats.WireInPackets++
-		s.stats.WireInBytes += uint64(d.Size + len(d.Rest))
-		if d.Cut || !b.SetLen(d.Size) {
-			s.drop(nil, DropWireOversize)
-			continue
-		}
-		s.datagram(f, b, d, false)
-	}
-	s.openESP()
-}
-
 // rawESP does step 2 for a packet that starts with its outer IPv4 header.
 func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
 	outer := b.Bytes()
@@ -74,12 +50,14 @@ func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
 		}
 		return
 	}
+	b.TOS = outer[ipTOS]
 	b.TrimFront(length)
 	s.findSA(b, h, espItem{buf: b, from: from, to: to}, f)
 }
 
 // datagram does step 2 for what came by UDP: IKE goes out to the control side, the rest to its shard.
 func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool) {
+	b.TOS = d.TOS
 	switch f.kind {
 	case faceIKE:
 		s.handIKE(f, d, b.Bytes(), portIKE)
@@ -145,6 +123,10 @@ func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
 		s.drop(nil, DropESPWrongAddress)
 		return
 	}
+	if d := s.worth(p, b.Len()); d != Pass {
+		s.drop(p.only, d)
+		return
+	}
 	it.sa, it.seq = a, h.Seq
 	s.espItems = append(s.espItems, it)
 	s.espOpens = append(s.espOpens, esp.OpenOp{SA: a.in, Buf: b})
@@ -152,12 +134,13 @@ func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
 
 // openESP does steps 4 to 8 for the packets in s.espItems. Decryption is one call for all of them.
 func (s *shard) openESP() {
-	esp.OpenBatch(s.espOpens) // 4
+	esp.OpenBatch(s.espOpens, s.espScratch) // 4
 	for i := range s.espItems {
 		s.acceptESP(&s.espItems[i], &s.espOpens[i])
 	}
 	clear(s.espItems)
 	clear(s.espOpens)
+	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
 }
 
 // espDrops says how a verdict of ESP is counted.
@@ -273,6 +256,10 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 	p := c.l2tp.peer
 	if !p.plain || p.udp != f || d.From != p.remote || d.To != p.local || d.FromPort != p.port {
 		s.drop(nil, DropL2TPWrongPeer)
+		return
+	}
+	if d := s.worth(p, b.Len()); d != Pass {
+		s.drop(c, d)
 		return
 	}
 	s.l2tpData(p, d.FromPort, b)

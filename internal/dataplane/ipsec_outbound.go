@@ -30,7 +30,7 @@ func (s *shard) sendL2TP(c *call, b *pktbuf.Buf, size int, acfc, pfc bool, proto
 // sendToPeer sends an L2TP message: in clear at once, else it waits for sealESP.
 func (s *shard) sendToPeer(p *peer, c *call, port uint16, b *pktbuf.Buf, size int) {
 	if p.plain {
-		s.enqueue(p.udp, c, netio.Message{Data: b.Bytes(), From: p.local, To: p.remote, Port: p.port})
+		s.enqueue(p.udp, c, netio.Message{Data: b.Bytes(), From: p.local, To: p.remote, Port: p.port, TOS: b.TOS})
 		c.countSent(s.now, size)
 		return
 	}
@@ -54,7 +54,7 @@ func (s *shard) sealESP() {
 	if len(s.espSeals) == 0 {
 		return
 	}
-	esp.SealBatch(s.espSeals) // 7
+	esp.SealBatch(s.espSeals, s.espScratch) // 7
 	for i := range s.espOuts {
 		it := &s.espOuts[i]
 		a, p := it.sa, it.sa.peer
@@ -63,7 +63,7 @@ func (s *shard) sealESP() {
 			s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
 			continue
 		}
-		m := netio.Message{Data: it.buf.Bytes(), From: p.local, To: p.remote}
+		m := netio.Message{Data: it.buf.Bytes(), From: p.local, To: p.remote, TOS: it.buf.TOS}
 		if a.encap {
 			m.Port = p.port
 			s.enqueue(p.udp, it.call, m)

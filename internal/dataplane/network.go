@@ -132,6 +132,7 @@ func (d *Dataplane) OpenNetwork(spec NetworkSpec) (*Network, error) {
 func (n *Network) open(index uint32) error {
 	dev, err := n.d.opener.OpenTUN(tun.Spec{
 		Namespace: n.spec.Namespace, Device: n.spec.Device, Queues: len(n.d.shards), MTU: n.spec.MTU,
+		NoOffload: n.d.noOffload,
 	})
 	if err != nil {
 		return err
@@ -141,7 +142,9 @@ func (n *Network) open(index uint32) error {
 		return err
 	}
 	for i := range n.d.shards {
-		n.parts = append(n.parts, &network{index: index, fd: dev.Queues()[i], owner: n})
+		n.parts = append(n.parts, &network{
+			index: index, queue: tun.Queue{FD: dev.Queues()[i], Offloads: dev.Offloads()}, owner: n,
+		})
 	}
 	errs := make([]error, len(n.d.shards))
 	spec := n.spec
@@ -277,7 +280,7 @@ func (n *Network) disclaim(c *Call, ps []netip.Prefix) {
 type network struct {
 	index          uint32
 	owner          *Network
-	fd             int // our queue
+	queue          tun.Queue
 	slot           int // in shard.sources
 	gone           bool
 	clientToClient bool

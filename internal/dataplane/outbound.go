@@ -18,25 +18,55 @@ type outboundItem struct {
 	op   int         // index in shard.seals; -1: in the clear
 }
 
-// outboundBatch carries n packets, read into s.in, from a tenant's device to the wire.
-func (s *shard) outboundBatch(n *network, got int) {
-	s.outs = s.outs[:0]
-	for i := range got {
-		b := &s.in[i]
-		b.Reset()
-		s.stats.TUNInPackets++
-		if s.sizes[i] >= len(s.areas[i]) || !b.SetLen(s.sizes[i]) { // a full buffer: read(2) cuts what is longer
-			s.drop(nil, DropTUNOversize)
-			continue
-		}
-		header := b.TrimFront(tun.HeaderLen)
-		if header == nil || !tun.Whole(header) {
-			s.drop(nil, DropTUNOffload)
-			continue
-		}
-		s.route(n, b, false)
+// readTUN takes up to a batch of packets from a TUN queue.
+func (s *shard) readTUN(n *network) {
+	if n.gone {
+		return
 	}
-	s.sendAll()
+	s.makeRoom()
+	before := s.stats.TUNInPackets
+	for s.used < batchSize && s.stats.TUNInPackets-before < batchSize {
+		b := &s.in[s.used]
+		what, errno := s.train.Read(n.queue.FD, b) // 1
+		if errno != 0 {
+			if gone(errno) {
+				s.loseNetwork(n)
+			}
+			break
+		}
+		switch what {
+		case tun.Single:
+			s.used++
+			s.takeTUN(n, b)
+		case tun.Several:
+			s.cut(n)
+		case tun.Oversize:
+			s.drop(nil, DropTUNOversize)
+		default:
+			s.drop(nil, DropTUNOffload)
+		}
+	}
+	s.fairOut.Batch(int(s.stats.TUNInPackets-before), batchSize, s.now)
+}
+
+// cut takes the packets of a train that the kernel has given in one piece.
+func (s *shard) cut(n *network) {
+	for s.train.Left() > 0 {
+		if s.used == batchSize {
+			s.flush()
+		}
+		b := &s.in[s.used]
+		if !s.train.Next(b) {
+			return
+		}
+		s.used++
+		s.takeTUN(n, b)
+	}
+}
+
+func (s *shard) takeTUN(n *network, b *pktbuf.Buf) {
+	s.stats.TUNInPackets++
+	s.route(n, b, false)
 }
 
 // route does steps 2 to 4 for an inner packet: the session, the policy and the PPP header. passed says that it came
@@ -73,13 +103,34 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropMPPERequired)
 		return
 	}
-	policy.ClampMSS(b.Bytes(), h, c.mtu)
-	if h.TotalLen <= c.mtu {
-		s.encapsulate(c, b)
+	if !s.fairOut.Admit(&c.share, s.now) {
+		s.drop(c, DropShardBusy)
 		return
 	}
-	if h.DontFragment {
+	policy.ClampMSS(b.Bytes(), h, c.mtu)
+	b.TOS = c.dscp.Outer(policy.TOS(b.Bytes()))
+	if h.TotalLen > c.mtu && h.DontFragment {
 		s.tooBig(n, c, b, h)
+		return
+	}
+	if c.down != nil {
+		switch c.down.Offer(h.TotalLen, s.now) {
+		case policy.ShapePass:
+		case policy.ShapeQueue:
+			s.shape(c, c.down, b)
+			return
+		default:
+			s.drop(c, DropRateLimit)
+			return
+		}
+	}
+	s.toClient(c, b, h)
+}
+
+// toClient gives an inner packet, in pieces where it is longer than the session takes, to what encapsulates it.
+func (s *shard) toClient(c *call, b *pktbuf.Buf, h policy.IPv4) {
+	if h.TotalLen <= c.mtu {
+		s.encapsulate(c, b)
 		return
 	}
 	pieces, ok := policy.Fragment(b.Bytes(), h, c.mtu)
@@ -96,6 +147,7 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 		if !pieces.Next(piece) {
 			return
 		}
+		piece.TOS = b.TOS
 		s.encapsulate(c, piece)
 	}
 }
@@ -111,9 +163,7 @@ func (s *shard) tooBig(n *network, c *call, b *pktbuf.Buf, h policy.IPv4) {
 	if !policy.FragmentationNeeded(answer, b.Bytes(), h, from, c.mtu) {
 		return
 	}
-	if d := s.writeTUN(n, answer); d != Pass {
-		s.drop(nil, d)
-	}
+	s.toNetwork(nil, n, answer)
 }
 
 // encapsulate puts the inner protocol number before an inner packet and adds it to the batch.

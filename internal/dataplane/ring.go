@@ -19,6 +19,7 @@ type ringItem struct {
 	// Of what came by UDP: from whom, and to which of our addresses.
 	from, to [4]byte
 	fromPort uint16
+	tos      uint8
 	data     [pktbuf.MaxRead]byte
 }
 
@@ -61,7 +62,7 @@ func (r *ring) fill(inner bool, source uint32, d *netio.Datagram, packet []byte)
 				continue
 			}
 			it.inner, it.source, it.size = inner, source, copy(it.data[:], packet)
-			it.from, it.fromPort, it.to = d.From, d.FromPort, d.To
+			it.from, it.fromPort, it.to, it.tos = d.From, d.FromPort, d.To, d.TOS
 			it.turn.Store(at + 1)
 			return true
 		case int32(turn-at) < 0: // a lap behind: not yet taken

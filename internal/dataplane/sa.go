@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 
 	"concentrator/internal/dataplane/esp"
+	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/dataplane/steer"
 )
 
@@ -88,7 +89,9 @@ type peer struct {
 	// early are control messages that wait for the first SA to leave by.
 	early       []controlMessage
 	lastInbound int64
-	strayed     int64 // when PeerSink.Stray was last called
+	strayed     int64        // when PeerSink.Stray was last called
+	only        *call        // its only call; nil: there is none, or several
+	share       policy.Share // of the shard, from the client
 }
 
 // maxEarly is how many control messages wait for the first outbound SA.
@@ -201,4 +204,5 @@ func (s *shard) merge(from, into *peer) {
 	into.remote, into.port, into.udp, into.raw, into.local = from.remote, from.port, from.udp, from.raw, from.local
 	into.lastInbound = max(into.lastInbound, from.lastInbound)
 	from.into = into
+	s.regard(into)
 }

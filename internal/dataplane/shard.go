@@ -13,6 +13,7 @@ import (
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/dataplane/steer"
 	"concentrator/internal/dataplane/tun"
 	"concentrator/internal/telemetry"
@@ -25,6 +26,14 @@ const (
 	// spareBufs is how many packets a shard may make itself between two flushes: fragments, acknowledgements, control
 	// frames, and copies of what the ring brings.
 	spareBufs = 4 * batchSize
+	// shapedBufs is how many packets all sessions of a shard may have waiting for their rates.
+	shapedBufs = 1024
+	// maxIn and maxOut are how many packets of a batch are on their way in and out at most: what was read, what the ring
+	// brought, and what the shard made.
+	maxIn  = batchSize + batchSize
+	maxOut = batchSize + spareBufs
+	// shapeGrain is how late a packet may be that waits for its rate, in nanoseconds.
+	shapeGrain = int64(time.Millisecond)
 	// timerGrain is how late a timer may fire, in nanoseconds: many calls then share one look.
 	timerGrain = int64(5 * time.Millisecond)
 	// maxEvents is how many ready descriptors one wait returns.
@@ -67,23 +76,41 @@ type shard struct {
 	dirty    []*face            // with messages pending
 	stats    ShardStats
 
-	in        []pktbuf.Buf // of one batch, either way
-	areas     [][]byte     // where a batch is read to
-	sizes     []int
-	datagrams []netio.Datagram // sizes of a UDP socket's batch, and whose they are
-	held      *pktbuf.Pool     // for the GRE sessions
-	spare     *pktbuf.Pool     // for packets that the shard makes
-	lent      []*pktbuf.Buf    // of spare, until the flush
-	items     []inboundItem    // of one batch
-	opens     []mppe.OpenOp    // of one batch
-	espItems  []espItem        // of one batch
-	espOpens  []esp.OpenOp     // of one batch
-	outs      []outboundItem   // of one batch
-	seals     []mppe.SealOp    // of one batch
-	espOuts   []espOut         // of one batch
-	espSeals  []esp.SealOp     // of one batch
-	scratch   *mppe.Scratch
-	takeIn    func(*ringItem) // takeRing: once, because a method value allocates
+	// A batch is what is read between two flushes, from any sources and both ways.
+	in         []pktbuf.Buf     // what it is read into
+	used       int              // of in
+	areas      [][]byte         // where in is read to
+	sizes      []int            // of what a raw socket gave
+	datagrams  []netio.Datagram // sizes of a UDP socket's part, and whose they are
+	train      *tun.Train       // what a TUN queue gave in one piece, to be cut into in
+	held       *pktbuf.Pool     // for the GRE sessions
+	spare      *pktbuf.Pool     // for packets that the shard makes
+	shaped     *pktbuf.Pool     // for packets that wait for their session's rate
+	lent       []loan           // of these, until the flush
+	items      []inboundItem
+	opens      []mppe.OpenOp
+	espItems   []espItem
+	espOpens   []esp.OpenOp
+	outs       []outboundItem
+	seals      []mppe.SealOp
+	espOuts    []espOut
+	espSeals   []esp.SealOp
+	coalescer  *tun.Coalescer // what goes to TUN devices
+	tunOuts    []tunOut       // whose it is
+	flushing   bool
+	scratch    *mppe.Scratch
+	espScratch *esp.Scratch
+	takeIn     func(*ringItem) // takeRing: once, because a method value allocates
+
+	shaping         []*call // with packets that wait for their rate
+	nextShaped      int64   // when to look through shaping; only if it is not empty
+	fairIn, fairOut policy.Fair
+}
+
+// loan is a buffer of a pool that is taken back by the flush.
+type loan struct {
+	buf *pktbuf.Buf
+	of  *pktbuf.Pool
 }
 
 // tableRef counts the networks that use a namespace's table.
@@ -97,13 +124,14 @@ func newShard(id int, epoch time.Time, log *slog.Logger) (*shard, error) {
 		id: id, epoch: epoch, log: log, ring: newRing(), stopped: make(chan struct{}), epoll: -1,
 		faces: map[uint32]*face{}, networks: map[uint32]*network{}, tables: map[*space]*tableRef{},
 		in: make([]pktbuf.Buf, batchSize), sizes: make([]int, batchSize),
-		held: pktbuf.NewPool(heldBufs), spare: pktbuf.NewPool(spareBufs), lent: make([]*pktbuf.Buf, 0, spareBufs),
-		items: make([]inboundItem, 0, batchSize), opens: make([]mppe.OpenOp, 0, batchSize),
-		outs: make([]outboundItem, 0, spareBufs+batchSize), seals: make([]mppe.SealOp, 0, spareBufs+batchSize),
-		datagrams: make([]netio.Datagram, batchSize),
-		espItems:  make([]espItem, 0, batchSize), espOpens: make([]esp.OpenOp, 0, batchSize),
-		espOuts: make([]espOut, 0, spareBufs+batchSize), espSeals: make([]esp.SealOp, 0, spareBufs+batchSize),
-		scratch: mppe.NewScratch(),
+		datagrams: make([]netio.Datagram, batchSize), train: tun.NewTrain(),
+		held: pktbuf.NewPool(heldBufs), spare: pktbuf.NewPool(spareBufs), shaped: pktbuf.NewPool(shapedBufs),
+		lent:  make([]loan, 0, heldBufs+spareBufs+shapedBufs),
+		items: make([]inboundItem, 0, maxIn), opens: make([]mppe.OpenOp, 0, maxIn),
+		espItems: make([]espItem, 0, maxIn), espOpens: make([]esp.OpenOp, 0, maxIn),
+		outs: make([]outboundItem, 0, maxOut), seals: make([]mppe.SealOp, 0, maxOut),
+		espOuts: make([]espOut, 0, maxOut), espSeals: make([]esp.SealOp, 0, maxOut),
+		coalescer: tun.NewCoalescer(), scratch: mppe.NewScratch(), espScratch: esp.NewScratch(),
 	}
 	s.takeIn = s.takeRing
 	for i := range s.in {
@@ -166,12 +194,14 @@ func (s *shard) run() {
 		}
 		s.runRing()   // what came to the wrong shard
 		s.runTimers() // reorder windows and acknowledgements
+		s.runShapers()
 		s.flush()
 		n := s.wait()
 		s.tick()
 		for i := range n {
-			s.serve(&s.events[i]) // one batch from each that is ready
+			s.serve(&s.events[i]) // up to a batch from each that is ready
 		}
+		s.flush() // all of it at once: the more packets, the cheaper each
 	}
 }
 
@@ -216,11 +246,22 @@ func (s *shard) wait() int {
 		return 0
 	}
 	timeout := -1
-	if len(s.timed) > 0 {
+	if due, any := s.nextTimer(); any {
 		s.tick()
-		timeout = int(max(0, s.nextDue-s.now)/int64(time.Millisecond)) + 1
+		timeout = int(max(0, due-s.now)/int64(time.Millisecond)) + 1
 	}
 	return s.poll(timeout)
+}
+
+// nextTimer is when there is something to do next without a packet.
+func (s *shard) nextTimer() (due int64, any bool) {
+	if len(s.timed) > 0 {
+		due, any = s.nextDue, true
+	}
+	if len(s.shaping) > 0 && (!any || s.nextShaped < due) {
+		due, any = s.nextShaped, true
+	}
+	return due, any
 }
 
 // poll is epoll_pwait(2) with a timeout in milliseconds; -1 waits for ever.
@@ -298,7 +339,7 @@ func (s *shard) addNetwork(n *network, spec NetworkSpec) error {
 	n.table, n.gone = &ref.table, true
 	n.configure(spec)
 	s.networks[n.index] = n
-	slot, err := s.watch(n.fd, source{net: n})
+	slot, err := s.watch(n.queue.FD, source{net: n})
 	if err != nil {
 		return err
 	}
@@ -313,7 +354,7 @@ func (s *shard) removeNetwork(n *network) {
 	}
 	if !n.gone {
 		n.gone = true
-		s.unwatch(n.fd, n.slot)
+		s.unwatch(n.queue.FD, n.slot)
 	}
 	delete(s.networks, n.index)
 	n.table.unsetNetwork(n)
@@ -334,7 +375,7 @@ func (s *shard) loseNetwork(n *network) {
 		return
 	}
 	n.gone = true
-	s.unwatch(n.fd, n.slot)
+	s.unwatch(n.queue.FD, n.slot)
 	n.owner.lose()
 }
 
@@ -343,6 +384,9 @@ func (s *shard) addCall(c *call) {
 	c.lastInbound, c.lastActivity = s.now, s.now
 	s.calls[c.id>>steer.ShardBits] = c
 	s.stats.Calls++
+	if c.l2tp != nil {
+		s.regard(c.l2tp.peer)
+	}
 }
 
 // removeCall takes the call out. What it had pending is sent first, because it points to it.
@@ -355,6 +399,9 @@ func (s *shard) removeCall(c *call) {
 	c.open = false
 	s.calls[c.id>>steer.ShardBits] = nil
 	s.stats.Calls--
+	if c.l2tp != nil {
+		s.regard(c.l2tp.peer)
+	}
 	c.counters.Lost = c.lost()
 	if c.gre != nil {
 		c.gre.Close()
@@ -362,6 +409,7 @@ func (s *shard) removeCall(c *call) {
 	if c.timed {
 		s.untime(c)
 	}
+	s.setRates(c, 0, 0)
 }
 
 func (s *shard) countersOf(c *call) Counters {
@@ -460,43 +508,48 @@ func (s *shard) runTimers() {
 	s.nextDue = max(next, s.now+timerGrain)
 }
 
-// gone says that a TUN queue's device was deleted.
-func gone(errno unix.Errno) bool { return errno == unix.EBADFD || errno == unix.EBADF }
-
-// readTUN serves one batch from a TUN queue.
-func (s *shard) readTUN(n *network) {
-	if n.gone {
-		return
-	}
-	got, errno := tun.ReadBatch(n.fd, s.areas, s.sizes) // 1
-	s.outboundBatch(n, got)
-	s.flush() // 8
-	if gone(errno) {
-		s.loseNetwork(n)
+// makeRoom flushes unless at least half a batch can still be read.
+func (s *shard) makeRoom() {
+	if s.used > batchSize/2 {
+		s.flush()
 	}
 }
+
+// lend notes a buffer that its pool gets back at the next flush.
+func (s *shard) lend(b *pktbuf.Buf, of *pktbuf.Pool) { s.lent = append(s.lent, loan{b, of}) }
 
 // buf lends a buffer of the shard's own until the next flush; nil when none is left.
 func (s *shard) buf() *pktbuf.Buf {
 	b := s.spare.Get()
 	if b != nil {
-		s.lent = append(s.lent, b)
+		s.lend(b, s.spare)
 	}
 	return b
 }
 
-// flush sends all that is pending and takes the lent buffers back.
+// flush carries all that has been read to where it goes, and takes the buffers back.
 func (s *shard) flush() {
+	if s.flushing {
+		return // a control message that what is flushed has brought about
+	}
+	s.flushing = true
+	s.deliverAll()
+	s.openESP()
+	s.sendAll()
+	s.flushTUN()
 	for _, f := range s.dirty {
 		s.write(f)
 		f.dirty = false
 	}
 	clear(s.dirty)
 	s.dirty = s.dirty[:0]
-	for _, b := range s.lent {
-		s.spare.Put(b)
+	for _, l := range s.lent {
+		l.of.Put(l.buf)
 	}
+	clear(s.lent)
 	s.lent = s.lent[:0]
+	s.used = 0
+	s.flushing = false
 }
 
 // pass gives a packet that belongs to another shard to that one.
@@ -523,6 +576,9 @@ func (s *shard) passDatagram(to int, f *face, d *netio.Datagram, packet []byte) 
 
 // takeRing carries on with a packet that another shard passed on.
 func (s *shard) takeRing(it *ringItem) {
+	if s.spare.Free() == 0 || len(s.items) == cap(s.items) || len(s.espItems) == cap(s.espItems) {
+		s.flush()
+	}
 	b := s.buf()
 	if b == nil || !b.SetBytes(it.data[:it.size]) {
 		s.drop(nil, DropNoRoom)
@@ -530,9 +586,7 @@ func (s *shard) takeRing(it *ringItem) {
 	}
 	if it.inner {
 		if n := s.networks[it.source]; n != nil {
-			s.outs = s.outs[:0]
 			s.route(n, b, true)
-			s.sendAll()
 		}
 		return
 	}
@@ -542,17 +596,11 @@ func (s *shard) takeRing(it *ringItem) {
 	}
 	switch f.kind {
 	case faceGRE:
-		s.items, s.opens = s.items[:0], s.opens[:0]
 		s.find(f, b, true)
-		s.deliverAll()
 	case faceESP:
-		s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
 		s.rawESP(f, b, true)
-		s.openESP()
 	default:
-		s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
-		d := netio.Datagram{Size: it.size, From: it.from, FromPort: it.fromPort, To: it.to}
+		d := netio.Datagram{Size: it.size, From: it.from, FromPort: it.fromPort, To: it.to, TOS: it.tos}
 		s.datagram(f, b, &d, true)
-		s.openESP()
 	}
 }

@@ -171,14 +171,17 @@ type socket struct{ fd int }
 func (s socket) FD() int      { return s.fd }
 func (s socket) Close() error { return syscall.Close(s.fd) }
 
-func (s socket) WriteBatch(msgs []netio.Message) (int, error) {
-	for i, m := range msgs {
+func (s socket) WriteBatch(msgs []netio.Message) (sent int) {
+	for i := range msgs {
+		m := &msgs[i]
 		h := udpHeader(netip.AddrPortFrom(netip.AddrFrom4(m.To), m.Port), netip.AddrFrom4(m.From))
 		if _, err := syscall.Write(s.fd, append(h, m.Data...)); err != nil {
-			return i, err
+			errors.As(err, &m.Errno)
+			continue
 		}
+		sent++
 	}
-	return len(msgs), nil
+	return sent
 }
 
 // rawSocket is raw ESP, read with its IPv4 header.
@@ -208,6 +211,9 @@ func (*rawSocket) Admit(uint32, bool) error { return nil }
 
 // Refused implements netio.Socket.
 func (*rawSocket) Refused() (unknown, malformed uint64, err error) { return 0, 0, nil }
+
+// WantTOS implements netio.UDPSocket.
+func (*udpSocket) WantTOS() error { return nil }
 
 // udpSocket is one port.
 type udpSocket struct{ socket }
@@ -242,6 +248,7 @@ type device struct {
 
 func (d *device) Queues() []int            { return d.near }
 func (*device) Warnings() []string         { return nil }
+func (*device) Offloads() tun.Offloads     { return tun.Offloads{} } // single packets only
 func (*device) Configure(tun.Config) error { return nil }
 
 func (d *device) Add(p netip.Prefix, queue int) error {

@@ -11,15 +11,16 @@ func TestNoAllocation(t *testing.T) {
 	eachSuite(t, func(t *testing.T, p Params) {
 		plain, bad := payloadOf(200, 1), 0
 		var buf, forged pktbuf.Buf
+		x := NewScratch()
 		seals := []SealOp{{SA: outbound(t, p), Buf: &buf, NextHeader: 17}}
 		opens := []OpenOp{{SA: inbound(t, p), Buf: &buf}, {Buf: &forged}}
 		opens[1].SA = opens[0].SA
 		if n := testing.AllocsPerRun(200, func() {
 			buf.SetBytes(plain)
-			SealBatch(seals)
+			SealBatch(seals, x)
 			forged.CopyFrom(&buf)
 			forged.Bytes()[7]++
-			OpenBatch(opens)
+			OpenBatch(opens, x)
 			if opens[0].Verdict != OK || opens[1].Verdict != Auth && opens[1].Verdict != Replay {
 				bad++
 			}

@@ -3,14 +3,19 @@ package esp
 import (
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rand"
+	"fmt"
 	"testing"
 	"time"
 
+	"concentrator/internal/dataplane/multibuf"
 	"concentrator/internal/dataplane/pktbuf"
+	"concentrator/internal/wire/esphdr"
 )
 
-const benchSize = 1400
+const (
+	benchSize = 1400
+	benchSAs  = 16 // that the packets of a batch are of
+)
 
 // benchSuites are those that matter.
 var benchSuites = []string{
@@ -18,163 +23,235 @@ var benchSuites = []string{
 	"3DES-CBC-SHA1",
 }
 
-// bare is the cryptography of one packet and nothing else, by the standard library, without an allocation: what Seal and
-// Open take beyond it is ours.
+// bare is the cryptography of a batch of packets and nothing else, by the same code that SealBatch and OpenBatch call: what
+// these take beyond it is ours. Whether a check value is right doesn't matter to it, but for GCM.
 type bare struct {
-	p      Params
-	block  cipher.Block
-	enc    cbcMode
-	dec    cbcMode
+	cbcs  []multibuf.CBC
+	macs  []multibuf.MAC
+	multi *multibuf.Scratch
+
+	modes  []cbcMode // of 3DES, one a packet
 	aead   cipher.AEAD
-	nonce  []byte
-	sum    []byte
-	packet []byte // header, IV, ciphertext, ICV
-	sealed []byte // a good one, for aead.Open
+	nonces [][]byte
+	heads  [][]byte
+	bodies [][]byte // cipher text, with GCM the ICV is behind it
 }
 
-func newBare(p Params) *bare {
-	x := &bare{p: p, block: plainBlock(p), sum: make([]byte, 0, 64)}
-	body := (benchSize + 2 + p.Encryption.Align() - 1) / p.Encryption.Align() * p.Encryption.Align()
-	x.packet = make([]byte, 8+p.Encryption.IVLen()+body+32)[:8+p.Encryption.IVLen()+body]
-	rand.Read(x.packet)
+// newBare is the cryptography of the sealed packets in bufs.
+func newBare(p Params, bufs []pktbuf.Buf, mode func(cipher.Block, []byte) cipher.BlockMode) *bare {
+	x := &bare{multi: multibuf.NewScratch()}
+	block := plainBlock(p)
 	if p.Encryption.AEAD() {
-		x.aead, x.nonce = must(cipher.NewGCM(x.block)), make([]byte, 12)
-		x.sealed = x.aead.Seal(nil, x.nonce, x.packet[16:], x.packet[:8])
-		return x
+		x.aead = must(cipher.NewGCM(block))
 	}
-	iv := make([]byte, x.block.BlockSize())
-	x.enc, _ = cipher.NewCBCEncrypter(x.block, iv).(cbcMode)
-	x.dec, _ = cipher.NewCBCDecrypter(x.block, iv).(cbcMode)
+	hash := multibuf.SHA1
+	if p.Integrity == esphdr.HMACSHA256_128 {
+		hash = multibuf.SHA256
+	}
+	for i := range bufs {
+		packet, start := bufs[i].Bytes(), 8+p.Encryption.IVLen()
+		end := len(packet) - esphdr.ICVLen(p.Encryption, p.Integrity)
+		x.heads, x.bodies = append(x.heads, packet[:8]), append(x.bodies, packet[start:end:len(packet)])
+		if p.Encryption.AEAD() {
+			x.nonces = append(x.nonces, append(append([]byte{}, p.Key[len(p.Key)-4:]...), packet[8:start]...))
+			continue
+		}
+		x.macs = append(x.macs, multibuf.MAC{Key: must(multibuf.NewHMAC(hash, p.AuthKey)), Message: packet[:end]})
+		if p.Encryption == esphdr.AESCBC {
+			x.cbcs = append(x.cbcs, multibuf.CBC{Key: must(multibuf.NewAES(p.Key)), Data: packet[start:end]})
+			continue
+		}
+		m, _ := mode(block, packet[8:start]).(cbcMode)
+		x.modes = append(x.modes, m)
+	}
 	return x
 }
 
-// operations are sealing and opening, as one closure each: the caller's loop must not look it up again.
-func (x *bare) operations() (seal, open func()) {
-	head, body := x.packet[:8], x.packet[8+x.p.Encryption.IVLen():]
-	if x.aead != nil {
-		out := make([]byte, 0, len(x.sealed))
-		return func() { x.aead.Seal(body[:0], x.nonce, body, head) },
-			func() {
-				if _, err := x.aead.Open(out, x.nonce, x.sealed, head); err != nil {
-					panic(err)
-				}
+func (x *bare) seal() {
+	for i, body := range x.bodies {
+		if x.aead != nil {
+			x.aead.Seal(body[:0], x.nonces[i], body, x.heads[i])
+		} else if x.modes != nil {
+			x.modes[i].CryptBlocks(body, body)
+		}
+	}
+	multibuf.EncryptCBC(x.cbcs, x.multi)
+	multibuf.SumHMAC(x.macs, x.multi)
+}
+
+func (x *bare) open() {
+	multibuf.SumHMAC(x.macs, x.multi)
+	multibuf.DecryptCBC(x.cbcs, x.multi)
+	for i, body := range x.bodies {
+		if x.aead != nil {
+			if _, err := x.aead.Open(body[:0], x.nonces[i], body[:cap(body)], x.heads[i]); err != nil {
+				panic(err)
 			}
+		} else if x.modes != nil {
+			x.modes[i].CryptBlocks(body, body)
+		}
 	}
-	iv := x.packet[8 : 8+x.p.Encryption.IVLen()]
-	mac := hmac.New(plainHash(x.p.Integrity), x.p.AuthKey)
-	mac.Reset()
-	sum := func() {
-		mac.Reset()
-		mac.Write(x.packet)
-		x.sum = mac.Sum(x.sum[:0])
-	}
-	return func() { x.enc.SetIV(iv); x.enc.CryptBlocks(body, body); sum() },
-		func() { sum(); x.dec.SetIV(iv); x.dec.CryptBlocks(body, body) }
 }
 
-// rated reports the time of the benchmark's loop as a ratio to that of the bare cryptography, measured in slices in between:
-// the machine's moods then hit both.
-func rated(b *testing.B, ours, bare func()) {
+// eachBatch runs f for every suite of the benchmarks, with one packet at a time and with many.
+func eachBatch(b *testing.B, f func(b *testing.B, p Params, n int)) {
 	b.Helper()
-	const slice = 64
-	var oursTime, bareTime time.Duration
-	n := 0
-	measure := func(f func()) time.Duration {
-		start := time.Now()
-		for range slice {
-			f()
+	for _, name := range benchSuites {
+		for _, n := range []int{1, stage} {
+			b.Run(fmt.Sprintf("%s/%dB/batch=%d", name, benchSize, n), func(b *testing.B) { f(b, suiteOf(b, name), n) })
 		}
-		return time.Since(start)
-	}
-	b.SetBytes(benchSize)
-	b.ReportAllocs()
-	for b.Loop() {
-		ours()
-		if n++; n%slice == 0 {
-			b.StopTimer()
-			oursTime += measure(ours)
-			bareTime += measure(bare)
-			b.StartTimer()
-		}
-	}
-	if bareTime > 0 {
-		b.ReportMetric(float64(oursTime)/float64(bareTime), "x-crypto")
 	}
 }
 
-func BenchmarkCrypto(b *testing.B) {
-	for _, name := range benchSuites {
-		seal, open := newBare(suiteOf(b, name)).operations()
-		for direction, f := range map[string]func(){"Seal": seal, "Open": open} {
-			b.Run(direction+"/"+name+"/1400B", func(b *testing.B) {
-				b.SetBytes(benchSize)
-				b.ReportAllocs()
-				for b.Loop() {
-					f()
-				}
-			})
-		}
-	}
+// stopwatch is the time of the batches, apart from what must be done between them. The bare cryptography takes turns with
+// them: the machine's moods hit both.
+type stopwatch struct {
+	ours, bare time.Duration
+	packets    int
+}
+
+func (w *stopwatch) report(b *testing.B) {
+	b.Helper()
+	ours, bare := float64(w.ours.Nanoseconds())/float64(w.packets), float64(w.bare.Nanoseconds())/float64(w.packets)
+	b.ReportMetric(ours, "ns/packet")
+	b.ReportMetric(bare, "crypto-ns/packet")
+	b.ReportMetric(ours-bare, "other-ns/packet")
+	b.ReportMetric(0, "ns/op") // of both, and what is between
+	b.ReportAllocs()
 }
 
 func BenchmarkSeal(b *testing.B) {
-	for _, name := range benchSuites {
-		b.Run(name+"/1400B", func(b *testing.B) {
-			p := suiteOf(b, name)
-			sa, plain := outbound(b, p), payloadOf(benchSize, 1)
-			var buf pktbuf.Buf
-			buf.SetBytes(plain)
-			bare, _ := newBare(p).operations()
-			rated(b, func() {
-				buf.Reset()
-				buf.SetLen(benchSize)
-				if sa.Seal(&buf, 17) != OK {
-					b.Fatal("can't seal")
+	eachBatch(b, func(b *testing.B, p Params, n int) {
+		bufs, ops := make([]pktbuf.Buf, n), make([]SealOp, n)
+		var sas []*Outbound
+		for range benchSAs {
+			sas = append(sas, outbound(b, p))
+		}
+		for i := range ops {
+			bufs[i].SetBytes(payloadOf(benchSize, 1))
+			ops[i] = SealOp{SA: sas[i%benchSAs], Buf: &bufs[i], NextHeader: 17}
+		}
+		x := NewScratch()
+		SealBatch(ops, x)
+		bare := newBare(p, bufs, cipher.NewCBCEncrypter)
+		var w stopwatch
+		for b.Loop() {
+			for i := range bufs {
+				bufs[i].Reset()
+				bufs[i].SetLen(benchSize)
+			}
+			start := time.Now()
+			SealBatch(ops, x)
+			sealed := time.Now()
+			bare.seal()
+			w.ours, w.bare, w.packets = w.ours+sealed.Sub(start), w.bare+time.Since(sealed), w.packets+n
+			for i := range ops {
+				if ops[i].Verdict != OK {
+					b.Fatal(ops[i].Verdict)
 				}
-			}, bare)
-		})
-	}
+			}
+		}
+		w.report(b)
+	})
 }
 
-// BenchmarkOpen opens one packet again and again: its window is taken back each time. The copy of the packet counts too.
 func BenchmarkOpen(b *testing.B) {
-	for _, name := range benchSuites {
-		b.Run(name+"/1400B", func(b *testing.B) {
-			p := suiteOf(b, name)
-			out, in := outbound(b, p), inbound(b, p)
-			var wire, buf pktbuf.Buf
-			wire.SetBytes(payloadOf(benchSize, 1))
-			out.Seal(&wire, 17)
-			_, bare := newBare(p).operations()
-			rated(b, func() {
-				buf.CopyFrom(&wire)
-				in.window.top, in.window.seen[0] = 0, 0
-				if _, v := in.Open(&buf); v != OK {
-					b.Fatal(v)
+	eachBatch(b, func(b *testing.B, p Params, n int) {
+		bufs, wires, ops := make([]pktbuf.Buf, n), make([]pktbuf.Buf, n), make([]OpenOp, n)
+		var peers []*Outbound
+		var sas []*Inbound
+		for range benchSAs {
+			peers, sas = append(peers, outbound(b, p)), append(sas, inbound(b, p))
+		}
+		for i := range ops {
+			wires[i].SetBytes(payloadOf(benchSize, 1))
+			peers[i%benchSAs].Seal(&wires[i], 17)
+			bufs[i].CopyFrom(&wires[i])
+			ops[i] = OpenOp{SA: sas[i%benchSAs], Buf: &bufs[i]}
+		}
+		x := NewScratch()
+		bare := newBare(p, bufs, cipher.NewCBCDecrypter)
+		var w stopwatch
+		for b.Loop() {
+			for i := range bufs {
+				bufs[i].CopyFrom(&wires[i])
+				ops[i].SA.window.top, ops[i].SA.window.seen[0] = 0, 0 // the same packets again
+			}
+			start := time.Now()
+			OpenBatch(ops, x)
+			w.ours, w.packets = w.ours+time.Since(start), w.packets+n
+			for i := range bufs {
+				if ops[i].Verdict != OK {
+					b.Fatal(ops[i].Verdict)
 				}
-			}, bare)
-		})
-	}
+				bufs[i].CopyFrom(&wires[i])
+			}
+			start = time.Now()
+			bare.open()
+			w.bare += time.Since(start)
+		}
+		w.report(b)
+	})
 }
 
 // BenchmarkOpenForged is what a packet costs that somebody else sent.
 func BenchmarkOpenForged(b *testing.B) {
 	for _, name := range []string{"AES-128-CBC-SHA1", "AES-128-GCM"} {
-		b.Run(name+"/1400B", func(b *testing.B) {
+		b.Run(fmt.Sprintf("%s/%dB/batch=%d", name, benchSize, stage), func(b *testing.B) {
 			p := suiteOf(b, name)
-			in := inbound(b, p)
-			var wire, buf pktbuf.Buf
+			in, x := inbound(b, p), NewScratch()
+			var wire pktbuf.Buf
 			wire.SetBytes(payloadOf(benchSize, 1))
 			outbound(b, p).Seal(&wire, 17)
 			wire.Bytes()[wire.Len()-1] ^= 1
-			b.SetBytes(benchSize)
-			b.ReportAllocs()
+			bufs, ops := make([]pktbuf.Buf, stage), make([]OpenOp, stage)
+			for i := range ops {
+				ops[i] = OpenOp{SA: in, Buf: &bufs[i]}
+			}
+			var w time.Duration
 			for b.Loop() {
-				buf.CopyFrom(&wire)
-				if _, v := in.Open(&buf); v != Auth {
-					b.Fatal(v)
+				for i := range bufs {
+					bufs[i].CopyFrom(&wire)
+				}
+				start := time.Now()
+				OpenBatch(ops, x)
+				w += time.Since(start)
+				for i := range ops {
+					if ops[i].Verdict != Auth {
+						b.Fatal(ops[i].Verdict)
+					}
 				}
 			}
+			b.ReportMetric(float64(w.Nanoseconds())/float64(b.N*stage), "ns/packet")
+			b.ReportMetric(0, "ns/op")
+			b.ReportAllocs()
 		})
+	}
+}
+
+// BenchmarkStd is the cryptography of a packet by the standard library, which nothing is shared with: how fast the machine
+// is, and what the batches are good for.
+func BenchmarkStd(b *testing.B) {
+	for _, name := range benchSuites {
+		p := suiteOf(b, name)
+		if p.Encryption.AEAD() {
+			continue // BenchmarkSeal says it
+		}
+		block, packet := plainBlock(p), make([]byte, 8+p.Encryption.IVLen()+benchSize/16*16+16)
+		iv, body := packet[8:8+p.Encryption.IVLen()], packet[8+p.Encryption.IVLen():]
+		mac, sum := hmac.New(plainHash(p.Integrity), p.AuthKey), make([]byte, 0, 64)
+		for direction, mode := range map[string]cipher.BlockMode{
+			"Seal": cipher.NewCBCEncrypter(block, iv), "Open": cipher.NewCBCDecrypter(block, iv),
+		} {
+			b.Run(fmt.Sprintf("%s/%s/%dB", direction, name, benchSize), func(b *testing.B) {
+				b.SetBytes(benchSize)
+				for b.Loop() {
+					mode.CryptBlocks(body, body)
+					mac.Reset()
+					mac.Write(packet)
+					sum = mac.Sum(sum[:0])
+				}
+			})
+		}
 	}
 }

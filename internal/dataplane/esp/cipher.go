@@ -4,11 +4,11 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
-	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"reflect"
 
+	"concentrator/internal/dataplane/multibuf"
 	"concentrator/internal/wire/esphdr"
 )
 
@@ -21,7 +21,7 @@ const (
 )
 
 // maxIVLen is the length of AES's block.
-const maxIVLen = 16
+const maxIVLen = aes.BlockSize
 
 // cbcMode is a block mode that can be used again with another IV; those of the standard library can.
 type cbcMode interface {
@@ -40,16 +40,16 @@ type crypto struct {
 	spi uint32
 	esn bool
 
-	// With GCM:
-	aead  cipher.AEAD
+	aes  *multibuf.AES  // of AES-CBC
+	hmac *multibuf.HMAC // of SHA-1 and SHA2-256
+	mac  *mac           // of the other hashes
+
+	cbc   cbcMode      // of 3DES
+	block cipher.Block // which cbc refers to
+
+	aead  cipher.AEAD    // of GCM
 	nonce [nonceLen]byte // salt, then IV. Here and not on the stack, because it escapes through the interface
 	aad   [aadLen]byte
-
-	// Otherwise:
-	cbc   cbcMode
-	block cipher.Block // of 3DES, which cbc refers to; AES's modes have a copy of their own
-	mac   *mac
-	high  [4]byte // of the extended sequence number, RFC 4303 section 2.2.1
 
 	limits
 }
@@ -66,44 +66,60 @@ func newCrypto(p *Params, mode func(b cipher.Block, iv []byte) cipher.BlockMode)
 		},
 		spi: p.SPI, esn: p.ESN, limits: newLimits(p),
 	}
-	block, err := newBlock(p.Encryption, p.Key[:keyLen])
-	if err != nil {
-		return nil, err
-	}
-	if p.Encryption == esphdr.TripleDES {
-		c.block = block
-	} else {
-		defer wipe(block)
-	}
-	if p.Encryption.AEAD() {
-		copy(c.nonce[:saltLen], p.Key[keyLen:])
-		binary.BigEndian.PutUint32(c.aad[:], p.SPI)
-		if c.aead, err = cipher.NewGCM(block); err != nil {
-			return nil, fmt.Errorf("make GCM: %w", err)
-		}
-		return c, nil
-	}
-	var iv [maxIVLen]byte
-	var ok bool
-	if c.cbc, ok = mode(block, iv[:block.BlockSize()]).(cbcMode); !ok {
-		return nil, fmt.Errorf("%w: %v can't be used again", ErrParams, p.Encryption)
-	}
-	if c.mac, err = newMAC(p.Integrity, p.AuthKey); err != nil {
+	if err := c.setKeys(p, p.Key[:keyLen], mode); err != nil {
+		c.wipe()
 		return nil, err
 	}
 	return c, nil
 }
 
-func newBlock(e esphdr.Encryption, key []byte) (block cipher.Block, err error) {
-	if e == esphdr.TripleDES {
-		block, err = des.NewTripleDESCipher(key)
-	} else {
-		block, err = aes.NewCipher(key)
+// setKeys makes what the suite needs; key is that of the cipher without the salt.
+func (c *crypto) setKeys(p *Params, key []byte, mode func(b cipher.Block, iv []byte) cipher.BlockMode) (err error) {
+	switch p.Encryption {
+	case esphdr.AESGCM16:
+		copy(c.nonce[:saltLen], p.Key[len(key):])
+		binary.BigEndian.PutUint32(c.aad[:], p.SPI)
+		c.aead, err = newGCM(key)
+		return err
+	case esphdr.TripleDES:
+		if c.block, err = des.NewTripleDESCipher(key); err != nil {
+			return fmt.Errorf("make %v: %w", p.Encryption, err)
+		}
+		var iv [des.BlockSize]byte
+		var ok bool
+		if c.cbc, ok = mode(c.block, iv[:]).(cbcMode); !ok {
+			return fmt.Errorf("%w: %v can't be used again", ErrParams, p.Encryption)
+		}
+	default:
+		if c.aes, err = multibuf.NewAES(key); err != nil {
+			return fmt.Errorf("make %v: %w", p.Encryption, err)
+		}
+	}
+	switch p.Integrity {
+	case esphdr.HMACSHA1_96:
+		c.hmac, err = multibuf.NewHMAC(multibuf.SHA1, p.AuthKey)
+	case esphdr.HMACSHA256_128:
+		c.hmac, err = multibuf.NewHMAC(multibuf.SHA256, p.AuthKey)
+	default:
+		c.mac, err = newMAC(p.Integrity, p.AuthKey)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make %v: %w", e, err)
+		return fmt.Errorf("make HMAC with %v: %w", p.Integrity, err)
 	}
-	return block, nil
+	return nil
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("make AES: %w", err)
+	}
+	defer wipe(block) // GCM has a copy
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("make GCM: %w", err)
+	}
+	return aead, nil
 }
 
 // authenticated is what GCM authenticates besides the ciphertext of packet number seq.
@@ -116,29 +132,31 @@ func (c *crypto) authenticated(seq uint64) []byte {
 	return c.aad[:esphdr.HeaderLen]
 }
 
-// check computes the HMAC of packet number seq, from its header to the end of the ciphertext.
-func (c *crypto) check(packet []byte, seq uint64) []byte {
-	if c.esn {
-		binary.BigEndian.PutUint32(c.high[:], uint32(seq>>32))
-		return c.mac.compute(packet, c.high[:])
+// tail is what HMAC authenticates behind the ciphertext of j, which keeps it.
+func (c *crypto) tail(j *job) []byte {
+	if !c.esn {
+		return nil
 	}
-	return c.mac.compute(packet, nil)
+	binary.BigEndian.PutUint32(j.high[:], uint32(j.seq>>32))
+	return j.high[:]
 }
 
 // wipe clears the keys and makes the SA exhausted.
 func (c *crypto) wipe() {
 	c.exhaust()
 	clear(c.nonce[:])
+	if c.aes != nil {
+		c.aes.Wipe()
+	}
+	if c.hmac != nil {
+		c.hmac.Wipe()
+	}
 	if c.mac != nil {
 		c.mac.wipe()
-		wipe(c.cbc)
 	}
-	if c.block != nil {
-		wipe(c.block)
-	}
-	if c.aead != nil {
-		wipe(c.aead)
-	}
+	wipe(c.cbc)
+	wipe(c.block)
+	wipe(c.aead)
 }
 
 // wipe clears what v points to, key schedules of the standard library, which offers no other way.
@@ -146,30 +164,4 @@ func wipe(v any) {
 	if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer {
 		p.Elem().SetZero()
 	}
-}
-
-// ivSource makes initialisation vectors that nobody can predict (RFC 3602 section 3): a counter, encrypted with a random
-// key of its own.
-type ivSource struct {
-	block   cipher.Block
-	counter [aes.BlockSize]byte
-	iv      [aes.BlockSize]byte
-}
-
-func newIVSource() (*ivSource, error) {
-	var key [16]byte
-	defer clear(key[:])
-	rand.Read(key[:]) // never fails
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil, fmt.Errorf("make IV source: %w", err)
-	}
-	return &ivSource{block: block}, nil
-}
-
-// next fills dst, of at most 16 octets.
-func (s *ivSource) next(dst []byte) {
-	binary.LittleEndian.PutUint64(s.counter[:], binary.LittleEndian.Uint64(s.counter[:])+1)
-	s.block.Encrypt(s.iv[:], s.counter[:])
-	copy(dst, s.iv[:])
 }

@@ -93,16 +93,18 @@ type SealOp struct {
 	Verdict Verdict
 }
 
-// OpenBatch opens packets of any SAs, in order.
-func OpenBatch(ops []OpenOp) {
-	for i := range ops {
-		ops[i].NextHeader, ops[i].Verdict = ops[i].SA.Open(ops[i].Buf)
+// OpenBatch opens packets of any SAs, in order, with x to work on. Every packet is in a buffer of its own.
+func OpenBatch(ops []OpenOp, x *Scratch) {
+	for ; len(ops) > stage; ops = ops[stage:] {
+		x.open(ops[:stage])
 	}
+	x.open(ops)
 }
 
-// SealBatch seals packets of any SAs, in order.
-func SealBatch(ops []SealOp) {
-	for i := range ops {
-		ops[i].Verdict = ops[i].SA.Seal(ops[i].Buf, ops[i].NextHeader)
+// SealBatch seals packets of any SAs, in order, with x to work on. Every packet is in a buffer of its own.
+func SealBatch(ops []SealOp, x *Scratch) {
+	for ; len(ops) > stage; ops = ops[stage:] {
+		x.seal(ops[:stage])
 	}
+	x.seal(ops)
 }

@@ -286,7 +286,8 @@ func TestBatch(t *testing.T) {
 			seals[len(seals)-1].Buf, seals[len(seals)-1].NextHeader = bufOf(payloadOf(10*i, uint64(k))), uint8(17+k)
 		}
 	}
-	SealBatch(seals)
+	x := NewScratch()
+	SealBatch(seals, x)
 	for i := range seals {
 		if seals[i].Verdict != OK {
 			t.Fatal(seals[i].Verdict)
@@ -296,7 +297,7 @@ func TestBatch(t *testing.T) {
 			opens[i].Buf.Bytes()[30] ^= 1
 		}
 	}
-	OpenBatch(opens)
+	OpenBatch(opens, x)
 	for i := range opens {
 		want := OpenOp{SA: opens[i].SA, Buf: opens[i].Buf, NextHeader: uint8(17 + i%4), Verdict: OK}
 		if i%4 == 2 {

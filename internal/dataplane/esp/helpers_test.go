@@ -224,24 +224,33 @@ func (f frame) seal(p Params) []byte {
 
 // openPlain reads a packet whose whole sequence number is known. ok is false when the ICV is wrong.
 func openPlain(p Params, seq uint64, packet []byte) (payload []byte, next uint8, ok bool) {
-	f := frame{seq: seq}
-	ivEnd := 8 + p.Encryption.IVLen()
-	iv, rest := packet[8:ivEnd], packet[ivEnd:]
-	var body []byte
-	if block := plainBlock(p); p.Encryption.AEAD() {
-		nonce := append(append([]byte{}, p.Key[len(p.Key)-4:]...), iv...)
-		var err error
-		if body, err = must(cipher.NewGCM(block)).Open(nil, nonce, rest, f.aad(p)); err != nil {
-			return nil, 0, false
-		}
-	} else {
-		end := len(packet) - p.Integrity.ICVLen()
-		if !hmac.Equal(f.icv(p, packet[:end]), packet[end:]) {
-			return nil, 0, false
-		}
-		body = make([]byte, end-ivEnd)
-		cipher.NewCBCDecrypter(block, iv).CryptBlocks(body, packet[ivEnd:end])
+	body, ok := frame{seq: seq}.open(p, packet)
+	if !ok {
+		return nil, 0, false
 	}
 	n := len(body)
 	return body[:n-2-int(body[n-2])], body[n-1], true
+}
+
+// open is the plaintext of a packet with f's sequence number and length of the ICV, with its trailer.
+func (f frame) open(p Params, packet []byte) (body []byte, ok bool) {
+	ivEnd := 8 + p.Encryption.IVLen()
+	iv, rest := packet[8:ivEnd], packet[ivEnd:]
+	block := plainBlock(p)
+	if p.Encryption.AEAD() {
+		nonce := append(append([]byte{}, p.Key[len(p.Key)-4:]...), iv...)
+		body, err := must(cipher.NewGCM(block)).Open(nil, nonce, rest, f.aad(p))
+		return body, err == nil
+	}
+	n := f.icvLen
+	if n == 0 {
+		n = p.Integrity.ICVLen()
+	}
+	end := len(packet) - n
+	if !hmac.Equal(f.icv(p, packet[:end]), packet[end:]) {
+		return nil, false
+	}
+	body = make([]byte, end-ivEnd)
+	cipher.NewCBCDecrypter(block, iv).CryptBlocks(body, packet[ivEnd:end])
+	return body, true
 }

@@ -2,8 +2,6 @@ package esp
 
 import (
 	"crypto/md5"
-	"crypto/sha1"
-	"crypto/sha256"
 	"crypto/sha512"
 	"encoding"
 	"fmt"
@@ -18,7 +16,8 @@ const (
 	outerPad = 0x5c
 )
 
-// mac is HMAC (RFC 2104) with the pads hashed once. crypto/hmac does the same, but its copies of the key can't be wiped.
+// mac is HMAC (RFC 2104) with the hashes that multibuf has not, by the standard library with the pads hashed once.
+// crypto/hmac does the same, but its copies of the key can't be wiped.
 type mac struct {
 	hash interface {
 		hash.Hash
@@ -28,15 +27,11 @@ type mac struct {
 	sum          [sha512.Size]byte
 }
 
-// newMAC returns nil for an algorithm that is none. The key must have the algorithm's length, so it is never longer than a
+// newMAC makes the HMAC of SHA2-384, SHA2-512 or MD5; of anything else ErrParams. The key must have the algorithm's length, so it is never longer than a
 // block.
 func newMAC(i esphdr.Integrity, key []byte) (*mac, error) {
 	var h hash.Hash
 	switch i {
-	case esphdr.HMACSHA1_96:
-		h = sha1.New()
-	case esphdr.HMACSHA256_128:
-		h = sha256.New()
 	case esphdr.HMACSHA384_192:
 		h = sha512.New384()
 	case esphdr.HMACSHA512_256:

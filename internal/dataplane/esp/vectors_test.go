@@ -2,7 +2,7 @@ package esp
 
 import (
 	"bytes"
-	"crypto/cipher"
+	"encoding/binary"
 	"encoding/hex"
 	"strings"
 	"testing"
@@ -10,14 +10,14 @@ import (
 	"concentrator/internal/wire/esphdr"
 )
 
-// fixedIV stands in for the block cipher of an IV source.
-type fixedIV []byte
-
-func (iv fixedIV) BlockSize() int          { return len(iv) }
-func (iv fixedIV) Encrypt(dst, _ []byte)   { copy(dst, iv) }
-func (iv fixedIV) Decrypt(dst, src []byte) { copy(dst, src) }
-
-var _ cipher.Block = fixedIV{}
+// seedFor is the seed with which sa, of AES-CBC, gives its next packet this IV.
+func seedFor(p Params, sa *Outbound, iv []byte) (seed [maxIVLen]byte) {
+	plainBlock(p).Decrypt(seed[:], iv)
+	for i, octet := range binary.BigEndian.AppendUint64(nil, sa.packets+1) {
+		seed[i] ^= octet
+	}
+	return seed
+}
 
 // TestRFC3602Case5 is the packet of RFC 3602 section 4, case 5: an ICMP echo in transport mode. The RFC has no ICV; ours is
 // checked by the other tests.
@@ -32,7 +32,7 @@ func TestRFC3602Case5(t *testing.T) {
 		a4699e523a55db080b59ec3a8e4b7e52 775b07d1db34ed9c538ab50c551b874a
 		a269add047ad2d5913ac19b7cfbad4a6`)
 	sa := outbound(t, p)
-	sa.ivs.block = fixedIV(iv)
+	sa.seed = seedFor(p, sa, iv)
 	b := bufOf(plain)
 	if v := sa.Seal(b, 1); v != OK {
 		t.Fatal(v)
@@ -130,12 +130,14 @@ func TestHMACVectors(t *testing.T) {
 			"637edc6e01dce7e6742a99451aae82df23da3e92439e590e43e761b33e910fb8ac2878ebd5803f6f0b61dbce5e251ff8789a4722c1be65aea45fd464e89f8f5b",
 		},
 	} {
-		m, err := newMAC(tt.integrity, bytes.Repeat([]byte{0x0b}, tt.integrity.KeyLen()))
-		if err != nil {
-			t.Fatal(err)
-		}
+		sa := inbound(t, Params{
+			SPI: testSPI, Encryption: esphdr.AESCBC, Key: make([]byte, 16),
+			Integrity: tt.integrity, AuthKey: bytes.Repeat([]byte{0x0b}, tt.integrity.KeyLen()),
+		})
+		j := &job{packet: []byte("Hi There, and an ICV"), end: len("Hi There")}
+		x := NewScratch()
 		for range 2 { // the second time from the kept states
-			if got := hex.EncodeToString(m.compute([]byte("Hi "), []byte("There"))); got != strings.ToLower(tt.want) {
+			if got := hex.EncodeToString(x.sum(&sa.crypto, j)); !strings.HasPrefix(got, tt.want) {
 				t.Errorf("%v: %s, want %s", tt.integrity, got, tt.want)
 			}
 		}

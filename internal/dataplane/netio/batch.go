@@ -19,55 +19,118 @@ type mmsghdr struct {
 	len uint32
 }
 
-// packetInfo is the control message IP_PKTINFO of ip(7): the outer source that is chosen on sending, and the
-// destination that a datagram came to.
-type packetInfo struct {
-	hdr  unix.Cmsghdr
-	info unix.Inet4Pktinfo
-}
-
-// outgoing is a socket's system call arguments for sending, kept so that no batch allocates.
+// outgoing is a socket's system call arguments for sending, kept so that no batch allocates. Each call of sendmsg(2) sends
+// a run of messages: one on a raw socket, and as many as make one train on a UDP socket.
 type outgoing struct {
-	msgs  [BatchSize]mmsghdr
-	iov   [BatchSize]unix.Iovec
-	names [BatchSize]unix.RawSockaddrInet4
-	from  [BatchSize]packetInfo
+	msgs     [BatchSize]mmsghdr
+	iov      [BatchSize]unix.Iovec
+	names    [BatchSize]unix.RawSockaddrInet4
+	controls [BatchSize]sendControl
+	single   unix.Iovec // of a message that is sent alone after all
+	trains   trains
 }
 
 func (o *outgoing) init() {
 	for i := range o.msgs {
-		o.from[i].hdr.Level = unix.IPPROTO_IP
-		o.from[i].hdr.Type = unix.IP_PKTINFO
-		o.from[i].hdr.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+		o.controls[i].init()
 		o.names[i].Family = unix.AF_INET
-
 		h := &o.msgs[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&o.names[i]))
 		h.Namelen = unix.SizeofSockaddrInet4
-		h.Control = (*byte)(unsafe.Pointer(&o.from[i]))
-		h.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
-		h.Iov = &o.iov[i]
-		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&o.controls[i]))
 	}
 }
 
-// write is WriteBatch. Raw, because a call that can't block need not tell the scheduler.
-func (o *outgoing) write(fd int, msgs []Message) (int, error) {
-	want := min(len(msgs), BatchSize)
-	for i := range want {
-		m := &msgs[i]
-		o.names[i].Addr = m.To
-		binary.BigEndian.PutUint16(portOf(&o.names[i]), m.Port)
-		o.from[i].info.Spec_dst = m.From
-		o.iov[i].Base = unsafe.SliceData(m.Data)
-		o.iov[i].SetLen(len(m.Data))
+// write is WriteBatch.
+func (o *outgoing) write(fd int, msgs []Message) (sent int) {
+	msgs = msgs[:min(len(msgs), BatchSize)]
+	n := o.trains.plan(msgs)
+	for i, at := 0, 0; i < n; i++ {
+		at = o.prepare(i, at, msgs)
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&o.msgs[0])),
-		uintptr(want), unix.MSG_DONTWAIT, 0, 0)
+	for done := 0; done < n; {
+		did, errno := sendmmsg(fd, o.msgs[done:n])
+		for i := done; i < done+did; i++ {
+			sent += o.trains.settle(i, msgs, 0)
+		}
+		done += did
+		switch {
+		case errno == 0 || errno == unix.EINTR:
+		case errno == unix.EAGAIN: // the send buffer is full, for the rest too
+			for i := done; i < n; i++ {
+				o.trains.settle(i, msgs, errno)
+			}
+			return sent
+		case o.trains.runs[done].n > 1 && o.trains.refused(errno, done):
+			sent += o.writeSingly(fd, msgs, done)
+			done++
+		default:
+			o.trains.settle(done, msgs, errno)
+			done++
+		}
+	}
+	return sent
+}
+
+// prepare makes the arguments of run i, whose pieces begin at iov[at], and returns where the next one's do.
+func (o *outgoing) prepare(i, at int, msgs []Message) int {
+	r := &o.trains.runs[i]
+	first := &msgs[r.first]
+	o.names[i].Addr = first.To
+	binary.BigEndian.PutUint16(portOf(&o.names[i]), first.Port)
+	c := &o.controls[i]
+	c.start(first.From)
+	if first.TOS != 0 {
+		c.serviceType(first.TOS)
+	}
+	if r.n > 1 {
+		c.segment(r.size)
+	}
+	h := &o.msgs[i].hdr
+	h.SetControllen(c.space())
+	h.Iov = &o.iov[at]
+	h.SetIovlen(r.n)
+	for m := r.first; m != none; m = o.trains.next[m] {
+		o.iov[at].Base = unsafe.SliceData(msgs[m].Data)
+		o.iov[at].SetLen(len(msgs[m].Data))
+		at++
+	}
+	return at
+}
+
+// writeSingly sends the messages of a run that the kernel does not take as a train.
+func (o *outgoing) writeSingly(fd int, msgs []Message, run int) (sent int) {
+	h := o.msgs[run] // the run's own; its pieces are where they were
+	c := &o.controls[run]
+	for m := o.trains.runs[run].first; m != none; m = o.trains.next[m] {
+		c.start(msgs[m].From)
+		if msgs[m].TOS != 0 {
+			c.serviceType(msgs[m].TOS)
+		}
+		one := &o.msgs[run]
+		*one = h
+		one.hdr.SetControllen(c.space())
+		o.single.Base = unsafe.SliceData(msgs[m].Data)
+		o.single.SetLen(len(msgs[m].Data))
+		one.hdr.Iov = &o.single
+		one.hdr.SetIovlen(1)
+		_, errno := sendmmsg(fd, o.msgs[run:run+1])
+		msgs[m].Errno = errno
+		if errno == 0 {
+			sent++
+		}
+	}
+	return sent
+}
+
+// sendmmsg is sendmmsg(2) that never blocks. Raw, because a call that can't block need not tell the scheduler.
+func sendmmsg(fd int, msgs []mmsghdr) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&msgs[0])),
+		uintptr(len(msgs)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
 	}
-	return int(n), nil
+	return int(n), 0
 }
 
 // portOf is the port in a, which is in network order whatever the machine's is.

@@ -9,7 +9,10 @@ import (
 
 // Linux is the Opener of the running kernel. It needs CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and, for namespaces,
 // CAP_SYS_ADMIN.
-type Linux struct{}
+type Linux struct {
+	// NoOffload sends datagrams one by one, without UDP_SEGMENT.
+	NoOffload bool
+}
 
 var _ Opener = Linux{}
 

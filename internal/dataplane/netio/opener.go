@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"concentrator/internal/dataplane/tun"
 )
 
@@ -36,6 +38,9 @@ type Message struct {
 	From [4]byte // our outer address
 	To   [4]byte // the peer's
 	Port uint16  // the peer's UDP port; 0 on a raw socket
+	TOS  uint8   // Type of Service octet of the outer header
+	// Errno is the result: 0 if it was sent, EAGAIN if the send buffer is full.
+	Errno unix.Errno
 }
 
 // Face is what a shard's sockets have in common. FD and the batches belong to the shard; Close is for the control side,
@@ -43,9 +48,11 @@ type Message struct {
 type Face interface {
 	// FD is the descriptor to wait on for input.
 	FD() int
-	// WriteBatch sends up to BatchSize of msgs in order. It returns how many went out and, if that is not all, why the next
-	// one did not. It never blocks. What is longer than the path takes is fragmented by the kernel and on its way.
-	WriteBatch(msgs []Message) (int, error)
+	// WriteBatch sends up to BatchSize of msgs, those to one address and port in order. It returns how many went out and
+	// says of each that did not why, which doesn't keep the others. It never blocks. What is longer than the path takes is
+	// fragmented by the kernel and on its way. Several messages of one length to one peer are one system call's UDP_SEGMENT
+	// where the kernel takes it.
+	WriteBatch(msgs []Message) int
 	Close() error
 }
 
@@ -69,6 +76,7 @@ type Datagram struct {
 	From     [4]byte // the peer's address
 	FromPort uint16
 	To       [4]byte // our address that it was sent to
+	TOS      uint8   // Type of Service octet of its outer header; 0 before WantTOS
 	// Rest is what did not fit the buffer: a long IKE message, whose IP fragments the kernel has put together. It is the
 	// socket's memory, borrowed until the next ReadBatch; nil if all fitted.
 	Rest []byte
@@ -82,12 +90,16 @@ type UDPSocket interface {
 	// ReadBatch fills up to BatchSize of bufs with UDP payloads, and in with what they are. It never blocks; EAGAIN is its
 	// error when nothing waits.
 	ReadBatch(bufs [][]byte, in []Datagram) (int, error)
+	// WantTOS makes ReadBatch tell Types of Service from now on. It is the shard's.
+	WantTOS() error
 }
 
 // Device is a multi-queue TUN device. Its methods are for the control side and safe for concurrent use.
 type Device interface {
 	// Queues holds one non-blocking descriptor for each queue. They stay the Device's.
 	Queues() []int
+	// Offloads says what its queues take and give in one piece.
+	Offloads() tun.Offloads
 	// Warnings are sentences for an operator about a namespace that is not ours to configure.
 	Warnings() []string
 	// Configure makes the device's MTU, addresses, pool routes and masquerading those of c.

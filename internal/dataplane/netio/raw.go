@@ -124,7 +124,7 @@ func (s *rawSocket) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 }
 
 // WriteBatch implements Socket.
-func (s *rawSocket) WriteBatch(msgs []Message) (int, error) { return s.out.write(s.fd, msgs) }
+func (s *rawSocket) WriteBatch(msgs []Message) int { return s.out.write(s.fd, msgs) }
 
 // Admit implements Socket.
 func (s *rawSocket) Admit(id uint32, yes bool) error {

@@ -34,15 +34,16 @@ type udpSocket struct {
 	in    [BatchSize]mmsghdr
 	inIov [BatchSize][2]unix.Iovec // the buffer, then rest
 	names [BatchSize]unix.RawSockaddrInet4
-	infos [BatchSize]packetInfo
+	infos [BatchSize]receiveControl
 	rest  []byte // restLen for each
 }
 
 var _ UDPSocket = (*udpSocket)(nil)
 
-func newUDPSocket(fd int) *udpSocket {
+func newUDPSocket(fd int, noOffload bool) *udpSocket {
 	s := &udpSocket{fd: fd, rest: make([]byte, BatchSize*restLen)}
 	s.out.init()
+	s.out.trains.on = !noOffload
 	for i := range s.in {
 		h := &s.in[i].hdr
 		h.Name = (*byte)(unsafe.Pointer(&s.names[i]))
@@ -67,7 +68,7 @@ func (s *udpSocket) ReadBatch(bufs [][]byte, in []Datagram) (int, error) {
 		s.inIov[i][0].Base = unsafe.SliceData(bufs[i])
 		s.inIov[i][0].SetLen(len(bufs[i]))
 		s.in[i].hdr.Namelen = unix.SizeofSockaddrInet4 // the kernel writes what it used
-		s.in[i].hdr.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
+		s.in[i].hdr.SetControllen(receiveSpace)
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.in[0])),
 		uintptr(want), unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
@@ -79,7 +80,7 @@ func (s *udpSocket) ReadBatch(bufs [][]byte, in []Datagram) (int, error) {
 		*d = Datagram{
 			Size: min(int(s.in[i].len), len(bufs[i])),
 			From: s.names[i].Addr, FromPort: binary.BigEndian.Uint16(portOf(&s.names[i])),
-			To: s.infos[i].info.Addr,
+			To: s.infos[i].target.info.Addr, TOS: s.infos[i].tos(int(s.in[i].hdr.Controllen)),
 		}
 		if more := int(s.in[i].len) - len(bufs[i]); more > 0 { // MSG_TRUNC makes it the whole length
 			d.Rest = s.restOf(i)[:min(more, restLen)]
@@ -90,7 +91,15 @@ func (s *udpSocket) ReadBatch(bufs [][]byte, in []Datagram) (int, error) {
 }
 
 // WriteBatch implements UDPSocket.
-func (s *udpSocket) WriteBatch(msgs []Message) (int, error) { return s.out.write(s.fd, msgs) }
+func (s *udpSocket) WriteBatch(msgs []Message) int { return s.out.write(s.fd, msgs) }
+
+// WantTOS implements UDPSocket.
+func (s *udpSocket) WantTOS() error {
+	if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1); err != nil {
+		return fmt.Errorf("ask for Type of Service: %w", err)
+	}
+	return nil
+}
 
 // Close implements UDPSocket.
 func (s *udpSocket) Close() error {
@@ -183,7 +192,7 @@ func bindGroup(addr netip.AddrPort, shards int) (fds []int, err error) {
 }
 
 // OpenUDP implements Opener.
-func (Linux) OpenUDP(namespace string, addr netip.AddrPort, shards int) ([]UDPSocket, error) {
+func (l Linux) OpenUDP(namespace string, addr netip.AddrPort, shards int) ([]UDPSocket, error) {
 	if !addr.Addr().Is4() || shards < 1 || shards > steer.MaxShards {
 		return nil, fmt.Errorf("UDP socket on %v for %d shards: only IPv4 and 1 to %d shards are possible", addr, shards,
 			steer.MaxShards)
@@ -205,7 +214,7 @@ func (Linux) OpenUDP(namespace string, addr netip.AddrPort, shards int) ([]UDPSo
 	}
 	sockets := make([]UDPSocket, len(fds))
 	for i, fd := range fds {
-		sockets[i] = newUDPSocket(fd)
+		sockets[i] = newUDPSocket(fd, l.NoOffload)
 	}
 	return sockets, nil
 }

@@ -16,13 +16,15 @@ const (
 // Buf holds one packet: the window [start, end) of its array. The zero value is an empty window without
 // headroom; Reset it before use. A Buf belongs to one goroutine and must not be copied by assignment (2 KiB).
 type Buf struct {
+	// TOS is the Type of Service octet of the outer packet that brought this one, or that is to carry it away.
+	TOS        uint8
 	start, end int
 	array      [Size]byte
 }
 
-// Reset empties the window and gives it its headroom back. It doesn't clear the octets.
+// Reset empties the window, gives it its headroom back and clears TOS. It doesn't clear the octets.
 func (b *Buf) Reset() {
-	b.start, b.end = Headroom, Headroom
+	b.start, b.end, b.TOS = Headroom, Headroom, 0
 }
 
 // Bytes returns the window. It is borrowed until the window is changed or the Buf is used again.
@@ -113,8 +115,8 @@ func (b *Buf) Truncate(n int) bool {
 	return true
 }
 
-// CopyFrom makes b a copy of src: the same window at the same place, so that the headroom is the same too.
+// CopyFrom makes b a copy of src: the same window at the same place, so that the headroom is the same too, and its TOS.
 func (b *Buf) CopyFrom(src *Buf) {
-	b.start, b.end = src.start, src.end
+	b.start, b.end, b.TOS = src.start, src.end, src.TOS
 	copy(b.array[b.start:b.end], src.array[src.start:src.end])
 }

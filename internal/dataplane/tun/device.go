@@ -39,6 +39,7 @@ type Spec struct {
 	Device    string // 1 to 15 octets, unused in the namespace
 	Queues    int    // one for each shard
 	MTU       int    // octets of inner IP packet
+	NoOffload bool   // every packet passes by itself and finished
 }
 
 // Config is what a Device carries besides its sessions' routes.
@@ -53,6 +54,7 @@ type Config struct {
 type Device struct {
 	name     string
 	queues   []int
+	offloads Offloads
 	warnings []string
 
 	mu     sync.Mutex // guards all below
@@ -141,6 +143,12 @@ func (d *Device) create(spec Spec, made bool) error {
 			return fmt.Errorf("make queue %d: %w", q, err)
 		}
 	}
+	if !spec.NoOffload {
+		var err error
+		if d.offloads, err = setOffloads(d.queues[0]); err != nil {
+			return err
+		}
+	}
 	prog := int32(d.table.ProgramFD())
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(d.queues[0]), unix.TUNSETSTEERINGEBPF,
 		uintptr(unsafe.Pointer(&prog))); errno != 0 {
@@ -173,6 +181,10 @@ func (d *Device) create(spec Spec, made bool) error {
 
 // Queues holds one non-blocking descriptor for each queue. They stay the Device's.
 func (d *Device) Queues() []int { return d.queues }
+
+// Offloads is which trains the device takes from a Coalescer and gives to a Train. Without any it gives only whole,
+// finished packets.
+func (d *Device) Offloads() Offloads { return d.offloads }
 
 // Warnings are sentences for an operator about a namespace that is not ours to configure.
 func (d *Device) Warnings() []string { return slices.Clone(d.warnings) }
