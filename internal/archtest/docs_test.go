@@ -160,7 +160,7 @@ func TestPacketWalkSteps(t *testing.T) {
 		}
 	}
 	comment := regexp.MustCompile(`(?m)// (\d)$`)
-	for _, path := range []string{"inbound.go", "outbound.go", "ipsec_inbound.go", "ipsec_outbound.go", "face.go", "shard.go"} {
+	for _, path := range []string{"inbound.go", "outbound.go", "ipsec_inbound.go", "ipsec_outbound.go", "inner.go", "face.go", "shard.go"} {
 		path = "internal/dataplane/" + path
 		for _, m := range comment.FindAllStringSubmatch(read(t, path), -1) {
 			if !told[path+" "+m[1]] {

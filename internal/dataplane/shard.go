@@ -538,7 +538,7 @@ func (s *shard) flush() {
 	s.sendAll()
 	s.flushTUN()
 	for _, f := range s.dirty {
-		s.write(f)
+		s.write(f) // 8
 		f.dirty = false
 	}
 	clear(s.dirty)
