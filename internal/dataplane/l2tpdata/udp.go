@@ -2,8 +2,8 @@ package l2tpdata
 
 import (
 	"encoding/binary"
-	"math/bits"
 
+	"concentrator/internal/dataplane/checksum"
 	"concentrator/internal/dataplane/pktbuf"
 	"concentrator/internal/wire/l2tp"
 )
@@ -32,7 +32,8 @@ func StripUDP(b *pktbuf.Buf, check bool, src, dst [4]byte) (srcPort uint16, v Ve
 	if binary.BigEndian.Uint16(p[2:]) != l2tp.Port {
 		return 0, Port
 	}
-	if check && binary.BigEndian.Uint16(p[6:]) != 0 && checksum(p[:n], src, dst) != 0xffff {
+	if check && binary.BigEndian.Uint16(p[6:]) != 0 &&
+		checksum.Fold(checksum.Add(checksum.Pseudo(src, dst, udpProtocol, n), p[:n])) != 0xffff {
 		return 0, Checksum
 	}
 	srcPort = binary.BigEndian.Uint16(p)
@@ -53,29 +54,4 @@ func PrependUDP(b *pktbuf.Buf, dstPort uint16) bool {
 	binary.BigEndian.PutUint16(h[4:], uint16(b.Len()))
 	binary.BigEndian.PutUint16(h[6:], 0)
 	return true
-}
-
-// checksum is the ones' complement sum over the pseudo header and the datagram with its checksum in it: 0xffff when that is
-// right (RFC 768).
-func checksum(p []byte, src, dst [4]byte) uint16 {
-	sum := uint64(udpProtocol) + uint64(len(p))
-	sum += uint64(binary.BigEndian.Uint32(src[:])) + uint64(binary.BigEndian.Uint32(dst[:]))
-	var carry uint64
-	for ; len(p) >= 32; p = p[32:] {
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(p), carry)
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(p[8:]), carry)
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(p[16:]), carry)
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(p[24:]), carry)
-	}
-	for ; len(p) >= 8; p = p[8:] {
-		sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(p), carry)
-	}
-	var last [8]byte // what is left, with zeros behind
-	copy(last[:], p)
-	sum, carry = bits.Add64(sum, binary.BigEndian.Uint64(last[:]), carry)
-	sum += carry // without another: last is not all ones
-	for sum > 0xffff {
-		sum = sum&0xffff + sum>>16
-	}
-	return uint16(sum)
 }
