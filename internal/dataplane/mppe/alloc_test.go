@@ -38,3 +38,42 @@ func TestNoAllocation(t *testing.T) {
 		}
 	})
 }
+
+// TestNoAllocationInBatches is the same for whole batches of several sessions.
+func TestNoAllocationInBatches(t *testing.T) {
+	const sessions = 5
+	plain, x := frame(1), NewScratch()
+	seals, opens := make([]SealOp, batchLen), make([]OpenOp, batchLen)
+	for i := range sessions {
+		p := params([]int{128, 56, 40}[i%3], i == 4)
+		s, r := NewSender(p), NewReceiver(p)
+		for j := i; j < batchLen; j += sessions {
+			seals[j] = SealOp{Sender: s, Buf: &pktbuf.Buf{}}
+			opens[j] = OpenOp{Receiver: r, Buf: seals[j].Buf, Seq: uint32(j / sessions), Credible: credible}
+		}
+	}
+	bad := 0
+	if n := testing.AllocsPerRun(100, func() {
+		for i := range seals {
+			seals[i].Buf.SetBytes(plain)
+		}
+		SealBatch(seals, x)
+		OpenBatch(opens, 0, x)
+		for i := range opens {
+			if opens[i].Verdict != OK {
+				bad++
+			}
+			opens[i].Seq += batchLen/sessions + 1
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations a batch", n)
+	}
+	for _, r := range x.runs[:cap(x.runs)] {
+		if r.schedule != nil || r.keys != nil {
+			t.Error("the scratch still points to a session")
+		}
+	}
+	if bad != 0 {
+		t.Errorf("%d wrong verdicts", bad)
+	}
+}

@@ -6,6 +6,15 @@
 // OpenBatch). Everything belongs to one goroutine at a time, there is no lock, no clock and no goroutine, and
 // nothing allocates after the constructors.
 //
+// # Batches
+//
+// RC4 makes an octet at a time, each from the one before, and leaves most of a processor idle. Stateless packets of
+// a batch have keys of their own, so their key schedules and keystreams are made four at a time, interleaved, in
+// groups of 16 packets: of one session as well as of many. A session's key chain is serial; the chains of different
+// sessions go on side by side. Nothing else comes of it: a batch ends as if its packets had been opened or sealed one
+// by one, which is what happens to those of stateful sessions, to those too few to share the work, and to those that turn
+// out not to be where they were foreseen.
+//
 // # What a forged packet can do
 //
 // MPPE has no integrity: whoever can send from the peer's address can write any coherency count, and every

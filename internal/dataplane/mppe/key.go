@@ -1,12 +1,18 @@
 package mppe
 
-import (
-	"bytes"
-	"crypto/sha1"
-)
+import "crypto/sha1"
 
 // key is a start, interim or session key; 56 and 40 bit keys use the first 8 octets.
 type key [16]byte
+
+// repeated is the first n octets of k, over and over: an RC4 key of 16 octets that does what one of n does. n is 16 or 8.
+func (k *key) repeated(n int) key {
+	whole := *k
+	if n == 8 {
+		copy(whole[8:], whole[:8])
+	}
+	return whole
+}
 
 // schedule says how one direction of one session derives its keys (RFC 3079 section 3).
 type schedule struct {
@@ -30,41 +36,29 @@ func newSchedule(p Params) schedule {
 	return s
 }
 
-// Scratch is the working memory of one shard, shared by all its sessions: about 5 KiB.
-type Scratch struct {
-	// KeyChanges counts key changes (a SHA-1, an RC4 key schedule, RFC 3079 section 3.4) and KeySetups the key
-	// schedules that packets were tried with: what forged packets cost can be read from them.
-	KeyChanges, KeySetups uint64
-
-	rc4    rc4
-	rekey  rc4
-	hash16 [16 + padLen + 16 + padLen]byte
-	hash8  [8 + padLen + 8 + padLen]byte
-	stream [streamLen]byte
-	head   [HeadLen]byte
-}
-
 // padLen is the length of both pads of RFC 3079 section 2.4.
 const padLen = 40
 
-// NewScratch returns a Scratch.
-func NewScratch() *Scratch {
-	x := &Scratch{}
-	fillPads(x.hash16[:], 16)
-	fillPads(x.hash8[:], 8)
-	return x
+// hashed is what the hash is taken of, for keys of 16 and of 8 octets: start key | 40 x 00 | session key | 40 x f2.
+type hashed struct {
+	key16 [16 + padLen + 16 + padLen]byte
+	key8  [8 + padLen + 8 + padLen]byte
 }
 
-// fillPads writes what is the same in every hash: start key | 40 x 00 | session key | 40 x f2.
-func fillPads(b []byte, n int) {
-	copy(b[n+padLen+n:], bytes.Repeat([]byte{0xf2}, padLen))
+// newHashed has the pads in their places.
+func newHashed() *hashed {
+	h := &hashed{}
+	for i := range padLen {
+		h.key16[16+padLen+16+i], h.key8[8+padLen+8+i] = 0xf2, 0xf2
+	}
+	return h
 }
 
 // interim is GetNewKeyFromSHA of RFC 3079 section 3.4: SHA-1 over start key and session key.
-func (s *schedule) interim(session *key, x *Scratch) (k key) {
-	b := x.hash16[:]
+func (s *schedule) interim(session *key, h *hashed) (k key) {
+	b := h.key16[:]
 	if s.n == 8 {
-		b = x.hash8[:]
+		b = h.key8[:]
 	}
 	copy(b, s.start[:s.n])
 	copy(b[s.n+padLen:], session[:s.n])
@@ -74,8 +68,8 @@ func (s *schedule) interim(session *key, x *Scratch) (k key) {
 }
 
 // initial is the session key that a direction starts with.
-func (s *schedule) initial(x *Scratch) key {
-	k := s.interim(&s.start, x)
+func (s *schedule) initial() key {
+	k := s.interim(&s.start, newHashed())
 	copy(k[:], s.salt[:s.salted])
 	return k
 }
@@ -83,12 +77,17 @@ func (s *schedule) initial(x *Scratch) key {
 // change replaces the session key by the one after it (RFC 3078 section 7.3): the interim key, encrypted with itself.
 func (s *schedule) change(session *key, x *Scratch) {
 	x.KeyChanges++
-	k := s.interim(session, x)
-	x.rekey.init(&k, s.n)
+	*session = s.interim(session, &x.hashed)
+	x.rekey.init(session, s.n)
 	var stream key
 	x.rekey.stream(stream[:s.n])
+	s.encrypt(session, stream[:])
+}
+
+// encrypt makes a session key of the interim key k, with the keystream that k makes.
+func (s *schedule) encrypt(k *key, stream []byte) {
 	for i := range s.n {
-		session[i] = k[i] ^ stream[i]
+		k[i] ^= stream[i]
 	}
-	copy(session[:], s.salt[:s.salted])
+	copy(k[:], s.salt[:s.salted])
 }

@@ -127,16 +127,21 @@ type OpenOp struct {
 	Verdict Verdict
 }
 
-// SealBatch encrypts packets of any sessions, in order.
+// SealBatch encrypts packets of any sessions, in order. The result is that of sealing them one by one.
 func SealBatch(ops []SealOp, x *Scratch) {
-	for i := range ops {
-		ops[i].OK = ops[i].Sender.seal(ops[i].Buf, x)
+	for len(ops) > 0 {
+		n := min(len(ops), groupLen)
+		x.sealGroup(ops[:n])
+		ops = ops[n:]
 	}
 }
 
-// OpenBatch decrypts packets of any sessions, in order. now is the caller's monotonic clock in nanoseconds.
+// OpenBatch decrypts packets of any sessions, in order. now is the caller's monotonic clock in nanoseconds. The result
+// is that of opening them one by one.
 func OpenBatch(ops []OpenOp, now int64, x *Scratch) {
-	for i := range ops {
-		ops[i].Verdict = ops[i].Receiver.open(&ops[i], now, x)
+	for len(ops) > 0 {
+		n := min(len(ops), groupLen)
+		x.openGroup(ops[:n], now)
+		ops = ops[n:]
 	}
 }

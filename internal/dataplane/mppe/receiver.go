@@ -38,9 +38,8 @@ type Receiver struct {
 
 // NewReceiver returns a receiver that expects coherency count 0.
 func NewReceiver(p Params) *Receiver {
-	x := NewScratch()
 	r := &Receiver{schedule: newSchedule(p)}
-	session := r.schedule.initial(x)
+	session := r.schedule.initial()
 	if p.Stateful {
 		r.stateful = &stateful{session: session}
 		r.stateful.stream.init(&session, r.schedule.n)
@@ -59,7 +58,7 @@ func (r *Receiver) Stateful() bool {
 // Open decrypts one packet; see OpenOp. now is the caller's monotonic clock in nanoseconds.
 func (r *Receiver) Open(b *pktbuf.Buf, seq uint32, credible Credible, now int64, x *Scratch) Verdict {
 	op := OpenOp{Receiver: r, Buf: b, Seq: seq, Credible: credible}
-	return r.open(&op, now, x)
+	return r.open(&op, nil, now, x)
 }
 
 // NoteClear says that the GRE packet with this sequence number was delivered and wasn't encrypted. In a session that
@@ -70,25 +69,33 @@ func (r *Receiver) NoteClear(seq uint32) {
 	}
 }
 
-// open dispatches by mode. The checks of the header are those of Linux's ppp_mppe, but that none closes the link:
-// anybody could make it do so.
-func (r *Receiver) open(op *OpenOp, now int64, x *Scratch) Verdict {
-	p := op.Buf.Bytes()
-	if len(p) <= headerLen {
-		return Short
-	}
-	header := binary.BigEndian.Uint16(p)
-	if header&bitEncrypted == 0 || header&bitCompressed != 0 {
-		return NotEncrypted
-	}
-	count, flushed := header&countMask, header&bitFlushed != 0
-	if !flushed && (r.stateful == nil || isFlag(count)) {
-		return NotFlushed
+// open dispatches by mode. sl has what was done for the packet together with others; nil if nothing was.
+func (r *Receiver) open(op *OpenOp, sl *slot, now int64, x *Scratch) Verdict {
+	count, flushed, v := r.header(op.Buf.Bytes())
+	if v != 0 {
+		return v
 	}
 	if r.stateful != nil {
 		return r.openStateful(op, count, flushed, now, x)
 	}
-	return r.openStateless(op, count, now, x)
+	return r.openStateless(op, sl, count, now, x)
+}
+
+// header takes a packet's header apart. The verdict is 0 when there is nothing wrong with it; the checks are those of
+// Linux's ppp_mppe, but that none closes the link: anybody could make it do so.
+func (r *Receiver) header(p []byte) (count uint16, flushed bool, v Verdict) {
+	if len(p) <= headerLen {
+		return 0, false, Short
+	}
+	header := binary.BigEndian.Uint16(p)
+	if header&bitEncrypted == 0 || header&bitCompressed != 0 {
+		return 0, false, NotEncrypted
+	}
+	count, flushed = header&countMask, header&bitFlushed != 0
+	if !flushed && (r.stateful == nil || isFlag(count)) {
+		return 0, false, NotFlushed
+	}
+	return count, flushed, 0
 }
 
 // ahead is by how many positions the packet with this count and sequence number is ahead of top, as near as the two
@@ -111,14 +118,21 @@ func (r *Receiver) ahead(count uint16, seq uint32) (nearest, farthest int) {
 }
 
 // try finds out whether the packet decrypts to something credible with the stream in x.rc4, reading only its head.
-// If not, nothing has changed; if so, x.stream begins with the keystream used, and finish must follow.
+// If not, nothing has changed; if so, the first of x.rows begins with the keystream used, and finish must follow.
 func (op *OpenOp) try(far bool, x *Scratch) bool {
 	x.KeySetups++
+	keystream := x.rows[0][:min(op.Buf.Len()-headerLen, HeadLen)]
+	x.rc4.stream(keystream)
+	return op.judge(keystream, far, x)
+}
+
+// judge asks whether the packet decrypts to something credible with a stream that begins with these octets: HeadLen of
+// them, or as many as the packet has.
+func (op *OpenOp) judge(keystream []byte, far bool, x *Scratch) bool {
 	body := op.Buf.Bytes()[headerLen:]
-	n := min(len(body), HeadLen)
-	x.rc4.stream(x.stream[:n])
-	subtle.XORBytes(x.head[:n], body[:n], x.stream[:n])
-	return op.Credible(x.head[:n], len(body), far)
+	head := x.head[:min(len(body), HeadLen)]
+	subtle.XORBytes(head, body, keystream)
+	return op.Credible(head, len(body), far)
 }
 
 // finish decrypts the whole packet in place after try said yes.
@@ -126,8 +140,9 @@ func (op *OpenOp) finish(x *Scratch) {
 	op.Buf.TrimFront(headerLen)
 	body := op.Buf.Bytes()
 	n := len(body)
-	x.rc4.stream(x.stream[min(n, HeadLen):n])
-	subtle.XORBytes(body, body, x.stream[:n])
+	keystream := x.rows[0][:n]
+	x.rc4.stream(keystream[min(n, HeadLen):])
+	subtle.XORBytes(body, body, keystream)
 }
 
 // moveTop makes pos, which came with seq, the highest position.

@@ -23,9 +23,8 @@ type Sender struct {
 
 // NewSender returns a sender at coherency count 0.
 func NewSender(p Params) *Sender {
-	x := NewScratch()
 	s := &Sender{schedule: newSchedule(p)}
-	s.session = s.schedule.initial(x)
+	s.session = s.schedule.initial()
 	if p.Stateful {
 		s.stream = &rc4{}
 		s.stream.init(&s.session, s.schedule.n)
@@ -44,27 +43,38 @@ func (s *Sender) Seal(b *pktbuf.Buf, x *Scratch) bool {
 	return s.seal(b, x)
 }
 
+// sealable reports whether the packet isn't empty and has room for the header.
+func sealable(b *pktbuf.Buf) bool {
+	return b.Len() > 0 && b.Front() >= headerLen
+}
+
+// nextHeader counts a packet and returns its header, without the flushed bit.
+func (s *Sender) nextHeader() uint16 {
+	header := s.count | bitEncrypted
+	s.count = (s.count + 1) & countMask
+	return header
+}
+
 func (s *Sender) seal(b *pktbuf.Buf, x *Scratch) bool {
-	n := b.Len()
-	if n == 0 || b.Front() < headerLen {
+	if !sealable(b) {
 		return false
 	}
-	header := s.count | bitEncrypted
 	stream := &x.rc4
 	if s.stream != nil {
 		stream = s.stream
 	}
+	header := s.nextHeader()
 	// Like Linux's ppp_mppe: the very first stateful packet isn't flushed, and every flushed one changes the key.
-	if s.stream == nil || isFlag(s.count) || s.flush {
+	if s.stream == nil || isFlag(header&countMask) || s.flush {
 		s.schedule.change(&s.session, x)
 		stream.init(&s.session, s.schedule.n)
 		header |= bitFlushed
 		s.flush = false
 	}
-	s.count = (s.count + 1) & countMask
 	body := b.Bytes()
-	stream.stream(x.stream[:n])
-	subtle.XORBytes(body, body, x.stream[:n])
+	keystream := x.rows[0][:len(body)]
+	stream.stream(keystream)
+	subtle.XORBytes(body, body, keystream)
 	binary.BigEndian.PutUint16(b.Prepend(headerLen), header)
 	return true
 }

@@ -15,8 +15,11 @@ const (
 // stateless is what a stateless receiver knows of the key chain. Every packet has a key of its own, each made
 // from the one before.
 type stateless struct {
-	// near is a ring of keys by position, for the NearKeys positions up to top, and on to derived.
-	near    [nearSlots]key
+	// near is a ring of keys by position, for the NearKeys positions up to top, and on to known.
+	near  [nearSlots]key
+	known uint64
+	// derived is the highest position near by that a packet was tried at. known can be higher, when a packet that was
+	// foreseen there turned out to be elsewhere: what follows mustn't depend on how packets were batched.
 	derived uint64
 	// used has bit i set when position top-i was decrypted, or its key isn't known any more.
 	used uint64
@@ -35,24 +38,19 @@ type stateless struct {
 }
 
 // openStateless decrypts a packet of a session that changes its key with every packet (RFC 3078 section 8.1).
-func (r *Receiver) openStateless(op *OpenOp, count uint16, now int64, x *Scratch) Verdict {
-	s := &r.stateless
+func (r *Receiver) openStateless(op *OpenOp, sl *slot, count uint16, now int64, x *Scratch) Verdict {
 	nearest, farthest := r.ahead(count, op.Seq)
 	switch {
-	case nearest <= 0 && (nearest <= -NearKeys || uint64(-nearest) >= r.top || s.used>>-nearest&1 != 0):
+	case r.late(nearest):
 		return Late
 	case nearest <= NearKeys:
-		pos := uint64(int64(r.top) + int64(nearest))
 		if r.remote(op.Seq) {
 			if r.maySpend(op.Seq, now) < 1 {
 				return OverBudget
 			}
 			r.budget.spend(1, now)
 		}
-		k := r.nearKey(pos, x)
-		x.rc4.init(&k, r.schedule.n)
-		if op.try(false, x) {
-			op.finish(x)
+		if pos := r.at(nearest); r.tryNear(op, sl, pos, x) {
 			r.acceptNear(pos, op.Seq)
 			return OK
 		}
@@ -63,16 +61,46 @@ func (r *Receiver) openStateless(op *OpenOp, count uint16, now int64, x *Scratch
 	return r.openFar(op, r.top+uint64(farthest), now, x)
 }
 
+// late reports whether a packet this far ahead is behind the window, or a replay.
+func (r *Receiver) late(ahead int) bool {
+	return ahead <= 0 && (ahead <= -NearKeys || uint64(-ahead) >= r.top || r.stateless.used>>-ahead&1 != 0)
+}
+
+// at is the position so far ahead of top.
+func (r *Receiver) at(ahead int) uint64 {
+	return uint64(int64(r.top) + int64(ahead))
+}
+
+// tryNear decrypts the packet if it is credible at a position near by. If the position was foreseen, the buffer holds
+// the plaintext only after openRests.
+func (r *Receiver) tryNear(op *OpenOp, sl *slot, pos uint64, x *Scratch) bool {
+	k := r.nearKey(pos, x)
+	if sl != nil && sl.position == pos {
+		sl.accepted = op.judge(sl.head[:], false, x)
+		if sl.accepted {
+			op.Buf.TrimFront(headerLen)
+		}
+		return sl.accepted
+	}
+	x.rc4.init(&k, r.schedule.n)
+	if !op.try(false, x) {
+		return false
+	}
+	op.finish(x)
+	return true
+}
+
 // nearKey is the key of a position between top-NearKeys and top+NearKeys. Keys ahead are derived when first asked for and
 // kept: each position costs one key change, however often it is asked for.
 func (r *Receiver) nearKey(pos uint64, x *Scratch) key {
 	s := &r.stateless
-	for s.derived < pos {
-		k := s.near[s.derived%nearSlots]
+	for s.known < pos {
+		k := s.near[s.known%nearSlots]
 		r.schedule.change(&k, x)
-		s.derived++
-		s.near[s.derived%nearSlots] = k
+		s.known++
+		s.near[s.known%nearSlots] = k
 	}
+	s.derived = max(s.derived, pos)
 	return s.near[pos%nearSlots]
 }
 
@@ -123,7 +151,7 @@ func (r *Receiver) openFar(op *OpenOp, pos uint64, now int64, x *Scratch) Verdic
 func (r *Receiver) takeOver(pos uint64, seq uint32, k key) {
 	s := &r.stateless
 	s.near[pos%nearSlots] = k
-	s.derived = pos
+	s.known, s.derived = pos, pos
 	s.used = ^uint64(0)
 	s.hasCandidate = false
 	r.moveTop(pos, seq)

@@ -89,7 +89,7 @@ func TestRFC3079Section3_5(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSchedule(Params{Bits: tt.bits, StartKey: startKey(t, tt.start)})
-			k := s.initial(NewScratch())
+			k := s.initial()
 			if want := unhex(t, tt.session); !bytes.Equal(k[:s.n], want) {
 				t.Fatalf("session key %x, want %x", k[:s.n], want)
 			}
@@ -113,7 +113,7 @@ func TestKeyChanges(t *testing.T) {
 	for _, bits := range []int{128, 56, 40} {
 		x := NewScratch()
 		s := newSchedule(Params{Bits: bits, StartKey: start})
-		k := s.initial(x)
+		k := s.initial()
 		ref := newLinuxState(Params{Bits: bits, StartKey: start})
 		for i := range 5000 {
 			if !bytes.Equal(k[:s.n], ref.session) {
