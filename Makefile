@@ -5,6 +5,8 @@ BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 INTEROP   := $(GO) test -count=1 -parallel 3
 FUZZTIME  ?= 10s
+# What make gen writes, as git names it.
+GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test test-long unit race check gen gen-check fuzz interop bench clean
@@ -41,12 +43,12 @@ check: ## format, vet, linters, import rules, go.mod, API lint
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
 
-gen: ## api/gen from api/proto
+gen: ## api/gen from api/proto, the assembly from tools/asm
 	tools/gen.sh
 
-gen-check: gen ## fails if api/gen is not what api/proto makes
-	git diff --exit-code --stat api/gen
-	test -z "$$(git ls-files --others --exclude-standard api/gen)"
+gen-check: gen ## fails if what is generated is not what make gen writes
+	git diff --exit-code --stat -- $(GENERATED)
+	test -z "$$(git ls-files --others --exclude-standard -- $(GENERATED))"
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	test/fuzz.sh $(FUZZTIME)

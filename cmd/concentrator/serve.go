@@ -13,6 +13,7 @@ import (
 
 	"concentrator/internal/config"
 	"concentrator/internal/dataplane"
+	"concentrator/internal/dataplane/multibuf"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/ippool"
 	"concentrator/internal/manifest"
@@ -106,7 +107,7 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 		return nil
 	}
 	api.SetReady(true)
-	log.Info("ready", telemetry.Shards, plane.Shards(), telemetry.Address, cfg.API.REST)
+	log.Info("ready", telemetry.Shards, plane.Shards(), telemetry.Kernels, multibuf.Kernels(), telemetry.Address, cfg.API.REST)
 	select {
 	case err := <-failed:
 		return err

@@ -24,6 +24,7 @@ type nowhere struct{}
 func (nowhere) FD() int                                { return -1 }
 func (nowhere) ReadBatch([][]byte, []int) (int, error) { return 0, unix.EAGAIN }
 func (nowhere) WriteBatch(m []netio.Message) int       { return len(m) }
+func (nowhere) Backlogged() bool                       { return false }
 func (nowhere) Admit(uint32, bool) error               { return nil }
 func (nowhere) Refused() (uint64, uint64, error)       { return 0, 0, nil }
 func (nowhere) Close() error                           { return nil }

@@ -153,6 +153,7 @@ func Start(cfg Config) (*Dataplane, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	d.reporter.Go(func() { d.reportDrops(ctx) })
+	d.reporter.Go(func() { d.watchOverflows(ctx) })
 	return d, nil
 }
 

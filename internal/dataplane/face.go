@@ -43,7 +43,9 @@ type face struct {
 	readErrors int
 	dirty      bool // in shard.dirty
 	tos        bool // its datagrams tell their Type of Service
-	n          int  // of pending
+	backlog    bool // the last answer of wire().Backlogged
+	askAgain   int64
+	n          int // of pending
 	pending    [batchSize]netio.Message
 	calls      [batchSize]*call // whose message it is; nil: nobody's
 }
@@ -97,7 +99,11 @@ func (s *shard) readWire(f *face) {
 	}
 	f.readErrors = 0
 	s.used += n
-	s.fairIn.Batch(n, batchSize-first, s.now)
+	read := n
+	if s.backlogged(f, n == batchSize-first) {
+		read = batchSize
+	}
+	s.fairIn.Batch(read, batchSize, s.now)
 	for i := first; i < s.used; i++ {
 		s.takeWire(f, i)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
@@ -67,6 +68,10 @@ type Network struct {
 
 	lost     chan struct{}
 	loseOnce sync.Once
+
+	busy        atomic.Bool // set by shards whose queue gave a full batch
+	overflowing atomic.Bool // the kernel drops because a queue is full
+	dropped     uint64      // by the kernel, as last read; watchOverflows'
 
 	mu     sync.Mutex // guards all below; serialises changes of the device
 	spec   NetworkSpec

@@ -46,7 +46,11 @@ func (s *shard) readTUN(n *network) {
 			s.drop(nil, DropTUNOffload)
 		}
 	}
-	s.fairOut.Batch(int(s.stats.TUNInPackets-before), batchSize, s.now)
+	read := min(int(s.stats.TUNInPackets-before), batchSize)
+	if !n.overflows(read == batchSize) {
+		read = min(read, batchSize-1)
+	}
+	s.fairOut.Batch(read, batchSize, s.now)
 }
 
 // cut takes the packets of a train that the kernel has given in one piece.

@@ -21,6 +21,7 @@ const (
 	Cipher    = "cipher"      // what protects the session
 	Shard     = "shard"       // number of a shard, from 0
 	Shards    = "shards"      // how many shards there are
+	Kernels   = "kernels"     // of cryptography, that suit the CPU
 	Call      = "call"        // PPTP call ID that we gave out
 	Server    = "server"      // resource name of a RADIUS server
 	Error     = "error"       // what went wrong

@@ -171,6 +171,8 @@ type socket struct{ fd int }
 func (s socket) FD() int      { return s.fd }
 func (s socket) Close() error { return syscall.Close(s.fd) }
 
+func (socket) Backlogged() bool { return false }
+
 func (s socket) WriteBatch(msgs []netio.Message) (sent int) {
 	for i := range msgs {
 		m := &msgs[i]
@@ -247,6 +249,7 @@ type device struct {
 }
 
 func (d *device) Queues() []int            { return d.near }
+func (*device) Dropped() (uint64, error)   { return 0, nil }
 func (*device) Warnings() []string         { return nil }
 func (*device) Offloads() tun.Offloads     { return tun.Offloads{} } // single packets only
 func (*device) Configure(tun.Config) error { return nil }

@@ -10,12 +10,6 @@ import (
 	"reflect"
 )
 
-// Pads of HMAC, RFC 2104 section 2.
-const (
-	innerPad = 0x36
-	outerPad = 0x5c
-)
-
 // cbcMode is a block mode that can be used again with another IV; those of the standard library can.
 type cbcMode interface {
 	cipher.BlockMode
@@ -76,18 +70,12 @@ type stdHMAC struct {
 	inner, outer []byte
 }
 
-func newStdHMAC(h Hash, key []byte) *stdHMAC {
-	return &stdHMAC{inner: padded(h, key, innerPad), outer: padded(h, key, outerPad)}
+func newStdHMAC(h Hash, key *[hashBlockLen]byte) *stdHMAC {
+	return &stdHMAC{inner: stdState(h, padded(key, innerPad)), outer: stdState(h, padded(key, outerPad))}
 }
 
-// padded is the state of the hash behind the key and pad.
-func padded(h Hash, key []byte, pad byte) []byte {
-	var block [hashBlockLen]byte
-	defer clear(block[:])
-	copy(block[:], key)
-	for i := range block {
-		block[i] ^= pad
-	}
+// stdState is the state of the hash behind its first block.
+func stdState(h Hash, block [hashBlockLen]byte) []byte {
 	d := newResumable(h)
 	defer wipe(d)
 	d.Write(block[:])
@@ -103,10 +91,10 @@ func (s *stdHMAC) sum(op *MAC, x *Scratch) {
 	restore(d, s.inner)
 	d.Write(op.Message)
 	d.Write(op.Tail)
-	sum := d.Sum(x.sum[:0])
+	sum := d.Sum(x.digest[:0])
 	restore(d, s.outer)
 	d.Write(sum)
-	copy(op.Sum[:], d.Sum(x.sum[:0]))
+	copy(op.Sum[:], d.Sum(x.digest[:0]))
 	d.Reset()
 }
 

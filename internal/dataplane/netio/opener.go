@@ -53,6 +53,9 @@ type Face interface {
 	// fragmented by the kernel and on its way. Several messages of one length to one peer are one system call's UDP_SEGMENT
 	// where the kernel takes it.
 	WriteBatch(msgs []Message) int
+	// Backlogged reports whether what waits to be read takes more than half of the receive buffer: soon the kernel will
+	// drop, without looking at whose it is.
+	Backlogged() bool
 	Close() error
 }
 
@@ -100,6 +103,8 @@ type Device interface {
 	Queues() []int
 	// Offloads says what its queues take and give in one piece.
 	Offloads() tun.Offloads
+	// Dropped is how many packets towards clients the kernel has dropped because a queue was full. tun.ErrClosed.
+	Dropped() (uint64, error)
 	// Warnings are sentences for an operator about a namespace that is not ours to configure.
 	Warnings() []string
 	// Configure makes the device's MTU, addresses, pool routes and masquerading those of c.

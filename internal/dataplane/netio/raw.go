@@ -126,6 +126,9 @@ func (s *rawSocket) ReadBatch(bufs [][]byte, sizes []int) (int, error) {
 // WriteBatch implements Socket.
 func (s *rawSocket) WriteBatch(msgs []Message) int { return s.out.write(s.fd, msgs) }
 
+// Backlogged implements Socket.
+func (s *rawSocket) Backlogged() bool { return backlogged(s.fd) }
+
 // Admit implements Socket.
 func (s *rawSocket) Admit(id uint32, yes bool) error {
 	s.mu.Lock()

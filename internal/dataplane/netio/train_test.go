@@ -191,3 +191,28 @@ func TestFullSendBuffer(t *testing.T) {
 		}
 	}
 }
+
+// TestBacklogged fills a socket's receive buffer until the kernel drops: it is told before, and no longer once it is empty.
+func TestBacklogged(t *testing.T) {
+	ns := testNamespace(t)
+	client := openUDP(t, ns, netip.AddrPortFrom(netip.AddrFrom4(clientAddress), 40000), 1)[0]
+	server := openUDP(t, ns, netip.AddrPortFrom(netip.AddrFrom4(serverAddress), 4500), 1)[0]
+	sent, told := 0, 0
+	for ; sent < 100_000; sent += BatchSize {
+		if told == 0 && server.Backlogged() {
+			told = sent
+		}
+		msgs := make([]Message, BatchSize)
+		for i := range msgs {
+			msgs[i] = Message{Data: make([]byte, 1000), From: clientAddress, To: serverAddress, Port: 4500}
+		}
+		client.WriteBatch(msgs)
+	}
+	got := len(receive(t, server))
+	if told == 0 || told < got/4 || told > got*3/4 {
+		t.Errorf("told after %d packets, %d fitted", told, got)
+	}
+	if server.Backlogged() {
+		t.Error("an empty socket has a backlog")
+	}
+}

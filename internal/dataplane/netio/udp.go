@@ -93,6 +93,9 @@ func (s *udpSocket) ReadBatch(bufs [][]byte, in []Datagram) (int, error) {
 // WriteBatch implements UDPSocket.
 func (s *udpSocket) WriteBatch(msgs []Message) int { return s.out.write(s.fd, msgs) }
 
+// Backlogged implements UDPSocket.
+func (s *udpSocket) Backlogged() bool { return backlogged(s.fd) }
+
 // WantTOS implements UDPSocket.
 func (s *udpSocket) WantTOS() error {
 	if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVTOS, 1); err != nil {

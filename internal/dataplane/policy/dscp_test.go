@@ -48,7 +48,7 @@ func TestSetDSCPChecksum(t *testing.T) {
 }
 
 func TestDSCPModels(t *testing.T) {
-	const inner, outer = 0x2a, 0xb9 // AF11 with ECT(0), EF with ECT(1)
+	const inner, outer = 0x2a, 0xb9 // AF11 and EF, with ECN bits
 	for _, tt := range []struct {
 		model                DSCP
 		wantOuter, wantInner uint8

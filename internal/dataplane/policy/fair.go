@@ -11,8 +11,9 @@ const (
 	maxDemand = 4096
 	// onePacket is what a packet counts in levels and debts, which have fractions.
 	onePacket = 1 << 16
-	// burstAllowed is what a session may send at once over its level, besides the level of a quarter of a window.
-	burstAllowed = 64 * onePacket
+	// burstAllowed is what a session may send at once over its level, besides the level of a quarter of a window: several
+	// trains of segments, or sessions that ask for the same in the long run would be refused for what they ask at once.
+	burstAllowed = 256 * onePacket
 	// calmWindows is after how many windows without overload nothing is limited any more; one in which nothing was refused
 	// counts as three.
 	calmWindows = 10
@@ -23,12 +24,13 @@ const (
 // Fair shares an overloaded shard among its sessions: it refuses packets before they are decrypted or encrypted, while that
 // still saves something. It has no queues: the sockets' buffers are the queue, and they must not stay full.
 //
-// A shard is overloaded when it has spent at least half of a window of 2 ms on the packets of full reads, and sessions have
-// sent most of them. Then it lets pass fewer packets in the next window, and fewer again until reads don't come back full.
-// A session's level is its max-min fair share of that number, among the demands of the last window: who asks for most loses
-// its excess, who asks for less than the level loses nothing. The level is never less than 5/4 of an equal share of what
-// the shard did when the overload began, so where all ask for the same nobody is refused, and the sockets lose what is too
-// much. Without overload the number grows, and after ten windows, or four without a refusal, there is no limit.
+// A shard is overloaded when it has spent at least half of a window of 2 ms on the packets of full reads, sessions have sent
+// most of them, and Backlog doesn't deny it. Then it lets pass fewer packets in the next window, and fewer again until reads
+// don't come back full. A session's level is its max-min fair share of that number, among the demands of the last window:
+// who asks for most loses its excess, who asks for less than the level loses nothing. The level is never less than 5/4 of an
+// equal share of what the shard has done in a window since the overload began, so where all ask for the same nobody is
+// refused, and the sockets lose what is too much. Without overload the number grows, and after ten windows, or four without
+// a refusal, there is no limit.
 //
 // A session that has been the only one for a second is not limited. Packets are counted, not octets, and by what they claim
 // to be: who forges a session's outer addresses and IDs takes that session's share, but no other's.
@@ -36,6 +38,11 @@ const (
 // A Fair belongs to one shard and one direction. The zero value is ready. A packet costs the same however many sessions
 // there are, and nothing allocates. Times are nanoseconds of a monotonic clock that doesn't begin below 0.
 type Fair struct {
+	// Backlog, if it is set, is asked at the end of each window whose reads came back full: whether so much waits in the
+	// sockets that they may soon lose packets. Peers that wait for answers before they go on (TCP) can keep a shard busy, its
+	// reads full, for ever, and lose nothing by it. Not set: reads that come back full are enough.
+	Backlog func() bool
+
 	window  uint32 // number of the window, from 1
 	started int64  // when it began
 	ends    int64
@@ -57,7 +64,7 @@ type Fair struct {
 	together   int64  // until when nobody is alone
 
 	limiting bool
-	began    int   // packets that passed in the window in which the overload was found
+	began    int   // the most packets that passed in a window since the overload was found
 	target   int   // packets that shall pass in this window
 	calm     int   // windows since the overload ended
 	level    int64 // what a session may send in a window, packets times onePacket; unlimited
@@ -129,7 +136,8 @@ func (s *Share) charge(level, now int64) bool {
 // next ends the window and begins one.
 func (f *Fair) next(now int64) {
 	took := now - f.started
-	f.judge(f.busy > 0 && f.busy >= took/2 && f.asked >= f.read/2, took)
+	overloaded := f.busy > 0 && f.busy >= took/2 && f.asked >= f.read/2
+	f.judge(overloaded && (f.Backlog == nil || f.Backlog()), took)
 	f.level = unlimited
 	if f.limiting && now < f.together {
 		f.level = f.fairLevel()
@@ -152,6 +160,7 @@ func (f *Fair) judge(overloaded bool, took int64) {
 		f.target = f.passed - f.passed/8
 	case overloaded:
 		f.calm = 0
+		f.began = max(f.began, f.passed)
 		f.target = max(f.target-f.target/8, f.began/2)
 	case f.limiting:
 		f.target = min(f.target+f.target/16, 2*f.began)
@@ -178,8 +187,8 @@ func (f *Fair) fairLevel() int64 {
 	return unlimited
 }
 
-// leastLevel is 5/4 of an equal share of what passed when the overload began, at least one packet; two sessions share even
-// if one has been silent for a window.
+// leastLevel is 5/4 of an equal share of what has passed in a window since the overload began, at least one packet; two
+// sessions share even if one has been silent for a window.
 func (f *Fair) leastLevel() int64 {
 	return max(onePacket, int64(f.began)*onePacket*5/4/int64(max(f.reached[0], 2)))
 }

@@ -150,7 +150,8 @@ func TestFairFlooder(t *testing.T) {
 		}
 	}
 	// What the shard could do if it knew the future: 540 000 in full, of the flooder's 600 000 x in full and the rest refused.
-	const best = (1_000_000_000 - 1_140_000/worldBatch*worldRead - 540_000*worldPass - 600_000*worldRefused) / (worldPass - worldRefused)
+	const reads = 1_140_000 / worldBatch * worldRead
+	const best = (1_000_000_000 - reads - 540_000*worldPass - 600_000*worldRefused) / (worldPass - worldRefused)
 	if got := w.sessions[0].passed; got < best*80/100 {
 		t.Errorf("of the flooder %d packets pass, %d could", got, best)
 	}
@@ -203,11 +204,101 @@ func TestFairEnds(t *testing.T) {
 	}
 	w.rate(0, 0)
 	w.run(2 + 8) // the buffer must empty first
+	if w.fair.limiting {
+		t.Error("still limiting 8 ms after the flood")
+	}
 	w.reset()
 	w.rate(1, 500_000)
 	w.run(200)
 	if n := w.refused(); n != 0 {
 		t.Errorf("%d packets refused after the flood", n)
+	}
+}
+
+// closedLoop sends trains of packets of chance sessions, each as likely as its weight, and a new train whenever one has been
+// served: so many packets are under way at any time. Now and then the shard stands still for up to 3 ms. It returns how
+// many of the packets were refused.
+func closedLoop(f *Fair, underWay, train int, weights []int) (refused, all int) {
+	r := rand.New(rand.NewPCG(7, 8))
+	var chances []int
+	for i, w := range weights {
+		chances = append(chances, slices.Repeat([]int{i}, w)...)
+	}
+	shares := make([]Share, len(weights))
+	var queue []int
+	for now := int64(0); now < 1_000_000_000; {
+		for len(queue) <= underWay-train {
+			queue = append(queue, slices.Repeat([]int{chances[r.IntN(len(chances))]}, train)...)
+		}
+		now += worldRead
+		if r.IntN(30) == 0 {
+			now += r.Int64N(3_000_000)
+		}
+		n := min(len(queue), worldBatch)
+		f.Batch(n, worldBatch, now)
+		came := now
+		for _, i := range queue[:n] {
+			all++
+			if f.Admit(&shares[i], came) {
+				now += worldPass
+				continue
+			}
+			now += worldRefused
+			refused++
+		}
+		queue = slices.Delete(queue, 0, n)
+	}
+	return refused, all
+}
+
+// Sessions that keep the shard busy with all reads full, but wait for answers: those that ask for the same in the long run
+// are refused next to nothing, and where the sockets are known not to be crowded nobody is refused anything.
+func TestFairClosedLoop(t *testing.T) {
+	equal := slices.Repeat([]int{1}, 9)
+	for _, tt := range []struct {
+		name            string
+		underWay, train int
+		weights         []int
+		calm            bool // Backlog says no
+	}{
+		{"a batch", 64, 16, equal, false},
+		{"many batches", 1024, 16, equal, false},
+		{"long trains", 1024, 45, equal, false},
+		{"many sessions", 1024, 45, slices.Repeat([]int{1}, 100), false},
+		{"two that do most", 1024, 16, append([]int{100, 100}, equal...), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var f Fair
+			if tt.calm {
+				f.Backlog = func() bool { return false }
+			}
+			refused, all := closedLoop(&f, tt.underWay, tt.train, tt.weights)
+			if refused*200 > all || tt.calm && refused > 0 {
+				t.Errorf("%d of %d packets refused", refused, all)
+			}
+		})
+	}
+}
+
+// With a look at the sockets' buffers the flooder of TestFairFlooder is held as well, and never fills them.
+func TestFairBacklog(t *testing.T) {
+	w := newWorld(append([]int{600_000}, repeat(9, 60_000)...)...)
+	asked := 0
+	w.fair.Backlog = func() bool {
+		asked++
+		return len(w.queue) > worldBuffer/4
+	}
+	w.run(1000)
+	for i := 1; i < len(w.sessions); i++ {
+		if p := w.sessions[i].percent(); p > 0 {
+			t.Errorf("session %d loses %.2f %%", i, p)
+		}
+	}
+	if w.refused() == 0 || w.longest == worldBuffer {
+		t.Errorf("%d refused, up to %d waited", w.refused(), w.longest)
+	}
+	if asked == 0 || asked > 500 {
+		t.Errorf("Backlog was asked %d times in 500 windows", asked)
 	}
 }
 

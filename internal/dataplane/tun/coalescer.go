@@ -76,21 +76,22 @@ func (c *Coalescer) Add(q Queue, b *pktbuf.Buf) (index int) {
 	c.n++
 	c.bufs[i], c.errnos[i] = b, 0
 	p := b.Bytes()
-	s := shapeOf(p, q.FD)
+	var s shape
+	shapeOf(&s, p, q.FD)
 	switch s.class {
 	case stranger:
-		c.start(q.FD, s, i, false)
+		c.start(q.FD, &s, i, false)
 	case portless:
 		c.closeAll(s.flow)
-		c.start(q.FD, s, i, false)
+		c.start(q.FD, &s, i, false)
 	default:
-		c.addToFlow(q, s, i, p)
+		c.addToFlow(q, &s, i, p)
 	}
 	return i
 }
 
 // addToFlow adds packet i, which is p, behind its flow's newest train, or makes it the first of a new one.
-func (c *Coalescer) addToFlow(q Queue, s shape, i int, p []byte) {
+func (c *Coalescer) addToFlow(q Queue, s *shape, i int, p []byte) {
 	joins := s.class == tcp && q.Offloads.TSO && !c.lacks.TSO || s.class == udp && q.Offloads.USO && !c.lacks.USO
 	e := c.find(s.flow)
 	if e.epoch == c.epoch {
@@ -121,7 +122,7 @@ func (c *Coalescer) find(f flow) *entry {
 }
 
 // start makes packet i the first of a new train. It returns the train's number.
-func (c *Coalescer) start(fd int, s shape, i int, open bool) (number uint8) {
+func (c *Coalescer) start(fd int, s *shape, i int, open bool) (number uint8) {
 	c.trains[c.made] = train{
 		fd: fd, flow: s.flow, class: s.class, open: open, first: uint8(i), last: uint8(i), count: 1,
 		head: s.head, size: s.payload, length: s.head + s.payload,

@@ -189,6 +189,20 @@ func (d *Device) Offloads() Offloads { return d.offloads }
 // Warnings are sentences for an operator about a namespace that is not ours to configure.
 func (d *Device) Warnings() []string { return slices.Clone(d.warnings) }
 
+// Dropped is how many packets the kernel has dropped because a queue was full. ErrClosed.
+func (d *Device) Dropped() (uint64, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return 0, ErrClosed
+	}
+	link, err := d.nl.LinkByIndex(d.link.Attrs().Index)
+	if err != nil {
+		return 0, fmt.Errorf("read the counters of %s: %w", d.name, err)
+	}
+	return link.Attrs().Statistics.TxDropped, nil
+}
+
 func (d *Device) setMTU(mtu int) error {
 	if err := d.nl.LinkSetMTU(d.link, mtu); err != nil {
 		return fmt.Errorf("set MTU of %s to %d: %w", d.name, mtu, err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"concentrator/internal/dataplane/netns"
+	"concentrator/internal/dataplane/pktbuf"
 )
 
 func needRoot(t *testing.T) {
@@ -229,12 +230,17 @@ func TestDeletedDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	in(t, ns, "ip", "link", "del", "vpn0")
-	buf := [][]byte{make([]byte, 2000)}
-	if n, errno := ReadBatch(d.Queues()[0], buf, []int{0}); n != 0 || errno != unix.EBADFD {
-		t.Errorf("read: %d, %v", n, errno)
+	var b pktbuf.Buf
+	if _, errno := NewTrain().Read(d.Queues()[0], &b); errno != unix.EBADFD {
+		t.Errorf("read: %v", errno)
 	}
-	if errno := Write(d.Queues()[0], buf[0][:100]); errno != unix.EBADFD {
-		t.Errorf("write: %v", errno)
+	c := NewCoalescer()
+	for _, p := range build(append(tcpRun(2, 100), udpRun(1, 100)...)) { // a train, and a packet alone
+		c.Add(Queue{d.Queues()[0], d.Offloads()}, bufOf(t, p))
+	}
+	c.Flush()
+	if c.Errno(0) != unix.EBADFD || c.Errno(1) != unix.EBADFD || c.Errno(2) != unix.EBADFD {
+		t.Errorf("write: %v, %v, %v", c.Errno(0), c.Errno(1), c.Errno(2))
 	}
 	if err := d.Remove(netip.MustParsePrefix("10.70.0.9/32")); err != nil {
 		t.Errorf("Remove: %v", err)
@@ -294,7 +300,7 @@ func TestQueues(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	bufs, sizes := [][]byte{make([]byte, 2000), make([]byte, 2000), make([]byte, 2000)}, make([]int, 3)
+	tr, b := NewTrain(), new(pktbuf.Buf)
 	for queue := range 2 {
 		for range 2 {
 			to := &unix.SockaddrInet4{Port: 9, Addr: [4]byte{10, 50, 0, byte(6 + queue)}}
@@ -302,18 +308,16 @@ func TestQueues(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		n, errno := ReadBatch(d.Queues()[queue], bufs, sizes)
-		if n != 2 || errno != unix.EAGAIN {
-			t.Fatalf("queue %d: %d packets, %v", queue, n, errno)
-		}
-		for i := range n {
-			p := bufs[i][:sizes[i]]
-			if !Whole(p) || len(p) != HeaderLen+20+8+5 || p[HeaderLen+19] != byte(6+queue) {
-				t.Errorf("queue %d, packet %d: % x", queue, i, p)
+		for i := range 2 {
+			got, errno := tr.Read(d.Queues()[queue], b)
+			if p := b.Bytes(); got != Single || errno != 0 || len(p) != 20+8+5 || p[19] != byte(6+queue) {
+				t.Errorf("queue %d, packet %d: %d, %v, % x", queue, i, got, errno, p)
 			}
 		}
-		if n, errno := ReadBatch(d.Queues()[1-queue], bufs, sizes); n != 0 || errno != unix.EAGAIN {
-			t.Errorf("queue %d has %d packets of the other, %v", 1-queue, n, errno)
+		for i := range 2 {
+			if _, errno := tr.Read(d.Queues()[i], b); errno != unix.EAGAIN {
+				t.Errorf("queue %d has one more, %v", i, errno)
+			}
 		}
 	}
 }

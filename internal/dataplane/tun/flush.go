@@ -42,7 +42,7 @@ func (c *Coalescer) each(t *train, f func(i uint8)) {
 func (c *Coalescer) writeAlone(fd int, b *pktbuf.Buf) unix.Errno {
 	if header := b.Prepend(HeaderLen); header != nil {
 		clear(header)
-		errno := Write(fd, b.Bytes())
+		errno := write(fd, b.Bytes())
 		b.TrimFront(HeaderLen)
 		return errno
 	}
@@ -111,6 +111,12 @@ func (c *Coalescer) writeApart(t *train) {
 	default:
 		c.lacks.USO = true
 	}
+}
+
+// write writes p as one packet.
+func write(fd int, p []byte) unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+	return errno
 }
 
 func piece(p []byte) unix.Iovec {

@@ -6,6 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// HeaderLen is the length of the virtio-net header before each packet that passes a queue, in octets. All zero means a
+// whole packet with finished checksums.
+const HeaderLen = 10
+
 // vnetHeader is struct virtio_net_hdr of linux/virtio_net.h but for hdr_len, which is a hint: we read the lengths from the
 // packet itself. Lengths and places are in octets, of the packet behind the header.
 type vnetHeader struct {
@@ -21,7 +25,7 @@ func parseVnet(p []byte) vnetHeader {
 	_ = p[HeaderLen-1]
 	return vnetHeader{
 		needsCsum:  p[0]&unix.VIRTIO_NET_HDR_F_NEEDS_CSUM != 0,
-		kind:       p[gsoType] &^ unix.VIRTIO_NET_HDR_GSO_ECN,
+		kind:       p[1] &^ unix.VIRTIO_NET_HDR_GSO_ECN,
 		gsoSize:    binary.NativeEndian.Uint16(p[4:]),
 		csumStart:  binary.NativeEndian.Uint16(p[6:]),
 		csumOffset: binary.NativeEndian.Uint16(p[8:]),
@@ -35,7 +39,7 @@ func (h vnetHeader) put(p []byte, head int) {
 	if h.needsCsum {
 		p[0] = unix.VIRTIO_NET_HDR_F_NEEDS_CSUM
 	}
-	p[gsoType] = h.kind
+	p[1] = h.kind
 	binary.NativeEndian.PutUint16(p[2:], uint16(head))
 	binary.NativeEndian.PutUint16(p[4:], h.gsoSize)
 	binary.NativeEndian.PutUint16(p[6:], h.csumStart)

@@ -25,7 +25,7 @@ type train struct {
 }
 
 // expect notes what must follow the packet p.
-func (t *train) expect(s shape, p []byte) {
+func (t *train) expect(s *shape, p []byte) {
 	t.id = binary.BigEndian.Uint16(p[ipID:]) + 1
 	if s.class == tcp {
 		t.seq = binary.BigEndian.Uint32(p[ipHeaderLen+tcpSequence:]) + uint32(s.payload)
@@ -34,7 +34,7 @@ func (t *train) expect(s shape, p []byte) {
 
 // follows says whether the packet p can be appended to the open train t: all that its headers say must come out again
 // when the train is cut.
-func (c *Coalescer) follows(t *train, s shape, p []byte) bool {
+func (c *Coalescer) follows(t *train, s *shape, p []byte) bool {
 	if s.class != t.class || s.head != t.head || s.payload > t.size || t.length+s.payload > ipMaxLength {
 		return false
 	}
@@ -74,7 +74,7 @@ func followsTCP(first, p []byte, head int, seq uint32) bool {
 }
 
 // append puts packet i, which is p and follows, behind the train.
-func (c *Coalescer) append(t *train, s shape, i int, p []byte) {
+func (c *Coalescer) append(t *train, s *shape, i int, p []byte) {
 	c.after[t.last] = uint8(i)
 	t.last = uint8(i)
 	t.count++

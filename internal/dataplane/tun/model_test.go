@@ -72,12 +72,20 @@ func slowCut(raw []byte) (packets [][]byte, ok bool) {
 	return packets, true
 }
 
+// headOf is the length of all headers of a joinable packet.
+func headOf(p []byte) int {
+	if p[9] == unix.IPPROTO_TCP {
+		return 20 + int(p[32]>>4)*4
+	}
+	return 28
+}
+
 // slowTrain is the train that the packets would make, by concatenation: the first one's headers, PSH if the last has it.
 func slowTrain(ps [][]byte) []byte {
 	first := ps[0]
-	head, kind, field := 28, byte(unix.VIRTIO_NET_HDR_GSO_UDP_L4), uint16(6)
+	head, kind, field := headOf(first), byte(unix.VIRTIO_NET_HDR_GSO_UDP_L4), uint16(6)
 	if first[9] == unix.IPPROTO_TCP {
-		head, kind, field = 20+int(first[32]>>4)*4, unix.VIRTIO_NET_HDR_GSO_TCPV4, 16
+		kind, field = unix.VIRTIO_NET_HDR_GSO_TCPV4, 16
 	}
 	raw := make([]byte, 10, 10+head)
 	raw[0], raw[1] = 1, kind
@@ -149,6 +157,11 @@ func joinable(p []byte) bool {
 
 // same says whether a train of the packets, cut again, gives them back. Of packets with DF the ID is not looked at.
 func same(ps [][]byte) bool {
+	for _, p := range ps {
+		if headOf(p) != headOf(ps[0]) {
+			return false
+		}
+	}
 	raw := slowTrain(ps)
 	if len(raw)-10 > 65535 {
 		return false

@@ -163,6 +163,15 @@ func bufOf(t testing.TB, p []byte) *pktbuf.Buf {
 	return b
 }
 
+// closeLater closes fd when the test is over.
+func closeLater(t testing.TB, fd int) {
+	t.Cleanup(func() {
+		if err := unix.Close(fd); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // link is two ends that keep the borders of what is written, as a queue does.
 func link(t testing.TB) (near, far int) {
 	t.Helper()
@@ -170,10 +179,8 @@ func link(t testing.TB) (near, far int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		unix.Close(fds[0])
-		unix.Close(fds[1])
-	})
+	closeLater(t, fds[0])
+	closeLater(t, fds[1])
 	if err := unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -203,4 +210,3 @@ func feed(t *Train, b *pktbuf.Buf, raw []byte) ReadResult {
 	n := copy(b.ReadArea(), raw)
 	return t.take(b, n+copy(t.area[near:], raw[n:]))
 }
-

@@ -42,11 +42,11 @@ type shape struct {
 	payload int
 }
 
-// shapeOf looks at a packet for the queue fd. It relies on nothing in p.
-func shapeOf(p []byte, fd int) shape {
-	s := shape{head: len(p)}
+// shapeOf makes s the shape of the packet p for the queue fd. It relies on nothing in p.
+func shapeOf(s *shape, p []byte, fd int) {
+	*s = shape{head: len(p)}
 	if len(p) < ipHeaderLen || p[0]>>4 != 4 {
-		return s
+		return
 	}
 	s.flow = flow{addresses: binary.NativeEndian.Uint64(p[ipSource:]), rest: uint64(uint32(fd)) << 32}
 	switch p[ipProtocol] {
@@ -54,25 +54,24 @@ func shapeOf(p []byte, fd int) shape {
 	case unix.IPPROTO_UDP:
 		s.flow.rest |= protocolBit
 	default:
-		return s
+		return
 	}
 	ip := int(p[0]&0xf) * 4
 	fragment := binary.BigEndian.Uint16(p[ipFragment:]) &^ ipDontFragment
 	if fragment != 0 || ip < ipHeaderLen || len(p) < ip+4 {
 		s.class = portless
-		return s
+		return
 	}
 	s.class = alone
 	s.flow.rest |= uint64(binary.NativeEndian.Uint32(p[ip:]))
 	if ip != ipHeaderLen || int(binary.BigEndian.Uint16(p[ipLength:])) != len(p) {
-		return s
+		return
 	}
 	if s.flow.rest&protocolBit == 0 {
 		s.shapeTCP(p)
 	} else {
 		s.shapeUDP(p)
 	}
-	return s
 }
 
 // shapeTCP goes on with a packet that has no IP options.

@@ -1,0 +1,5 @@
+//go:build !amd64 || purego
+
+package multibuf
+
+func available() []*kernels { return []*kernels{std} }
