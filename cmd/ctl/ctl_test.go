@@ -155,6 +155,16 @@ func TestCreateUpdateGetDelete(t *testing.T) {
 		t.Fatalf("made %v", u)
 	}
 	must("", "user", "update", "a@b", "--disabled=false")
+	must("", "profile", "create", "fast", "--rate-limit.up-bps", "20000000", "--rate-limit.down-bps", "100000000000", "--dscp", "UNIFORM")
+	p, ok := a.Get("tenants/acme/profiles/fast").(*pb.Profile)
+	if !ok || p.GetRateLimit().GetUpBps() != 20_000_000 || p.GetRateLimit().GetDownBps() != 100_000_000_000 || p.GetDscp() != pb.Profile_UNIFORM {
+		t.Fatalf("made %v", p)
+	}
+	for _, c := range []struct{ flags, want string }{{"table", "NAME METHODS POOL DNS"}, {"wide", "UP BPS DOWN BPS DSCP"}, {"wide", "20000000 100000000000 UNIFORM"}} {
+		if out := strings.Join(strings.Fields(must("", "profile", "list", "-o", c.flags)), " "); !strings.Contains(out, c.want) {
+			t.Errorf("profile list -o %s: %q, want %q", c.flags, out, c.want)
+		}
+	}
 	if out := must("", "user", "get", "a@b", "-o", "name"); out != "tenants/acme/users/a@b\n" {
 		t.Errorf("get -o name: %q", out)
 	}
@@ -208,6 +218,10 @@ acme    s1    alice  PPTP      OPEN   198.51.100.11:4711  10.64.0.2  MPPE-128  4
 `
 	if out != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+	a.sessions[0].RateLimit = &pb.Profile_RateLimit{UpBps: 8000}
+	if _, out, _ = ctl(t, a, "", nil, "session", "list", "-o", "wide"); !strings.Contains(out, "UP BPS  DOWN BPS") || !strings.Contains(out, "8000    0") {
+		t.Errorf("-o wide: %s", out)
 	}
 }
 

@@ -89,5 +89,6 @@ type Verdict struct {
 	MaxSessions    int           // of this user; 0: the tenant decides
 	SessionTimeout time.Duration // 0: the profile decides
 	IdleTimeout    time.Duration
+	UpBps, DownBps *uint64  // rate of inner packets from and to the peer, bit/s; nil: the profile decides; 0: no limit
 	Class          [][]byte // RFC 2865 section 5.25: to be sent back in accounting, unread and in order
 }

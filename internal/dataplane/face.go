@@ -99,11 +99,7 @@ func (s *shard) readWire(f *face) {
 	}
 	f.readErrors = 0
 	s.used += n
-	read := n
-	if s.backlogged(f, n == batchSize-first) {
-		read = batchSize
-	}
-	s.fairIn.Batch(read, batchSize, s.now)
+	s.fairIn.Batch(n, s.backlogged(f, n == batchSize-first), s.now)
 	for i := first; i < s.used; i++ {
 		s.takeWire(f, i)
 	}

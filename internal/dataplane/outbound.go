@@ -46,11 +46,8 @@ func (s *shard) readTUN(n *network) {
 			s.drop(nil, DropTUNOffload)
 		}
 	}
-	read := min(int(s.stats.TUNInPackets-before), batchSize)
-	if !n.overflows(read == batchSize) {
-		read = min(read, batchSize-1)
-	}
-	s.fairOut.Batch(read, batchSize, s.now)
+	read := int(s.stats.TUNInPackets - before)
+	s.fairOut.Batch(read, n.overflows(read >= batchSize), s.now)
 }
 
 // cut takes the packets of a train that the kernel has given in one piece.

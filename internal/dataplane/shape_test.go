@@ -194,7 +194,7 @@ func TestShare(t *testing.T) {
 	for step := range 200_000 {
 		b.s.now += 2_000 // what a packet costs
 		if step%batchSize == 0 {
-			b.s.fairIn.Batch(batchSize, batchSize, b.s.now)
+			b.s.fairIn.Batch(batchSize, true, b.s.now)
 		}
 		switch {
 		case step%16 != 0:

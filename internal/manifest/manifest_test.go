@@ -36,6 +36,8 @@ name: tenants/acme/profiles/default
 mppe: {policy: REQUIRED, keyBits: [128]}
 echo: {interval: 20s, failures: 3}
 pool: tenants/acme/pools/main
+rateLimit: {upBps: 20000000, downBps: 100000000000}
+dscp: UNIFORM
 ---
 kind: Tenant
 name: tenants/acme
@@ -94,6 +96,8 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"wrong name":       {"kind: Pool\nname: tenants/acme\n", []string{"tenants/{tenant}/pools/{pool}"}},
 		"unknown field":    {"\n---\nkind: Tenant\nname: tenants/acme\nmaxSession: 1\n", []string{"f.yaml:3: Tenant tenants/acme", "maxSession", "displayName"}},
 		"unknown enum":     {"kind: Profile\nname: tenants/a/profiles/p\nmppe: {policy: ALWAYS}\n", []string{"policy", "ALWAYS", "REQUIRED, OPTIONAL, DISABLED"}},
+		"an unknown model": {"kind: Profile\nname: tenants/a/profiles/p\ndscp: COPY\n", []string{"dscp", "COPY", "PIPE, UNIFORM"}},
+		"half a bit":       {"kind: Profile\nname: tenants/a/profiles/p\nrateLimit: {upBps: 0.5}\n", []string{"upBps", "0.5"}},
 		"a number as text": {"kind: User\nname: tenants/a/users/u\npassword: 1234\n", []string{"password", "1234", "quotes"}},
 		"a key twice":      {"kind: Tenant\nname: tenants/a\nname: tenants/b\n", []string{"f.yaml:1", "already"}},
 		"a name twice":     {"kind: Tenant\nname: tenants/a\n---\nkind: Tenant\nname: tenants/a\n", []string{"f.yaml:4", "line 1"}},
@@ -129,6 +133,10 @@ func TestApplyTwice(t *testing.T) {
 	}
 	if len(first) != 5 || first[0] != "create tenants/acme" {
 		t.Errorf("first: %q", first)
+	}
+	p, ok := api.Get("tenants/acme/profiles/default").(*pb.Profile)
+	if !ok || p.GetRateLimit().GetUpBps() != 20_000_000 || p.GetRateLimit().GetDownBps() != 100_000_000_000 || p.GetDscp() != pb.Profile_UNIFORM {
+		t.Errorf("first: %v", p)
 	}
 	for _, s := range apply(t, api, acme, false, false) {
 		if !strings.HasPrefix(s, "unchanged ") {

@@ -67,6 +67,15 @@ func (f *fieldErrors) number(path string, n int32, least, most int) int {
 	return int(n)
 }
 
+// rate checks a rate in bits a second that is unset when 0.
+func (f *fieldErrors) rate(path string, bps int64) uint64 {
+	if bps != 0 && (bps < int64(tenant.MinRateBps) || bps > int64(tenant.MaxRateBps)) {
+		f.add(path, "is %d bits a second, must be %d to %d, or 0 for no limit", bps, tenant.MinRateBps, tenant.MaxRateBps)
+		return 0
+	}
+	return uint64(bps)
+}
+
 // count checks a number of things.
 func (f *fieldErrors) count(path string, n int32) int {
 	if n < 0 {

@@ -136,6 +136,9 @@ func TestSessionJSON(t *testing.T) {
 	if drops, _ := got["drops"].(map[string]any); drops["spoofed_source"] != "5" {
 		t.Errorf("drops are %v", got["drops"])
 	}
+	if limit, _ := got["rateLimit"].(map[string]any); limit["upBps"] != "1000000" || limit["downBps"] != "100000000000" {
+		t.Errorf("the rate limit is %v", got["rateLimit"])
+	}
 }
 
 func TestSessions(t *testing.T) {

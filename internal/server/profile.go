@@ -82,6 +82,8 @@ func encodeProfile(r *store.Profile) *concentratorv1.Profile {
 		IdleTimeout:         toDuration(r.IdleTimeout),
 		SessionTimeout:      toDuration(r.SessionTimeout),
 		AcctInterimInterval: toDuration(r.AcctInterimInterval),
+		RateLimit:           encodeRateLimit(r.RateLimit),
+		Dscp:                toEnum[concentratorv1.Profile_Dscp](r.DSCP),
 	}
 	for _, a := range r.AuthMethods {
 		m.AuthMethods = append(m.AuthMethods, toEnum[concentratorv1.Profile_AuthMethod](a))
@@ -113,7 +115,16 @@ func decodeProfile(m *concentratorv1.Profile, _ *store.Profile, bad *fieldErrors
 		IdleTimeout:         bad.duration("idleTimeout", m.GetIdleTimeout(), time.Second, maxTimeout),
 		SessionTimeout:      bad.duration("sessionTimeout", m.GetSessionTimeout(), time.Second, maxTimeout),
 		AcctInterimInterval: bad.duration("acctInterimInterval", m.GetAcctInterimInterval(), minInterim, maxTimeout),
+		RateLimit: tenant.RateLimit{
+			UpBps:   bad.rate("rateLimit.upBps", m.GetRateLimit().GetUpBps()),
+			DownBps: bad.rate("rateLimit.downBps", m.GetRateLimit().GetDownBps()),
+		},
+		DSCP: tenant.DSCP(word(bad, "dscp", m.GetDscp())),
 	}
+}
+
+func encodeRateLimit(r tenant.RateLimit) *concentratorv1.Profile_RateLimit {
+	return &concentratorv1.Profile_RateLimit{UpBps: int64(r.UpBps), DownBps: int64(r.DownBps)}
 }
 
 func decodeAuthMethods(list []concentratorv1.Profile_AuthMethod, bad *fieldErrors) []tenant.AuthMethod {
@@ -173,6 +184,9 @@ func showProfile(_ *backend, m *concentratorv1.Profile) {
 	}
 	if m.GetEcho().GetFailures() == 0 {
 		m.Echo.Failures = d.GetEcho().GetFailures()
+	}
+	if m.GetDscp() == 0 {
+		m.Dscp = d.GetDscp()
 	}
 	for _, t := range []**durationpb.Duration{&m.IdleTimeout, &m.SessionTimeout, &m.AcctInterimInterval} {
 		if *t == nil {

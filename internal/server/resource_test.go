@@ -109,13 +109,19 @@ func TestRoundTrip(t *testing.T) {
 			ClientRoutes: []string{"10.0.0.0/8", "192.0.2.1/32"}, Mtu: 1300,
 			Echo:        &concentratorv1.Profile_Echo{Interval: durationpb.New(2 * time.Second), Failures: 2},
 			IdleTimeout: durationpb.New(time.Minute), SessionTimeout: durationpb.New(time.Hour), AcctInterimInterval: durationpb.New(5 * time.Minute),
+			RateLimit: &concentratorv1.Profile_RateLimit{UpBps: 8_000, DownBps: 100_000_000_000}, Dscp: concentratorv1.Profile_UNIFORM,
 		},
 	})
 	must(t)(p, err)
 	same(t, p, `{"name":"tenants/acme/profiles/full","authMethods":["EAP","MSCHAPV2","CHAP","PAP"],"allowPlaintext":true,
 		"mppe":{"policy":"DISABLED","keyBits":[40,56,128],"allowStateful":true},"pool":"tenants/acme/pools/main",
 		"dnsServers":["10.0.0.1","10.0.0.2"],"winsServers":["10.0.0.3"],"clientRoutes":["10.0.0.0/8","192.0.2.1/32"],"mtu":1300,
-		"echo":{"interval":"2s","failures":2},"idleTimeout":"60s","sessionTimeout":"3600s","acctInterimInterval":"300s"}`)
+		"echo":{"interval":"2s","failures":2},"idleTimeout":"60s","sessionTimeout":"3600s","acctInterimInterval":"300s",
+		"rateLimit":{"upBps":"8000","downBps":"100000000000"},"dscp":"UNIFORM"}`)
+	if rec, err := store.Get[store.Profile](f.store, "tenants/acme/profiles/full"); err != nil ||
+		rec.RateLimit != (tenant.RateLimit{UpBps: 8_000, DownBps: 100_000_000_000}) || rec.DSCP != tenant.DSCPUniform {
+		t.Errorf("rate limit and DSCP are stored as %+v, %v", rec, err)
+	}
 
 	u, err := concentratorv1.NewUserServiceClient(f.conn).CreateUser(t.Context(), &concentratorv1.CreateUserRequest{
 		Parent: "tenants/acme", UserId: `ACME%5Cb%C3%B6b@example`, User: &concentratorv1.User{
@@ -180,7 +186,8 @@ func TestDefaultsAreShown(t *testing.T) {
 	same(t, p, `{"name":"tenants/acme/profiles/staff","authMethods":["MSCHAPV2"],"allowPlaintext":false,
 		"mppe":{"policy":"REQUIRED","keyBits":[128],"allowStateful":false},"pool":"tenants/acme/pools/main","dnsServers":["10.99.0.53"],
 		"winsServers":[],"clientRoutes":[],"mtu":1400,"echo":{"interval":"20s","failures":3},
-		"idleTimeout":"0s","sessionTimeout":"0s","acctInterimInterval":"0s"}`)
+		"idleTimeout":"0s","sessionTimeout":"0s","acctInterimInterval":"0s",
+		"rateLimit":{"upBps":"0","downBps":"0"},"dscp":"PIPE"}`)
 	r, err := concentratorv1.NewRadiusServerServiceClient(f.conn).GetRadiusServer(t.Context(), &concentratorv1.GetRadiusServerRequest{Name: "tenants/acme/radiusServers/one"})
 	must(t)(r, err)
 	same(t, r, `{"name":"tenants/acme/radiusServers/one","address":"192.0.2.5","authPort":1812,"acctPort":1813,"transport":"UDP","timeout":"3s",
@@ -256,6 +263,9 @@ func TestBadFields(t *testing.T) {
 		{pr, `{"authMethods":["PAP","PAP","PAP","PAP","PAP"]}`, "authMethods"},
 		{pr, `{"mppe":{"keyBits":[128,64,128]}}`, "mppe.keyBits[1] mppe.keyBits[2]"},
 		{pr, `{"mppe":{"policy":4}}`, "mppe.policy"},
+		{pr, `{"rateLimit":{"upBps":7999,"downBps":"100000000001"}}`, "rateLimit.upBps rateLimit.downBps"},
+		{pr, `{"rateLimit":{"upBps":-1,"downBps":"-9223372036854775808"}}`, "rateLimit.upBps rateLimit.downBps"},
+		{pr, `{"dscp":3}`, "dscp"},
 		{pr, `{"pool":"main"}`, "pool"},
 		{pr, `{"pool":"tenants/acme/pools/other"}`, "pool"},
 		{pr, `{"pool":"tenants/beta/pools/main"}`, "pool"},

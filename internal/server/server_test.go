@@ -292,6 +292,7 @@ func info(name string) session.Info {
 		Address: netip.MustParseAddr("10.64.0.9"), Profile: "tenants/acme/profiles/staff", AuthMethod: tenant.AuthMSCHAPv2,
 		Cipher: "MPPE-128", MTU: 1400, Shard: 1, StartTime: time.Unix(1700000000, 0), IdleTime: 1500 * time.Millisecond,
 		InBytes: 1 << 40, OutBytes: 2, InPackets: 3, OutPackets: 4, Drops: map[string]uint64{"spoofed_source": 5},
+		RateLimit: tenant.RateLimit{UpBps: 1_000_000, DownBps: 100_000_000_000},
 	}
 }
 

@@ -119,6 +119,7 @@ func encodeSession(i session.Info) *concentratorv1.Session {
 		InPackets:     int64(i.InPackets),
 		OutPackets:    int64(i.OutPackets),
 		Drops:         encodeDrops(i.Drops),
+		RateLimit:     encodeRateLimit(i.RateLimit),
 	}
 }
 

@@ -84,6 +84,7 @@ func (h handler) attach() {
 	err := h.call.Attach(v.network, dataplane.SessionSpec{
 		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU, h.room()),
 		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.mustEncrypt || v.mppe.Policy == tenant.MPPERequired,
+		UpBps: v.rate.UpBps, DownBps: v.rate.DownBps, DSCP: v.dscp,
 	})
 	if err != nil {
 		h.log.Error("address not installed", telemetry.Framed, n.Address, telemetry.Error, err)

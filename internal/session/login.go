@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/ppp"
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
@@ -39,6 +40,8 @@ type granted struct {
 	keys           tenant.KeyPair
 	idleTimeout    time.Duration
 	sessionTimeout time.Duration
+	rate           tenant.RateLimit
+	dscp           policy.DSCP
 	release        func() // gives the address back
 }
 
@@ -131,7 +134,7 @@ func (s *session) decided(now time.Time) {
 			i.User = printable(o.user)
 		}
 		if o.grant != nil {
-			i.Profile = o.grant.profile
+			i.Profile, i.RateLimit = o.grant.profile, o.grant.rate
 		}
 	})
 	if o.grant == nil {
@@ -221,7 +224,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	g := &granted{
 		profile: p.Name, routes: v.Routes, mtu: p.MTU, mppe: mppe, keys: v.Keys,
-		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout,
+		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, rate: rateLimit(p, v), dscp: dscp(p),
 	}
 	if v.MTU > 0 {
 		g.mtu = v.MTU

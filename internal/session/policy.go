@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -31,8 +32,8 @@ func (m *Manager) profileOf(tenantName, profile string) (*store.Profile, error) 
 	return &with, nil
 }
 
-// policy is what a profile's mppe.policy comes to: without allowPlaintext OPTIONAL is REQUIRED, and DISABLED can't be.
-func policy(p *store.Profile) (tenant.MPPEPolicy, error) {
+// mppePolicy is what a profile's mppe.policy comes to: without allowPlaintext OPTIONAL is REQUIRED, and DISABLED can't be.
+func mppePolicy(p *store.Profile) (tenant.MPPEPolicy, error) {
 	switch {
 	case p.MPPE.Policy == tenant.MPPEDisabled && !p.AllowPlaintext:
 		return "", &refusal{
@@ -52,7 +53,7 @@ func offer(p *store.Profile, c *carrier) ([]tenant.AuthMethod, error) {
 	plainToo := true
 	switch {
 	case c.ccp:
-		pol, err := policy(p)
+		pol, err := mppePolicy(p)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +101,7 @@ func encryption(p *store.Profile, c *carrier, used tenant.AuthMethod, v authz.Ve
 		return tenant.MPPE{Policy: tenant.MPPEDisabled}, nil
 	}
 	out := p.MPPE
-	out.Policy, _ = policy(p)
+	out.Policy, _ = mppePolicy(p)
 	if v.MPPEPolicy == tenant.MPPERequired {
 		out.Policy = tenant.MPPERequired
 	}
@@ -121,4 +122,24 @@ func encryption(p *store.Profile, c *carrier, used tenant.AuthMethod, v authz.Ve
 		out.Policy = tenant.MPPEDisabled
 	}
 	return out, nil
+}
+
+// rateLimit is the profile's, but where the verdict has one.
+func rateLimit(p *store.Profile, v authz.Verdict) tenant.RateLimit {
+	r := p.RateLimit
+	if v.UpBps != nil {
+		r.UpBps = *v.UpBps
+	}
+	if v.DownBps != nil {
+		r.DownBps = *v.DownBps
+	}
+	return r
+}
+
+// dscp is the profile's model in the dataplane's words.
+func dscp(p *store.Profile) policy.DSCP {
+	if p.DSCP == tenant.DSCPUniform {
+		return policy.Uniform
+	}
+	return policy.Pipe
 }

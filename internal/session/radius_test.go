@@ -227,7 +227,11 @@ func TestRadiusAccept(t *testing.T) {
 		f := startRadius(w, func(q *radiusQuery) []byte {
 			return acceptMSCHAP(q,
 				attr(attrFramedIP, 10, 99, 0, 5), attr(attrReplyMessage, []byte("hello")...),
-				attr(attrSessionTimeout, 0, 0, 14, 16), attr(attrIdleTimeout, 0, 0, 0, 90))
+				attr(attrSessionTimeout, 0, 0, 14, 16), attr(attrIdleTimeout, 0, 0, 0, 90),
+				attr(attrVendor, 0, 0, 0x37, 0x2a, 8, 6, 0, 0x0f, 0x42, 0x40)) // WISPr-Bandwidth-Max-Down, 1 Mbit/s
+		})
+		alter(w, acme+"/profiles/default", func(p *store.Profile) {
+			p.RateLimit = tenant.RateLimit{UpBps: 256_000, DownBps: 512_000}
 		})
 		w.start()
 		cl := w.login(simppp.Windows("radia", password))
@@ -245,6 +249,9 @@ func TestRadiusAccept(t *testing.T) {
 		v := w.m.byCallID(cl.fc.id).verdict
 		if v.sessionTimeout != time.Hour || v.idleTimeout != 90*time.Second {
 			t.Errorf("timeouts %v, %v", v.sessionTimeout, v.idleTimeout)
+		}
+		if s := cl.fc.attached(); s.UpBps != 256_000 || s.DownBps != 1_000_000 || i.RateLimit != (tenant.RateLimit{UpBps: s.UpBps, DownBps: s.DownBps}) {
+			t.Errorf("limits %d up, %d down, shown %+v", s.UpBps, s.DownBps, i.RateLimit)
 		}
 		if got := f.users(); !slices.Equal(got, []string{"radia"}) {
 			t.Errorf("asked about %q", got)

@@ -48,6 +48,7 @@ type Info struct {
 	InPackets     uint64
 	OutPackets    uint64
 	Drops         map[string]uint64 // by reason, only those that happened
+	RateLimit     tenant.RateLimit  // its profile's, or the backend's
 }
 
 // Outcome of a login attempt.

@@ -86,6 +86,8 @@ type Profile struct {
 	IdleTimeout         time.Duration       `json:"idleTimeout,omitempty"`         // 0: none
 	SessionTimeout      time.Duration       `json:"sessionTimeout,omitempty"`      // 0: none
 	AcctInterimInterval time.Duration       `json:"acctInterimInterval,omitempty"` // 0: none
+	RateLimit           tenant.RateLimit    `json:"rateLimit,omitzero"`
+	DSCP                tenant.DSCP         `json:"dscp,omitempty"`
 }
 
 // What a profile has where it says nothing.
@@ -96,7 +98,7 @@ const (
 )
 
 // WithDefaults returns the profile with its unset fields filled: MSCHAPV2, MPPE REQUIRED with 128 bits and stateless,
-// echo every 20 s with 3 failures, MTU 1400. It changes nothing in p, and what it returns shares p's slices.
+// echo every 20 s with 3 failures, MTU 1400, DSCP PIPE. It changes nothing in p, and what it returns shares p's slices.
 func (p Profile) WithDefaults() Profile {
 	if len(p.AuthMethods) == 0 {
 		p.AuthMethods = []tenant.AuthMethod{tenant.AuthMSCHAPv2}
@@ -115,6 +117,9 @@ func (p Profile) WithDefaults() Profile {
 	}
 	if p.Echo.Failures == 0 {
 		p.Echo.Failures = DefaultEchoFailures
+	}
+	if p.DSCP == "" {
+		p.DSCP = tenant.DSCPPipe
 	}
 	return p
 }

@@ -65,6 +65,7 @@ func TestEveryFieldIsStored(t *testing.T) {
 		DNSServers: []netip.Addr{netip.MustParseAddr("10.0.0.53")}, WINSServers: []netip.Addr{netip.MustParseAddr("10.0.0.54")},
 		ClientRoutes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, MTU: 1300, Echo: tenant.Echo{Interval: time.Second, Failures: 2},
 		IdleTimeout: time.Minute, SessionTimeout: time.Hour, AcctInterimInterval: 2 * time.Minute,
+		RateLimit: tenant.RateLimit{UpBps: 1_000_000, DownBps: 100_000_000_000}, DSCP: tenant.DSCPUniform,
 	})
 	checkStored(t, s, &store.User{
 		Meta: named("tenants/acme/users/CORP%5Calice"), Password: tenant.Secret("correct horse"), Profile: "tenants/acme/profiles/default",
@@ -628,13 +629,14 @@ func TestProfileDefaults(t *testing.T) {
 		MPPE:        tenant.MPPE{Policy: tenant.MPPERequired, KeyBits: []int{128}},
 		MTU:         1400,
 		Echo:        tenant.Echo{Interval: 20 * time.Second, Failures: 3},
+		DSCP:        tenant.DSCPPipe,
 	}
 	if got := (store.Profile{}).WithDefaults(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)
 	}
 	own := store.Profile{
 		AuthMethods: []tenant.AuthMethod{tenant.AuthPAP}, MTU: 1300, Echo: tenant.Echo{Interval: time.Second, Failures: 1},
-		MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled, KeyBits: []int{40}, AllowStateful: true},
+		MPPE: tenant.MPPE{Policy: tenant.MPPEDisabled, KeyBits: []int{40}, AllowStateful: true}, DSCP: tenant.DSCPUniform,
 	}
 	if got := own.WithDefaults(); !reflect.DeepEqual(got, own) {
 		t.Errorf("own values became %+v", got)

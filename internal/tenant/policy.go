@@ -76,6 +76,27 @@ type Echo struct {
 	Failures int           `json:"failures"`
 }
 
+// RateLimit bounds a session's inner packets, in bits a second, each way of its own; 0: no limit.
+type RateLimit struct {
+	UpBps   uint64 `json:"upBps,omitempty"`   // from the client
+	DownBps uint64 `json:"downBps,omitempty"` // to the client
+}
+
+// Bounds of a rate limit in bits a second: what makes sense, and what a shard can count.
+const (
+	MinRateBps uint64 = 8_000
+	MaxRateBps uint64 = 100_000_000_000
+)
+
+// DSCP says how the Differentiated Services fields of inner and outer packets are tied, RFC 2983.
+type DSCP string
+
+// The models; PIPE is the default.
+const (
+	DSCPPipe    DSCP = "PIPE"
+	DSCPUniform DSCP = "UNIFORM"
+)
+
 // KeyPair holds the MPPE start keys as the concentrator uses them: Send encrypts towards the client.
 // They are the start keys of RFC 3079 section 3.3, or RADIUS's MS-MPPE-Send-Key and MS-MPPE-Recv-Key; 8 or 16 octets
 // count, more are ignored.

@@ -22,9 +22,19 @@ type Column struct {
 	Cell func(protoreflect.Message) string
 }
 
-// Field makes a column of a field, by its name in the proto file.
+// Field makes a column of a field, by its name in the proto file; "a.b" is field b of the message in field a.
 func Field(head, name string) Column {
-	return Column{Head: head, Cell: func(m protoreflect.Message) string { return text(m, protoreflect.Name(name)) }}
+	return Column{Head: head, Cell: func(m protoreflect.Message) string {
+		path := strings.Split(name, ".")
+		for _, outer := range path[:len(path)-1] {
+			f := m.Descriptor().Fields().ByName(protoreflect.Name(outer))
+			if f == nil || f.Message() == nil || f.IsList() || f.IsMap() {
+				return ""
+			}
+			m = m.Get(f).Message()
+		}
+		return text(m, protoreflect.Name(path[len(path)-1]))
+	}}
 }
 
 // OnlyWide moves a column to -o wide.

@@ -27,6 +27,8 @@ var nouns = []noun{
 	{"profile", "Profile", "What sessions are like: methods, encryption, pool, limits", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("METHODS", "auth_methods"), env.Field("POOL", "pool"),
 		env.Field("DNS", "dns_servers"), env.Field("MPPE", "mppe").OnlyWide(), env.Field("PLAINTEXT", "allow_plaintext").OnlyWide(),
+		env.Field("UP BPS", "rate_limit.up_bps").OnlyWide(), env.Field("DOWN BPS", "rate_limit.down_bps").OnlyWide(),
+		env.Field("DSCP", "dscp").OnlyWide(),
 	}},
 	{"user", "User", "Who may log in, where the tenant decides itself", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("PROFILE", "profile"), env.Field("ADDRESS", "static_address"),

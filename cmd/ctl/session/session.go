@@ -17,7 +17,8 @@ var columns = []env.Column{
 	env.Field("CIPHER", "cipher"), env.Field("IN", "in_bytes"), env.Field("OUT", "out_bytes"), env.Field("SINCE", "start_time"),
 	env.Field("METHOD", "auth_method").OnlyWide(), env.Field("MTU", "mtu").OnlyWide(), env.Field("SHARD", "shard").OnlyWide(),
 	env.Field("IDLE", "idle_time").OnlyWide(), env.Field("PROFILE", "profile").OnlyWide(), env.Field("LISTENER", "listener").OnlyWide(),
-	env.Field("NAT", "nat_detected").OnlyWide(),
+	env.Field("NAT", "nat_detected").OnlyWide(), env.Field("UP BPS", "rate_limit.up_bps").OnlyWide(),
+	env.Field("DOWN BPS", "rate_limit.down_bps").OnlyWide(),
 }
 
 // Command makes the noun's command.

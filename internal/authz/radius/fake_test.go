@@ -190,8 +190,12 @@ func attr(typ radius.Type, value ...byte) []byte {
 }
 
 // ms encodes one attribute of Microsoft's.
-func ms(typ radius.Type, value ...byte) []byte {
-	return attr(rfc2865.VendorSpecific_Type, append([]byte{0, 0, 1, 0x37, byte(typ), byte(2 + len(value))}, value...)...)
+func ms(typ radius.Type, value ...byte) []byte { return vsa(vendorMicrosoft, typ, value...) }
+
+// vsa encodes one attribute of a vendor's.
+func vsa(vendor uint32, typ radius.Type, value ...byte) []byte {
+	head := append(binary.BigEndian.AppendUint32(nil, vendor), byte(typ), byte(2+len(value)))
+	return attr(rfc2865.VendorSpecific_Type, append(head, value...)...)
 }
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

@@ -140,6 +140,17 @@ alice Cleartext-Password := "wonder-1"
 pool Cleartext-Password := "wonder-1"
 	Framed-IP-Address = 255.255.255.254
 
+mikrotik Cleartext-Password := "wonder-1"
+	Mikrotik-Rate-Limit = "512k/10M"
+
+ascend Cleartext-Password := "wonder-1"
+	Ascend-Data-Rate = 512000,
+	Ascend-Xmit-Rate = 10000000
+
+wispr Cleartext-Password := "wonder-1"
+	WISPr-Bandwidth-Max-Up = 512000,
+	WISPr-Bandwidth-Max-Down = 10000000
+
 banned Auth-Type := Reject
 	Reply-Message = "account disabled"
 `
@@ -311,6 +322,14 @@ func TestFreeRADIUS(t *testing.T) {
 			t.Errorf("got %+v, want nothing but an accept", got)
 		}
 	})
+	for _, vendor := range []string{"mikrotik", "ascend", "wispr"} {
+		t.Run("rate limit of "+vendor, func(t *testing.T) {
+			want := authz.Verdict{UpBps: new(uint64(512_000)), DownBps: new(uint64(10_000_000))}
+			if got := mustAllow(t, signed, pap(vendor, "wonder-1")); !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
 	for _, tt := range []struct {
 		name    string
 		r       authz.Request

@@ -38,6 +38,20 @@ const (
 	msSecondaryNBNS radius.Type = 31 // section 2.7.4
 )
 
+// Vendors whose attributes for rate limits are understood, by their enterprise numbers, and those attributes. They have no
+// RFC; they mean here what they mean to RouterOS, whose "rx" and "tx" are the client's up and down.
+const (
+	vendorAscend   = 529
+	vendorWISPr    = 14122
+	vendorMikrotik = 14988
+
+	ascendDataRate    radius.Type = 197 // bit/s; which direction: see limits.settle
+	ascendXmitRate    radius.Type = 255 // bit/s down
+	wisprMaxUp        radius.Type = 7   // bit/s
+	wisprMaxDown      radius.Type = 8   // bit/s
+	mikrotikRateLimit radius.Type = 8   // text: see parseRateLimit
+)
+
 // maxPassword is the longest password that User-Password carries, in octets, RFC 2865 section 5.2.
 const maxPassword = 128
 
@@ -246,7 +260,30 @@ var honoured = []struct {
 		vendorMicrosoft, msSecondaryNBNS, "MS-Secondary-NBNS-Server", inAccept, false,
 		func(a *answer, v radius.Attribute) error { return address(&a.wins[1], v) },
 	},
+	{vendorMikrotik, mikrotikRateLimit, "Mikrotik-Rate-Limit", inAccept, false, setMikrotikRate},
+	{
+		vendorAscend, ascendDataRate, "Ascend-Data-Rate", inAccept, true,
+		func(a *answer, v radius.Attribute) error {
+			a.limits.ascendData = append(a.limits.ascendData, nil)
+			return a.rate(&a.limits.ascendData[len(a.limits.ascendData)-1], v)
+		},
+	},
+	{
+		vendorAscend, ascendXmitRate, "Ascend-Xmit-Rate", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return a.rate(&a.limits.ascend.down, v) },
+	},
+	{
+		vendorWISPr, wisprMaxUp, "WISPr-Bandwidth-Max-Up", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return a.rate(&a.limits.wispr.up, v) },
+	},
+	{
+		vendorWISPr, wisprMaxDown, "WISPr-Bandwidth-Max-Down", inAccept, false,
+		func(a *answer, v radius.Attribute) error { return a.rate(&a.limits.wispr.down, v) },
+	},
 }
+
+// understood are the vendors of the table; the form of their attributes is the one that RFC 2865 section 5.26 suggests.
+var understood = []uint32{vendorMicrosoft, vendorMikrotik, vendorAscend, vendorWISPr}
 
 // errLength is the error of an attribute whose value has the wrong length.
 var errLength = errors.New("the value has the wrong length")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,6 +40,7 @@ type answer struct {
 	success   radius.Attribute // MS-CHAP2-Success as received
 	failure   radius.Attribute // MS-CHAP-Error as received
 	dns, wins [2]netip.Addr
+	limits    limits
 }
 
 func (a *answer) notef(format string, args ...any) {
@@ -145,9 +147,9 @@ func (a *answer) read(b []byte, code radius.Code) error {
 			}
 			continue
 		}
-		// A vendor may give its attribute any form (RFC 2865 section 5.26), so what does not have Microsoft's is skipped.
+		// A vendor may give its attribute any form (RFC 2865 section 5.26), so others' are skipped.
 		vendor, rest, err := radius.VendorSpecific(avp.Attribute)
-		if err != nil || vendor != vendorMicrosoft {
+		if err != nil || !slices.Contains(understood, vendor) {
 			continue
 		}
 		for len(rest) >= attributeHeader && int(rest[1]) >= attributeHeader && int(rest[1]) <= len(rest) {
@@ -163,6 +165,7 @@ func (a *answer) read(b []byte, code radius.Code) error {
 // accepted completes the verdict of an Access-Accept, or says why it can't stand.
 func (a *answer) accepted() error {
 	a.v.DNS, a.v.WINS = valid(a.dns), valid(a.wins)
+	a.v.UpBps, a.v.DownBps = a.limits.settle()
 	if (len(a.v.Keys.Send) == 0) != (len(a.v.Keys.Recv) == 0) {
 		a.v.Keys = tenant.KeyPair{}
 		a.notef("one MPPE key came without the other, both are ignored")

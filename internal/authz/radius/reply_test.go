@@ -2,6 +2,7 @@ package radius
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -23,6 +24,16 @@ func success(id byte, text string) []byte { return ms(msCHAP2Success, append([]b
 func failure(id byte, text string) []byte { return ms(msCHAPError, append([]byte{id}, text...)...) }
 func words(typ radius.Type, s string) []byte {
 	return attr(typ, []byte(s)...)
+}
+
+func mikrotik(s string) []byte { return vsa(vendorMikrotik, mikrotikRateLimit, []byte(s)...) }
+
+func wispr(typ radius.Type, bps uint32) []byte {
+	return vsa(vendorWISPr, typ, binary.BigEndian.AppendUint32(nil, bps)...)
+}
+
+func ascend(typ radius.Type, bps uint32) []byte {
+	return vsa(vendorAscend, typ, binary.BigEndian.AppendUint32(nil, bps)...)
 }
 
 // key is an MPPE key as encrypted for a request with an authenticator of zeros.
@@ -98,6 +109,67 @@ var interpretations = []struct {
 	{
 		name: "longest session timeout", code: radius.CodeAccessAccept, attrs: attr(27, 255, 255, 255, 255),
 		want: authz.Verdict{SessionTimeout: (1<<32 - 1) * time.Second},
+	},
+
+	{
+		name: "Mikrotik-Rate-Limit", code: radius.CodeAccessAccept, attrs: mikrotik("512k/10M"),
+		want: authz.Verdict{UpBps: new(uint64(512_000)), DownBps: new(uint64(10_000_000))},
+	},
+	{
+		name: "Mikrotik-Rate-Limit, unlimited up", code: radius.CodeAccessAccept, attrs: mikrotik("0/10M"),
+		want: authz.Verdict{UpBps: new(uint64(0)), DownBps: new(uint64(10_000_000))},
+	},
+	{
+		name: "Mikrotik-Rate-Limit, bursts", code: radius.CodeAccessAccept, attrs: mikrotik("64k 256k"),
+		want:   authz.Verdict{UpBps: new(uint64(64_000)), DownBps: new(uint64(64_000))},
+		detail: []string{"only the rate", `not "256k"`},
+	},
+	{
+		name: "Mikrotik-Rate-Limit that is none", code: radius.CodeAccessAccept,
+		attrs:  join(mikrotik("fast\x1b"), wispr(wisprMaxUp, 1_000_000)),
+		want:   authz.Verdict{UpBps: new(uint64(1_000_000))},
+		detail: []string{`Mikrotik-Rate-Limit "fast" is not applied`},
+	},
+	{
+		name: "rates out of range", code: radius.CodeAccessAccept, attrs: mikrotik("1k/999G"),
+		want:   authz.Verdict{UpBps: new(uint64(8_000)), DownBps: new(uint64(100_000_000_000))},
+		detail: []string{"1000 bits a second", "8000 is applied", "999000000000", "100000000000 is applied"},
+	},
+	{
+		name: "WISPr", code: radius.CodeAccessAccept, attrs: join(wispr(wisprMaxUp, 256_000), wispr(wisprMaxDown, 4_000_000_000)),
+		want: authz.Verdict{UpBps: new(uint64(256_000)), DownBps: new(uint64(4_000_000_000))},
+	},
+	{
+		name: "WISPr down alone", code: radius.CodeAccessAccept, attrs: wispr(wisprMaxDown, 1_000_000),
+		want: authz.Verdict{DownBps: new(uint64(1_000_000))},
+	},
+	{
+		name: "Ascend-Data-Rate alone is both", code: radius.CodeAccessAccept, attrs: ascend(ascendDataRate, 1_000_000),
+		want: authz.Verdict{UpBps: new(uint64(1_000_000)), DownBps: new(uint64(1_000_000))},
+	},
+	{
+		name: "two Ascend-Data-Rate are down and up", code: radius.CodeAccessAccept,
+		attrs: join(ascend(ascendDataRate, 2_000_000), ascend(ascendDataRate, 1_000_000)),
+		want:  authz.Verdict{UpBps: new(uint64(1_000_000)), DownBps: new(uint64(2_000_000))},
+	},
+	{
+		name: "Ascend-Data-Rate and Ascend-Xmit-Rate are up and down", code: radius.CodeAccessAccept,
+		attrs: join(ascend(ascendDataRate, 1_000_000), ascend(ascendXmitRate, 2_000_000)),
+		want:  authz.Verdict{UpBps: new(uint64(1_000_000)), DownBps: new(uint64(2_000_000))},
+	},
+	{
+		name: "Mikrotik before Ascend before WISPr", code: radius.CodeAccessAccept,
+		attrs: join(wispr(wisprMaxUp, 8_001), wispr(wisprMaxDown, 8_002), ascend(ascendDataRate, 8_003), mikrotik("9k/10k")),
+		want:  authz.Verdict{UpBps: new(uint64(9_000)), DownBps: new(uint64(10_000))},
+	},
+	{
+		name: "Ascend before WISPr, each way", code: radius.CodeAccessAccept,
+		attrs: join(wispr(wisprMaxUp, 8_001), ascend(ascendXmitRate, 8_003), wispr(wisprMaxDown, 8_002)),
+		want:  authz.Verdict{UpBps: new(uint64(8_001)), DownBps: new(uint64(8_003))},
+	},
+	{
+		name: "rate of wrong length", code: radius.CodeAccessAccept, attrs: vsa(vendorWISPr, wisprMaxUp, 1, 2, 3),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"WISPr-Bandwidth-Max-Up", "length"},
 	},
 
 	{

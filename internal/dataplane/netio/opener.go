@@ -53,7 +53,7 @@ type Face interface {
 	// fragmented by the kernel and on its way. Several messages of one length to one peer are one system call's UDP_SEGMENT
 	// where the kernel takes it.
 	WriteBatch(msgs []Message) int
-	// Backlogged reports whether what waits to be read takes more than half of the receive buffer: soon the kernel will
+	// Backlogged reports whether what waits to be read takes more than a quarter of the receive buffer: soon the kernel will
 	// drop, without looking at whose it is.
 	Backlogged() bool
 	Close() error

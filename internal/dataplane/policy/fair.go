@@ -3,7 +3,7 @@ package policy
 const (
 	// fairWindow is over what time a shard's load and its sessions' demands are measured, ns.
 	fairWindow = 2_000_000
-	// longestStep bounds how long one full read counts as work, ns: after a burst of just a batch a shard sleeps.
+	// longestStep bounds how long one crowded read counts as work, ns.
 	longestStep = 500_000
 	// alone is how long a session has to be the only one until it is taken to be alone, ns.
 	alone = 1_000_000_000
@@ -24,9 +24,9 @@ const (
 // Fair shares an overloaded shard among its sessions: it refuses packets before they are decrypted or encrypted, while that
 // still saves something. It has no queues: the sockets' buffers are the queue, and they must not stay full.
 //
-// A shard is overloaded when it has spent at least half of a window of 2 ms on the packets of full reads, sessions have sent
-// most of them, and Backlog doesn't deny it. Then it lets pass fewer packets in the next window, and fewer again until reads
-// don't come back full. A session's level is its max-min fair share of that number, among the demands of the last window:
+// A shard is overloaded when it has spent at least half of a window of 2 ms on the packets of crowded reads, and sessions have
+// sent most of them. Then it lets pass fewer packets in the next window, and fewer again until reads don't come back
+// crowded. A session's level is its max-min fair share of that number, among the demands of the last window:
 // who asks for most loses its excess, who asks for less than the level loses nothing. The level is never less than 5/4 of an
 // equal share of what the shard has done in a window since the overload began, so where all ask for the same nobody is
 // refused, and the sockets lose what is too much. Without overload the number grows, and after ten windows, or four without
@@ -38,21 +38,16 @@ const (
 // A Fair belongs to one shard and one direction. The zero value is ready. A packet costs the same however many sessions
 // there are, and nothing allocates. Times are nanoseconds of a monotonic clock that doesn't begin below 0.
 type Fair struct {
-	// Backlog, if it is set, is asked at the end of each window whose reads came back full: whether so much waits in the
-	// sockets that they may soon lose packets. Peers that wait for answers before they go on (TCP) can keep a shard busy, its
-	// reads full, for ever, and lose nothing by it. Not set: reads that come back full are enough.
-	Backlog func() bool
-
 	window  uint32 // number of the window, from 1
 	started int64  // when it began
 	ends    int64
-	busy    int64 // how much of it went into packets of full reads, ns
+	busy    int64 // how much of it went into packets of crowded reads, ns
 	read    int   // packets read in it
 	asked   int   // packets asked about in it
 	passed  int   // packets let pass in it
 
-	last     int64 // when the last read came back
-	lastFull bool
+	last        int64 // when the last read came back
+	lastCrowded bool
 
 	// reached[k] is how many sessions have asked for more than k packets in this window, so that the sum of the first L is
 	// what a level of L packets would let pass.
@@ -78,15 +73,16 @@ type Share struct {
 	at     int64  // when debt was right
 }
 
-// Batch tells that a read came back now with n packets, where at most limit fit. What passes until the next one is taken for
-// the work on those packets. Reads at the same time are one: full if one of them was.
-func (f *Fair) Batch(n, limit int, now int64) {
-	full := n >= limit
-	if f.lastFull {
+// Batch tells that a read came back now with n packets. crowded says that so much more waits where it came from that packets
+// may soon be lost there. A full read alone doesn't say that: peers that wait for answers before they go on (TCP) can keep a
+// shard busy, its reads full, for ever, and lose nothing by it. What passes until the next read is taken for the work on
+// those packets. Reads at the same time are one: crowded if one of them was.
+func (f *Fair) Batch(n int, crowded bool, now int64) {
+	if f.lastCrowded {
 		f.busy += min(max(now-f.last, 0), longestStep)
-		full = full || now == f.last
+		crowded = crowded || now == f.last
 	}
-	f.last, f.lastFull = now, full
+	f.last, f.lastCrowded = now, crowded
 	if now >= f.ends {
 		f.next(now)
 	}
@@ -137,7 +133,7 @@ func (s *Share) charge(level, now int64) bool {
 func (f *Fair) next(now int64) {
 	took := now - f.started
 	overloaded := f.busy > 0 && f.busy >= took/2 && f.asked >= f.read/2
-	f.judge(overloaded && (f.Backlog == nil || f.Backlog()), took)
+	f.judge(overloaded, took)
 	f.level = unlimited
 	if f.limiting && now < f.together {
 		f.level = f.fairLevel()

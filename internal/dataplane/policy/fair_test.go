@@ -11,7 +11,8 @@ import (
 // about 970 000 packets a second, or read and refuse 3 million.
 type world struct {
 	fair     Fair
-	unfair   bool // the answers of fair don't count
+	unfair   bool        // the answers of fair don't count
+	crowded  func() bool // nil: every full read
 	now      int64
 	rand     *rand.Rand
 	sessions []load
@@ -97,7 +98,11 @@ func (w *world) run(ms int) {
 			continue
 		}
 		w.now += worldRead
-		w.fair.Batch(n, worldBatch, w.now)
+		crowded := n == worldBatch
+		if w.crowded != nil {
+			crowded = crowded && w.crowded()
+		}
+		w.fair.Batch(n, crowded, w.now)
 		came := w.now
 		for _, i := range w.queue[:n] {
 			s := &w.sessions[i]
@@ -217,8 +222,8 @@ func TestFairEnds(t *testing.T) {
 
 // closedLoop sends trains of packets of chance sessions, each as likely as its weight, and a new train whenever one has been
 // served: so many packets are under way at any time. Now and then the shard stands still for up to 3 ms. It returns how
-// many of the packets were refused.
-func closedLoop(f *Fair, underWay, train int, weights []int) (refused, all int) {
+// many of the packets were refused. calm: no read is taken to be crowded.
+func closedLoop(f *Fair, underWay, train int, weights []int, calm bool) (refused, all int) {
 	r := rand.New(rand.NewPCG(7, 8))
 	var chances []int
 	for i, w := range weights {
@@ -235,7 +240,7 @@ func closedLoop(f *Fair, underWay, train int, weights []int) (refused, all int) 
 			now += r.Int64N(3_000_000)
 		}
 		n := min(len(queue), worldBatch)
-		f.Batch(n, worldBatch, now)
+		f.Batch(n, n == worldBatch && !calm, now)
 		came := now
 		for _, i := range queue[:n] {
 			all++
@@ -259,7 +264,7 @@ func TestFairClosedLoop(t *testing.T) {
 		name            string
 		underWay, train int
 		weights         []int
-		calm            bool // Backlog says no
+		calm            bool // no read is crowded
 	}{
 		{"a batch", 64, 16, equal, false},
 		{"many batches", 1024, 16, equal, false},
@@ -269,10 +274,7 @@ func TestFairClosedLoop(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var f Fair
-			if tt.calm {
-				f.Backlog = func() bool { return false }
-			}
-			refused, all := closedLoop(&f, tt.underWay, tt.train, tt.weights)
+			refused, all := closedLoop(&f, tt.underWay, tt.train, tt.weights, tt.calm)
 			if refused*200 > all || tt.calm && refused > 0 {
 				t.Errorf("%d of %d packets refused", refused, all)
 			}
@@ -281,10 +283,10 @@ func TestFairClosedLoop(t *testing.T) {
 }
 
 // With a look at the sockets' buffers the flooder of TestFairFlooder is held as well, and never fills them.
-func TestFairBacklog(t *testing.T) {
+func TestFairCrowded(t *testing.T) {
 	w := newWorld(append([]int{600_000}, repeat(9, 60_000)...)...)
 	asked := 0
-	w.fair.Backlog = func() bool {
+	w.crowded = func() bool {
 		asked++
 		return len(w.queue) > worldBuffer/4
 	}
@@ -297,8 +299,8 @@ func TestFairBacklog(t *testing.T) {
 	if w.refused() == 0 || w.longest == worldBuffer {
 		t.Errorf("%d refused, up to %d waited", w.refused(), w.longest)
 	}
-	if asked == 0 || asked > 500 {
-		t.Errorf("Backlog was asked %d times in 500 windows", asked)
+	if asked == 0 {
+		t.Error("no read came back full")
 	}
 }
 
@@ -307,7 +309,7 @@ func TestFairBursts(t *testing.T) {
 	var f Fair
 	var a, b Share
 	for now := int64(0); now < 1_000_000_000; now += 2_000_000 {
-		f.Batch(worldBatch, worldBatch, now)
+		f.Batch(worldBatch, true, now)
 		for i := range worldBatch {
 			s := &a
 			if i%16 == 0 {
@@ -328,7 +330,7 @@ func TestFairTwoSockets(t *testing.T) {
 		refused := 0
 		for now := int64(0); now < 50_000_000; now += 100_000 {
 			for _, n := range order {
-				f.Batch(n, worldBatch, now)
+				f.Batch(n, n == worldBatch, now)
 				s := &modest
 				if n == worldBatch {
 					s = &flood
@@ -406,7 +408,7 @@ func FuzzFair(f *testing.F) {
 			if in[2] == 255 {
 				now += 1 << 40
 			}
-			fair.Batch(int(in[0]), worldBatch, now)
+			fair.Batch(int(in[0]), in[0] >= worldBatch, now)
 			for range in[0] {
 				ok := fair.Admit(&shares[int(in[1])%len(shares)], now)
 				if !ok && len(shares) == 1 {
@@ -426,7 +428,7 @@ func TestFairDoesNotAllocate(t *testing.T) {
 	now := int64(0)
 	if n := testing.AllocsPerRun(1000, func() {
 		now += 100_000
-		f.Batch(worldBatch, worldBatch, now)
+		f.Batch(worldBatch, true, now)
 		for range worldBatch {
 			f.Admit(&a, now)
 		}
@@ -447,7 +449,7 @@ func BenchmarkAdmit(b *testing.B) {
 	for b.Loop() {
 		if i++; i%worldBatch == 0 {
 			now += 100_000
-			f.Batch(worldBatch, worldBatch, now)
+			f.Batch(worldBatch, true, now)
 		}
 		f.Admit(&shares[i%len(shares)], now)
 	}

@@ -193,7 +193,15 @@ func TestNeverJoined(t *testing.T) {
 		{name: "IP options", ks: tcpRun(3, 9), change: func(k *packet) { k.ipOptions = []byte{1, 1, 1, 0} }},
 		{name: "fragments", ks: udpRun(3, 9), change: func(k *packet) { k.fragment = 0x2000 }},
 		{name: "no UDP checksum", ks: udpRun(3, 9), spoil: func(p []byte) { p[26], p[27] = 0, 0 }},
-		{name: "UDP length too small", ks: udpRun(3, 9), spoil: func(p []byte) { p[25]-- }},
+		{name: "no UDP checksum, and it would be right", ks: udpRun(3, 9), spoil: func(p []byte) {
+			clear(p[26:30])
+			binary.BigEndian.PutUint16(p[28:], ^slowSum(slowPseudo(p, len(p)-20), p[20:]))
+		}},
+		{name: "UDP length too small", ks: udpRun(3, 9), spoil: func(p []byte) {
+			p[25]--
+			binary.BigEndian.PutUint16(p[26:], 0)
+			binary.BigEndian.PutUint16(p[26:], ^slowSum(slowPseudo(p, len(p)-20), p[20:]))
+		}},
 		{name: "IP length too small", ks: tcpRun(3, 9), spoil: func(p []byte) { p[3]--; p[11]++ }},
 		{name: "wrong checksums", ks: tcpRun(3, 9), spoil: func(p []byte) { p[len(p)-1]++ }},
 		{name: "GRE", ks: tcpRun(3, 9), change: func(k *packet) { k.protocol = unix.IPPROTO_GRE }},
@@ -528,6 +536,9 @@ func TestNoHeadroom(t *testing.T) {
 		}
 		if got, ok := slowCut(raw[0]); !ok || !equal(got, ps[:n]) {
 			t.Errorf("%x", got)
+		}
+		if plain := bytes.Equal(raw[0][:HeaderLen], make([]byte, HeaderLen)); plain != (n == 1) {
+			t.Errorf("%d packets have the header %x", n, raw[0][:HeaderLen])
 		}
 	}
 }

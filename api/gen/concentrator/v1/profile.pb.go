@@ -87,6 +87,59 @@ func (Profile_AuthMethod) EnumDescriptor() ([]byte, []int) {
 	return file_concentrator_v1_profile_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Dscp says how the Differentiated Services fields of inner packets and of those around them are tied, RFC 2983.
+type Profile_Dscp int32
+
+const (
+	// The default: PIPE.
+	Profile_DSCP_UNSPECIFIED Profile_Dscp = 0
+	// Packets around carry 0; inner ones keep their own.
+	Profile_PIPE Profile_Dscp = 1
+	// Packets around carry the inner one's, and what comes in is given that of the packet around it.
+	Profile_UNIFORM Profile_Dscp = 2
+)
+
+// Enum value maps for Profile_Dscp.
+var (
+	Profile_Dscp_name = map[int32]string{
+		0: "DSCP_UNSPECIFIED",
+		1: "PIPE",
+		2: "UNIFORM",
+	}
+	Profile_Dscp_value = map[string]int32{
+		"DSCP_UNSPECIFIED": 0,
+		"PIPE":             1,
+		"UNIFORM":          2,
+	}
+)
+
+func (x Profile_Dscp) Enum() *Profile_Dscp {
+	p := new(Profile_Dscp)
+	*p = x
+	return p
+}
+
+func (x Profile_Dscp) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Profile_Dscp) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_profile_proto_enumTypes[1].Descriptor()
+}
+
+func (Profile_Dscp) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_profile_proto_enumTypes[1]
+}
+
+func (x Profile_Dscp) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Profile_Dscp.Descriptor instead.
+func (Profile_Dscp) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_profile_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // Policy says whether there must, may or must not be encryption.
 type Profile_Mppe_Policy int32
 
@@ -128,11 +181,11 @@ func (x Profile_Mppe_Policy) String() string {
 }
 
 func (Profile_Mppe_Policy) Descriptor() protoreflect.EnumDescriptor {
-	return file_concentrator_v1_profile_proto_enumTypes[1].Descriptor()
+	return file_concentrator_v1_profile_proto_enumTypes[2].Descriptor()
 }
 
 func (Profile_Mppe_Policy) Type() protoreflect.EnumType {
-	return &file_concentrator_v1_profile_proto_enumTypes[1]
+	return &file_concentrator_v1_profile_proto_enumTypes[2]
 }
 
 func (x Profile_Mppe_Policy) Number() protoreflect.EnumNumber {
@@ -180,7 +233,11 @@ type Profile struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the resource. Sent back in an update or delete, it guards against lost updates.
-	Etag          string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How fast a session may be, unless RADIUS says so.
+	RateLimit *Profile_RateLimit `protobuf:"bytes,17,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// How the priority of packets gets in and out of the tunnel; default PIPE.
+	Dscp          Profile_Dscp `protobuf:"varint,18,opt,name=dscp,proto3,enum=concentrator.v1.Profile_Dscp" json:"dscp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +382,20 @@ func (x *Profile) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Profile) GetRateLimit() *Profile_RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *Profile) GetDscp() Profile_Dscp {
+	if x != nil {
+		return x.Dscp
+	}
+	return Profile_DSCP_UNSPECIFIED
 }
 
 // CreateProfileRequest is the input of CreateProfile.
@@ -814,12 +885,67 @@ func (x *Profile_Echo) GetFailures() int32 {
 	return 0
 }
 
+// RateLimit bounds the inner packets of a session, each way of its own. What is too much waits for up to about 100 ms and
+// is then dropped. Control messages are not limited.
+type Profile_RateLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bits a second from the client, 8000 to 100000000000; 0, the default, means no limit.
+	UpBps int64 `protobuf:"varint,1,opt,name=up_bps,json=upBps,proto3" json:"up_bps,omitempty"`
+	// Bits a second to the client, 8000 to 100000000000; 0, the default, means no limit.
+	DownBps       int64 `protobuf:"varint,2,opt,name=down_bps,json=downBps,proto3" json:"down_bps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Profile_RateLimit) Reset() {
+	*x = Profile_RateLimit{}
+	mi := &file_concentrator_v1_profile_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Profile_RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Profile_RateLimit) ProtoMessage() {}
+
+func (x *Profile_RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_profile_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Profile_RateLimit.ProtoReflect.Descriptor instead.
+func (*Profile_RateLimit) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_profile_proto_rawDescGZIP(), []int{0, 2}
+}
+
+func (x *Profile_RateLimit) GetUpBps() int64 {
+	if x != nil {
+		return x.UpBps
+	}
+	return 0
+}
+
+func (x *Profile_RateLimit) GetDownBps() int64 {
+	if x != nil {
+		return x.DownBps
+	}
+	return 0
+}
+
 var File_concentrator_v1_profile_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\n" +
-	"\n" +
+	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\f\n" +
 	"\aProfile\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12K\n" +
 	"\fauth_methods\x18\x02 \x03(\x0e2#.concentrator.v1.Profile.AuthMethodB\x03\xe0A\x01R\vauthMethods\x12,\n" +
@@ -841,7 +967,10 @@ const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\x1a\xe1\x01\n" +
+	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\x12F\n" +
+	"\n" +
+	"rate_limit\x18\x11 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x01R\trateLimit\x126\n" +
+	"\x04dscp\x18\x12 \x01(\x0e2\x1d.concentrator.v1.Profile.DscpB\x03\xe0A\x01R\x04dscp\x1a\xe1\x01\n" +
 	"\x04Mppe\x12A\n" +
 	"\x06policy\x18\x01 \x01(\x0e2$.concentrator.v1.Profile.Mppe.PolicyB\x03\xe0A\x01R\x06policy\x12\x1e\n" +
 	"\bkey_bits\x18\x02 \x03(\x05B\x03\xe0A\x01R\akeyBits\x12*\n" +
@@ -853,14 +982,21 @@ const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\bDISABLED\x10\x03\x1ac\n" +
 	"\x04Echo\x12:\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\binterval\x12\x1f\n" +
-	"\bfailures\x18\x02 \x01(\x05B\x03\xe0A\x01R\bfailures\"S\n" +
+	"\bfailures\x18\x02 \x01(\x05B\x03\xe0A\x01R\bfailures\x1aG\n" +
+	"\tRateLimit\x12\x1a\n" +
+	"\x06up_bps\x18\x01 \x01(\x03B\x03\xe0A\x01R\x05upBps\x12\x1e\n" +
+	"\bdown_bps\x18\x02 \x01(\x03B\x03\xe0A\x01R\adownBps\"S\n" +
 	"\n" +
 	"AuthMethod\x12\x1b\n" +
 	"\x17AUTH_METHOD_UNSPECIFIED\x10\x00\x12\a\n" +
 	"\x03PAP\x10\x01\x12\b\n" +
 	"\x04CHAP\x10\x02\x12\f\n" +
 	"\bMSCHAPV2\x10\x03\x12\a\n" +
-	"\x03EAP\x10\x04:Q\xeaAN\n" +
+	"\x03EAP\x10\x04\"3\n" +
+	"\x04Dscp\x12\x14\n" +
+	"\x10DSCP_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04PIPE\x10\x01\x12\v\n" +
+	"\aUNIFORM\x10\x02:Q\xeaAN\n" +
 	"\x14concentrator/Profile\x12#tenants/{tenant}/profiles/{profile}*\bprofiles2\aprofile\"\xd3\x01\n" +
 	"\x14CreateProfileRequest\x124\n" +
 	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/ProfileR\x06parent\x12\"\n" +
@@ -909,55 +1045,59 @@ func file_concentrator_v1_profile_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_profile_proto_rawDescData
 }
 
-var file_concentrator_v1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_concentrator_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_concentrator_v1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_concentrator_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_profile_proto_goTypes = []any{
 	(Profile_AuthMethod)(0),       // 0: concentrator.v1.Profile.AuthMethod
-	(Profile_Mppe_Policy)(0),      // 1: concentrator.v1.Profile.Mppe.Policy
-	(*Profile)(nil),               // 2: concentrator.v1.Profile
-	(*CreateProfileRequest)(nil),  // 3: concentrator.v1.CreateProfileRequest
-	(*GetProfileRequest)(nil),     // 4: concentrator.v1.GetProfileRequest
-	(*ListProfilesRequest)(nil),   // 5: concentrator.v1.ListProfilesRequest
-	(*ListProfilesResponse)(nil),  // 6: concentrator.v1.ListProfilesResponse
-	(*UpdateProfileRequest)(nil),  // 7: concentrator.v1.UpdateProfileRequest
-	(*DeleteProfileRequest)(nil),  // 8: concentrator.v1.DeleteProfileRequest
-	(*Profile_Mppe)(nil),          // 9: concentrator.v1.Profile.Mppe
-	(*Profile_Echo)(nil),          // 10: concentrator.v1.Profile.Echo
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 13: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 14: google.protobuf.Empty
+	(Profile_Dscp)(0),             // 1: concentrator.v1.Profile.Dscp
+	(Profile_Mppe_Policy)(0),      // 2: concentrator.v1.Profile.Mppe.Policy
+	(*Profile)(nil),               // 3: concentrator.v1.Profile
+	(*CreateProfileRequest)(nil),  // 4: concentrator.v1.CreateProfileRequest
+	(*GetProfileRequest)(nil),     // 5: concentrator.v1.GetProfileRequest
+	(*ListProfilesRequest)(nil),   // 6: concentrator.v1.ListProfilesRequest
+	(*ListProfilesResponse)(nil),  // 7: concentrator.v1.ListProfilesResponse
+	(*UpdateProfileRequest)(nil),  // 8: concentrator.v1.UpdateProfileRequest
+	(*DeleteProfileRequest)(nil),  // 9: concentrator.v1.DeleteProfileRequest
+	(*Profile_Mppe)(nil),          // 10: concentrator.v1.Profile.Mppe
+	(*Profile_Echo)(nil),          // 11: concentrator.v1.Profile.Echo
+	(*Profile_RateLimit)(nil),     // 12: concentrator.v1.Profile.RateLimit
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 15: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 16: google.protobuf.Empty
 }
 var file_concentrator_v1_profile_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.Profile.auth_methods:type_name -> concentrator.v1.Profile.AuthMethod
-	9,  // 1: concentrator.v1.Profile.mppe:type_name -> concentrator.v1.Profile.Mppe
-	10, // 2: concentrator.v1.Profile.echo:type_name -> concentrator.v1.Profile.Echo
-	11, // 3: concentrator.v1.Profile.idle_timeout:type_name -> google.protobuf.Duration
-	11, // 4: concentrator.v1.Profile.session_timeout:type_name -> google.protobuf.Duration
-	11, // 5: concentrator.v1.Profile.acct_interim_interval:type_name -> google.protobuf.Duration
-	12, // 6: concentrator.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
-	12, // 7: concentrator.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 8: concentrator.v1.CreateProfileRequest.profile:type_name -> concentrator.v1.Profile
-	2,  // 9: concentrator.v1.ListProfilesResponse.profiles:type_name -> concentrator.v1.Profile
-	2,  // 10: concentrator.v1.UpdateProfileRequest.profile:type_name -> concentrator.v1.Profile
-	13, // 11: concentrator.v1.UpdateProfileRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 12: concentrator.v1.Profile.Mppe.policy:type_name -> concentrator.v1.Profile.Mppe.Policy
-	11, // 13: concentrator.v1.Profile.Echo.interval:type_name -> google.protobuf.Duration
-	3,  // 14: concentrator.v1.ProfileService.CreateProfile:input_type -> concentrator.v1.CreateProfileRequest
-	4,  // 15: concentrator.v1.ProfileService.GetProfile:input_type -> concentrator.v1.GetProfileRequest
-	5,  // 16: concentrator.v1.ProfileService.ListProfiles:input_type -> concentrator.v1.ListProfilesRequest
-	7,  // 17: concentrator.v1.ProfileService.UpdateProfile:input_type -> concentrator.v1.UpdateProfileRequest
-	8,  // 18: concentrator.v1.ProfileService.DeleteProfile:input_type -> concentrator.v1.DeleteProfileRequest
-	2,  // 19: concentrator.v1.ProfileService.CreateProfile:output_type -> concentrator.v1.Profile
-	2,  // 20: concentrator.v1.ProfileService.GetProfile:output_type -> concentrator.v1.Profile
-	6,  // 21: concentrator.v1.ProfileService.ListProfiles:output_type -> concentrator.v1.ListProfilesResponse
-	2,  // 22: concentrator.v1.ProfileService.UpdateProfile:output_type -> concentrator.v1.Profile
-	14, // 23: concentrator.v1.ProfileService.DeleteProfile:output_type -> google.protobuf.Empty
-	19, // [19:24] is the sub-list for method output_type
-	14, // [14:19] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	10, // 1: concentrator.v1.Profile.mppe:type_name -> concentrator.v1.Profile.Mppe
+	11, // 2: concentrator.v1.Profile.echo:type_name -> concentrator.v1.Profile.Echo
+	13, // 3: concentrator.v1.Profile.idle_timeout:type_name -> google.protobuf.Duration
+	13, // 4: concentrator.v1.Profile.session_timeout:type_name -> google.protobuf.Duration
+	13, // 5: concentrator.v1.Profile.acct_interim_interval:type_name -> google.protobuf.Duration
+	14, // 6: concentrator.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
+	14, // 7: concentrator.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
+	12, // 8: concentrator.v1.Profile.rate_limit:type_name -> concentrator.v1.Profile.RateLimit
+	1,  // 9: concentrator.v1.Profile.dscp:type_name -> concentrator.v1.Profile.Dscp
+	3,  // 10: concentrator.v1.CreateProfileRequest.profile:type_name -> concentrator.v1.Profile
+	3,  // 11: concentrator.v1.ListProfilesResponse.profiles:type_name -> concentrator.v1.Profile
+	3,  // 12: concentrator.v1.UpdateProfileRequest.profile:type_name -> concentrator.v1.Profile
+	15, // 13: concentrator.v1.UpdateProfileRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 14: concentrator.v1.Profile.Mppe.policy:type_name -> concentrator.v1.Profile.Mppe.Policy
+	13, // 15: concentrator.v1.Profile.Echo.interval:type_name -> google.protobuf.Duration
+	4,  // 16: concentrator.v1.ProfileService.CreateProfile:input_type -> concentrator.v1.CreateProfileRequest
+	5,  // 17: concentrator.v1.ProfileService.GetProfile:input_type -> concentrator.v1.GetProfileRequest
+	6,  // 18: concentrator.v1.ProfileService.ListProfiles:input_type -> concentrator.v1.ListProfilesRequest
+	8,  // 19: concentrator.v1.ProfileService.UpdateProfile:input_type -> concentrator.v1.UpdateProfileRequest
+	9,  // 20: concentrator.v1.ProfileService.DeleteProfile:input_type -> concentrator.v1.DeleteProfileRequest
+	3,  // 21: concentrator.v1.ProfileService.CreateProfile:output_type -> concentrator.v1.Profile
+	3,  // 22: concentrator.v1.ProfileService.GetProfile:output_type -> concentrator.v1.Profile
+	7,  // 23: concentrator.v1.ProfileService.ListProfiles:output_type -> concentrator.v1.ListProfilesResponse
+	3,  // 24: concentrator.v1.ProfileService.UpdateProfile:output_type -> concentrator.v1.Profile
+	16, // 25: concentrator.v1.ProfileService.DeleteProfile:output_type -> google.protobuf.Empty
+	21, // [21:26] is the sub-list for method output_type
+	16, // [16:21] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_profile_proto_init() }
@@ -970,8 +1110,8 @@ func file_concentrator_v1_profile_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_profile_proto_rawDesc), len(file_concentrator_v1_profile_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

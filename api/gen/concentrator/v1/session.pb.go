@@ -128,7 +128,9 @@ type Session struct {
 	// Inner IP packets to the client.
 	OutPackets int64 `protobuf:"varint,19,opt,name=out_packets,json=outPackets,proto3" json:"out_packets,omitempty"`
 	// Packets dropped, by reason; only reasons that occurred.
-	Drops         map[string]int64 `protobuf:"bytes,20,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Drops map[string]int64 `protobuf:"bytes,20,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How fast it may be: its profile's limit, or what RADIUS says instead.
+	RateLimit     *Profile_RateLimit `protobuf:"bytes,21,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,6 +301,13 @@ func (x *Session) GetOutPackets() int64 {
 func (x *Session) GetDrops() map[string]int64 {
 	if x != nil {
 		return x.Drops
+	}
+	return nil
+}
+
+func (x *Session) GetRateLimit() *Profile_RateLimit {
+	if x != nil {
+		return x.RateLimit
 	}
 	return nil
 }
@@ -686,7 +695,7 @@ var File_concentrator_v1_session_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/session.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\b\n" +
+	"\x1dconcentrator/v1/session.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\t\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x17\n" +
 	"\x04user\x18\x02 \x01(\tB\x03\xe0A\x03R\x04user\x12C\n" +
@@ -712,7 +721,9 @@ const file_concentrator_v1_session_proto_rawDesc = "" +
 	"in_packets\x18\x12 \x01(\x03B\x03\xe0A\x03R\tinPackets\x12$\n" +
 	"\vout_packets\x18\x13 \x01(\x03B\x03\xe0A\x03R\n" +
 	"outPackets\x12>\n" +
-	"\x05drops\x18\x14 \x03(\v2#.concentrator.v1.Session.DropsEntryB\x03\xe0A\x03R\x05drops\x1a8\n" +
+	"\x05drops\x18\x14 \x03(\v2#.concentrator.v1.Session.DropsEntryB\x03\xe0A\x03R\x05drops\x12F\n" +
+	"\n" +
+	"rate_limit\x18\x15 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x03R\trateLimit\x1a8\n" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -782,7 +793,8 @@ var file_concentrator_v1_session_proto_goTypes = []any{
 	(Profile_AuthMethod)(0),          // 10: concentrator.v1.Profile.AuthMethod
 	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
 	(*durationpb.Duration)(nil),      // 12: google.protobuf.Duration
-	(*emptypb.Empty)(nil),            // 13: google.protobuf.Empty
+	(*Profile_RateLimit)(nil),        // 13: concentrator.v1.Profile.RateLimit
+	(*emptypb.Empty)(nil),            // 14: google.protobuf.Empty
 }
 var file_concentrator_v1_session_proto_depIdxs = []int32{
 	9,  // 0: concentrator.v1.Session.protocol:type_name -> concentrator.v1.Listener.Protocol
@@ -791,22 +803,23 @@ var file_concentrator_v1_session_proto_depIdxs = []int32{
 	11, // 3: concentrator.v1.Session.start_time:type_name -> google.protobuf.Timestamp
 	12, // 4: concentrator.v1.Session.idle_time:type_name -> google.protobuf.Duration
 	8,  // 5: concentrator.v1.Session.drops:type_name -> concentrator.v1.Session.DropsEntry
-	1,  // 6: concentrator.v1.ListSessionsResponse.sessions:type_name -> concentrator.v1.Session
-	1,  // 7: concentrator.v1.WatchSessionsResponse.upsert:type_name -> concentrator.v1.Session
-	13, // 8: concentrator.v1.WatchSessionsResponse.snapshot_done:type_name -> google.protobuf.Empty
-	2,  // 9: concentrator.v1.SessionService.GetSession:input_type -> concentrator.v1.GetSessionRequest
-	3,  // 10: concentrator.v1.SessionService.ListSessions:input_type -> concentrator.v1.ListSessionsRequest
-	5,  // 11: concentrator.v1.SessionService.DisconnectSession:input_type -> concentrator.v1.DisconnectSessionRequest
-	6,  // 12: concentrator.v1.SessionService.WatchSessions:input_type -> concentrator.v1.WatchSessionsRequest
-	1,  // 13: concentrator.v1.SessionService.GetSession:output_type -> concentrator.v1.Session
-	4,  // 14: concentrator.v1.SessionService.ListSessions:output_type -> concentrator.v1.ListSessionsResponse
-	13, // 15: concentrator.v1.SessionService.DisconnectSession:output_type -> google.protobuf.Empty
-	7,  // 16: concentrator.v1.SessionService.WatchSessions:output_type -> concentrator.v1.WatchSessionsResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 6: concentrator.v1.Session.rate_limit:type_name -> concentrator.v1.Profile.RateLimit
+	1,  // 7: concentrator.v1.ListSessionsResponse.sessions:type_name -> concentrator.v1.Session
+	1,  // 8: concentrator.v1.WatchSessionsResponse.upsert:type_name -> concentrator.v1.Session
+	14, // 9: concentrator.v1.WatchSessionsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	2,  // 10: concentrator.v1.SessionService.GetSession:input_type -> concentrator.v1.GetSessionRequest
+	3,  // 11: concentrator.v1.SessionService.ListSessions:input_type -> concentrator.v1.ListSessionsRequest
+	5,  // 12: concentrator.v1.SessionService.DisconnectSession:input_type -> concentrator.v1.DisconnectSessionRequest
+	6,  // 13: concentrator.v1.SessionService.WatchSessions:input_type -> concentrator.v1.WatchSessionsRequest
+	1,  // 14: concentrator.v1.SessionService.GetSession:output_type -> concentrator.v1.Session
+	4,  // 15: concentrator.v1.SessionService.ListSessions:output_type -> concentrator.v1.ListSessionsResponse
+	14, // 16: concentrator.v1.SessionService.DisconnectSession:output_type -> google.protobuf.Empty
+	7,  // 17: concentrator.v1.SessionService.WatchSessions:output_type -> concentrator.v1.WatchSessionsResponse
+	14, // [14:18] is the sub-list for method output_type
+	10, // [10:14] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_session_proto_init() }
