@@ -24,7 +24,7 @@ type Queue struct {
 
 // Coalescer writes packets to queues, joining packets of one flow that follow each other into trains (GRO). The rules are
 // those of Linux's own GRO, so that a train that is cut again gives the packets that went in. It belongs to one shard;
-// about 12 KiB.
+// about 14 KiB.
 //
 // Packets of one flow (queue, addresses, protocol, ports) are written in the order in which they were added, fragments
 // and all. Between flows there is no order.

@@ -82,7 +82,7 @@ func (c *cutter) next(b *pktbuf.Buf) bool {
 	b.Reset()
 	p := b.Append(c.head + n)
 	copy(p, c.train[:c.head])
-	copy(p[c.head:], c.train[c.at:c.at+n])
+	payload := checksum.Copy(p[c.head:], c.train[c.at:c.at+n])
 	c.left--
 
 	binary.BigEndian.PutUint16(p[ipLength:], uint16(len(p)))
@@ -91,14 +91,16 @@ func (c *cutter) next(b *pktbuf.Buf) bool {
 	binary.BigEndian.PutUint16(p[ipChecksum:], ^checksum.Fold(sum))
 
 	l4 := p[c.ip:]
+	rest := c.ends + uint64(len(l4)) + payload
+	head := l4[:c.head-c.ip] // of even length: the payload's words need no turning
 	if c.tcp {
 		c.markTCP(l4)
 		clear(l4[tcpChecksum : tcpChecksum+2])
-		binary.BigEndian.PutUint16(l4[tcpChecksum:], ^checksum.Fold(checksum.Add(c.ends+uint64(len(l4)), l4)))
+		binary.BigEndian.PutUint16(l4[tcpChecksum:], ^checksum.Fold(checksum.Add(rest, head)))
 	} else {
 		binary.BigEndian.PutUint16(l4[udpLength:], uint16(len(l4)))
 		clear(l4[udpChecksum : udpChecksum+2])
-		putNonZero(l4[udpChecksum:], checksum.Add(c.ends+uint64(len(l4)), l4))
+		putNonZero(l4[udpChecksum:], checksum.Add(rest, head))
 	}
 
 	c.at += n
