@@ -17,6 +17,8 @@ type Session struct {
 
 	NatDetected bool
 
+	RateLimit struct{ UpBps, DownBps Number }
+
 	InBytes, OutBytes, InPackets, OutPackets Number
 
 	Drops map[string]Number

@@ -124,6 +124,7 @@ func checkTunnel(t *testing.T, g *Guest, c tunnelCase, n int) {
 		t.Errorf("after %d octets each way the API shows %+v", n*bulkSize, now)
 	}
 	t.Logf("drops: %v", now.Drops)
+	checkChecksums(t, host, g)
 	checkGoodbye(t, link, s)
 }
 
