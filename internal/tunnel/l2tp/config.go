@@ -32,7 +32,7 @@ type Config struct {
 	// Rand is where challenges come from; nil is crypto/rand.
 	Rand io.Reader
 
-	// MaxTunnels bounds the tunnels of the Server, those that are closing too.
+	// MaxTunnels bounds the tunnels of the Server; half as many more may only acknowledge.
 	MaxTunnels int
 	// MaxTunnelsPerPeer bounds the open tunnels of one Peer.
 	MaxTunnelsPerPeer int

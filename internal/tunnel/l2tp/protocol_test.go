@@ -737,6 +737,26 @@ func TestLingeringIsBounded(t *testing.T) {
 	})
 }
 
+// TestLingeringLeavesRoom: tunnels that only acknowledge take no place from new ones, and are bounded by themselves.
+func TestLingeringLeavesRoom(t *testing.T) {
+	bubble(t, Config{MaxTunnels: 4}, func(w *world, _ *peer) {
+		for i := range 30 {
+			q := w.newPeer(fmt.Sprintf("203.0.113.%d:4500", 10+i))
+			c, _ := w.open(q, 1701, lac.Windows("pc", 1))
+			if err := c.Stop(w.t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if st := w.server.Stats(); st.TurnedAway != 0 || st.Closing > 2 {
+				t.Fatalf("after %d tunnels: %+v", i+1, st)
+			}
+		}
+		if w.server.closing != w.server.Stats().Closing || w.server.closing != len(w.server.lingers) {
+			t.Errorf("%d are counted, %d remembered, %d there", w.server.closing, len(w.server.lingers), w.server.Stats().Closing)
+		}
+	})
+}
+
 // TestRedialAfterStop: a client that has stopped its tunnel asks for a new one with the same ID at once.
 func TestRedialAfterStop(t *testing.T) {
 	bubble(t, Config{}, func(w *world, p *peer) {

@@ -23,6 +23,9 @@ const (
 	reopenDelay = time.Second
 	// maxClosing is how many tunnels of one peer may linger after their end.
 	maxClosing = 4
+	// lingeringShare of MaxTunnels is how many tunnels may linger in all; then the one that has for longest goes. Its peer
+	// may get no acknowledgement any more for the last message of a tunnel that both know to be over.
+	lingeringShare = 2
 	// plainShare of MaxTunnels is how many half-open tunnels plain sources may have together; then the oldest goes.
 	plainShare = 4
 )
@@ -46,6 +49,8 @@ type Server struct {
 	byKey    map[key]*tunnel // the newest of each that isn't stopped
 	peers    map[Peer][]*tunnel
 	count    int
+	lingers  []*tunnel          // that only acknowledge, the oldest first; some may be gone by now
+	closing  int                // how many of them there are
 	halfOpen map[netip.Addr]int // tunnels of a plain source that were never established
 	forgery  []*tunnel          // the same ones, the oldest first; some may be more by now
 	plain    int                // how many of them there are
@@ -244,8 +249,8 @@ func (s *Server) room(p Peer) (tenant.Reason, string) {
 	switch {
 	case s.draining:
 		return tenant.ReasonDraining, "the server is shutting down"
-	case s.count >= s.cfg.MaxTunnels:
-		return tenant.ReasonInstanceLimit, fmt.Sprintf("there are %d tunnels", s.count)
+	case s.count-s.closing >= s.cfg.MaxTunnels:
+		return tenant.ReasonInstanceLimit, fmt.Sprintf("there are %d tunnels", s.count-s.closing)
 	case open >= s.cfg.MaxTunnelsPerPeer:
 		return tenant.ReasonInstanceLimit, fmt.Sprintf("the peer has %d tunnels", open)
 	case p.Plain() && s.cfg.MaxHalfOpenPerSource > 0 && s.halfOpen[src] >= s.cfg.MaxHalfOpenPerSource:
@@ -326,6 +331,7 @@ func (s *Server) entered(t *tunnel, to tunnelState) {
 	if to != stopped {
 		return
 	}
+	s.linger(t)
 	closing := 0
 	for _, other := range slices.Backward(s.peers[t.key.peer]) {
 		if other.state != stopped {
@@ -334,6 +340,31 @@ func (s *Server) entered(t *tunnel, to tunnelState) {
 		if closing++; closing > maxClosing {
 			s.end(other, "", "")
 		}
+	}
+}
+
+// linger counts a tunnel that only acknowledges from now on (RFC 2661 section 5.7), not as one of MaxTunnels.
+func (s *Server) linger(t *tunnel) {
+	t.lingering = true
+	s.closing++
+	s.lingers = append(s.lingers, t)
+	if s.closing > max(s.cfg.MaxTunnels/lingeringShare, 1) {
+		oldest := s.lingers[0]
+		s.gone(oldest)
+		s.end(oldest, "", "")
+	}
+}
+
+// gone takes a tunnel off the count of those that linger, if it is on it.
+func (s *Server) gone(t *tunnel) {
+	if !t.lingering {
+		return
+	}
+	t.lingering = false
+	s.closing--
+	for len(s.lingers) > 0 && !s.lingers[0].lingering {
+		s.lingers[0] = nil
+		s.lingers = s.lingers[1:]
 	}
 }
 
@@ -371,6 +402,7 @@ func (s *Server) loggedIn(t *tunnel) {
 func (s *Server) leave(t *tunnel) {
 	s.mu.Lock()
 	s.proven(t)
+	s.gone(t)
 	s.leaveKey(t)
 	if t.id != 0 {
 		delete(s.byID, t.id)

@@ -38,6 +38,7 @@ type tunnel struct {
 	establishedAt time.Time
 	loggedIn      bool    // a call has logged in
 	leaving       bool    // told to end
+	lingering     bool    // counted as one that only acknowledges
 	older         *tunnel // suspended until this one has a login
 
 	mu       sync.Mutex // guards what follows; taken after server.mu where both are
