@@ -32,7 +32,7 @@ type Client struct {
 	once   sync.Once
 	done   chan struct{}
 
-	// Locks are taken in this order: sas.in, link.mu or the tunnel's own, sas.out, mu.
+	// Locks are taken in this order: sas.in, link.mu or the tunnel's own, the Gate, mu.
 	mu      sync.Mutex // guards what follows
 	changed chan struct{}
 	path    ikev1.Path
@@ -213,8 +213,8 @@ func (c *Client) Lost() uint64 { return c.lost.Load() }
 
 // Sequenced says whether data messages have sequence numbers.
 func (c *Client) Sequenced() bool {
-	c.sas.out.Lock()
-	defer c.sas.out.Unlock()
+	c.sas.gate.Lock()
+	defer c.sas.gate.Unlock()
 	return c.link.outbound != nil
 }
 
@@ -332,23 +332,24 @@ func (c *Client) HangUp(ctx context.Context) error {
 	if err != nil && !errors.Is(err, ErrDown) {
 		return fmt.Errorf("hang up: PPP: %w", err)
 	}
-	if t != nil {
+	var stopped error          // the SAs go all the same
+	if t != nil && c.alive() { // without SAs nothing can be said
 		var r *siml2tp.ResultError
 		if err := t.Stop(ctx); err != nil && !errors.As(err, &r) {
-			return fmt.Errorf("hang up: %w", err)
+			stopped = fmt.Errorf("hang up: %w", err)
 		}
 	}
 	c.mu.Lock()
 	p := c.peer
 	c.mu.Unlock()
 	if p == nil {
-		return nil
+		return stopped
 	}
 	c.drop(p)
 	if err := c.wait(ctx, func() (bool, error) { return !c.alive(), nil }, nil); err != nil {
-		return fmt.Errorf("hang up: SAs: %w", err)
+		return errors.Join(stopped, fmt.Errorf("hang up: SAs: %w", err))
 	}
-	return nil
+	return stopped
 }
 
 // drop ends all SAs.

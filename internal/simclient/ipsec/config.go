@@ -9,6 +9,7 @@ import (
 	simike "concentrator/internal/simclient/ike"
 	siml2tp "concentrator/internal/simclient/l2tp"
 	simppp "concentrator/internal/simclient/ppp"
+	"concentrator/internal/simclient/traffic"
 	"concentrator/internal/tenant"
 )
 
@@ -19,7 +20,7 @@ const (
 	ESP      uint16 = 0
 )
 
-// Config is one client. All fields but Received and ShortICV are required.
+// Config is one client. All fields but Gate, Received and ShortICV are required.
 type Config struct {
 	IKE    simike.Client
 	L2TP   siml2tp.Config
@@ -30,6 +31,8 @@ type Config struct {
 	// Send sends a datagram to the server: a UDP payload to and from PortIKE or PortNATT, or an ESP packet. It takes b
 	// over. It must not block for long and must not call the Client.
 	Send func(port uint16, b []byte)
+	// Gate is shared by clients whose packets package traffic moves together. nil: one of its own.
+	Gate *traffic.Gate
 	// Received gets the inner packets, each borrowed until it returns. It must not call Receive. nil: they are dropped.
 	Received func(packet []byte)
 	// ShortICV cuts the check values of HMAC-SHA2-256 to 96 bits and takes no others, as some Androids do.

@@ -10,6 +10,7 @@ import (
 	"concentrator/internal/dataplane/pktbuf"
 	siml2tp "concentrator/internal/simclient/l2tp"
 	simppp "concentrator/internal/simclient/ppp"
+	wirel2tp "concentrator/internal/wire/l2tp"
 	wireppp "concentrator/internal/wire/ppp"
 )
 
@@ -29,8 +30,27 @@ type link struct {
 	over    bool
 	err     error
 
-	// inbound is guarded by sas.in, outbound by sas.out.
-	inbound, outbound *l2tpdata.Sequencer
+	data // guarded by the Gate
+}
+
+// data is what data messages need.
+type data struct {
+	up                bool // IP may be sent, and to
+	peerTunnel        uint16
+	peerSession       uint16
+	pfc, acfc         bool
+	inbound, outbound *l2tpdata.Sequencer // nil: without sequence numbers
+}
+
+// inTurn says whether a data message is not late. Once the server has numbered one we number ours, RFC 2661 section 5.4.
+func (d *data) inTurn(h wirel2tp.Header) bool {
+	if !h.HasSequence {
+		return true
+	}
+	if d.inbound == nil {
+		d.inbound, d.outbound = &l2tpdata.Sequencer{}, &l2tpdata.Sequencer{}
+	}
+	return d.inbound.Accept(h.Ns) == l2tpdata.OK
 }
 
 // maxEarly bounds the frames that wait for the call.
@@ -48,15 +68,12 @@ func (c *Client) message(b *pktbuf.Buf) {
 	case v != l2tpdata.OK, h.TunnelID != c.cfg.L2TP.Start.AssignedTunnelID, h.SessionID != sessionID:
 		return
 	}
-	if h.HasSequence { // the server has turned it on, RFC 2661 section 5.4
-		if c.link.inbound == nil {
-			c.link.inbound = &l2tpdata.Sequencer{}
-			c.sequence()
-		}
-		if c.link.inbound.Accept(h.Ns) != l2tpdata.OK {
-			c.lost.Add(1)
-			return
-		}
+	c.sas.gate.Lock()
+	inTurn := c.link.inTurn(h)
+	c.sas.gate.Unlock()
+	if !inTurn {
+		c.lost.Add(1)
+		return
 	}
 	protocol, info, err := wireppp.ParseFrame(b.Bytes())
 	if err != nil {
@@ -69,13 +86,6 @@ func (c *Client) message(b *pktbuf.Buf) {
 		return
 	}
 	c.frame(protocol, info, b.Bytes())
-}
-
-// sequence numbers what is sent from now on.
-func (c *Client) sequence() {
-	c.sas.out.Lock()
-	defer c.sas.out.Unlock()
-	c.link.outbound = &l2tpdata.Sequencer{}
 }
 
 // frame takes a PPP control frame.
@@ -132,6 +142,15 @@ func (c *Client) stopPPP(err error) {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
 	c.link.end(err)
+	c.carry(false)
+}
+
+// carry says whether the link carries IP. link.mu is held.
+func (c *Client) carry(up bool) {
+	c.sas.gate.Lock()
+	defer c.sas.gate.Unlock()
+	l := &c.link
+	l.up, l.peerTunnel, l.peerSession, l.pfc, l.acfc = up, l.tunnel, l.session, l.network.PFC, l.network.ACFC
 }
 
 func (l *link) end(err error) {
@@ -186,12 +205,14 @@ func (*pppEvents) MPPEDown() {}
 // Opened implements simppp.Events.
 func (e *pppEvents) Opened(n simppp.Network) {
 	e.link.network, e.link.open = n, true
+	(*Client)(e).carry(true)
 	(*Client)(e).update(nil)
 }
 
 // NetworkDown implements simppp.Events.
 func (e *pppEvents) NetworkDown() {
 	e.link.open = false
+	(*Client)(e).carry(false)
 	(*Client)(e).update(nil)
 }
 
@@ -201,5 +222,6 @@ func (e *pppEvents) Finished(err error) {
 		err = e.link.err
 	}
 	e.link.end(err)
+	(*Client)(e).carry(false)
 	(*Client)(e).update(nil)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"concentrator/internal/ike/ikev1"
+	"concentrator/internal/simclient/traffic"
 	"concentrator/internal/tenant"
 )
 
@@ -44,12 +45,16 @@ func (s *Stack) Stats() ikev1.Stats { return s.engine.Stats() }
 
 // New makes a client that has done nothing yet. Receive may be called from now on.
 func (s *Stack) New(cfg Config) *Client {
+	if cfg.Gate == nil {
+		cfg.Gate = &traffic.Gate{}
+	}
 	c := &Client{
 		stack: s, cfg: cfg, changed: make(chan struct{}), done: make(chan struct{}),
 		policy: &ikev1.Policy{Tenants: []*ikev1.TenantPolicy{{
 			Name: "tenants/client", PSKs: []ikev1.PSK{{ID: "main", Secret: cfg.PSK}}, Legacy: true,
 		}}},
 	}
+	c.sas.gate = cfg.Gate
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last++

@@ -141,8 +141,14 @@ func (c *Client) CallWith(ctx context.Context, id uint16, connect wire.ICCN) (*C
 }
 
 // Stop ends the tunnel as the RFC wants it and waits until the server has acknowledged. If ctx ends first the client is
-// dead, as by Abort.
+// dead, as by Abort. ErrClosed if it is dead already.
 func (c *Client) Stop(ctx context.Context) error {
+	c.mu.Lock()
+	dead := c.dead
+	c.mu.Unlock()
+	if dead {
+		return fmt.Errorf("stop the tunnel: %w", ErrClosed)
+	}
 	c.do(c.m.Stop)
 	select {
 	case <-c.done:

@@ -1,0 +1,26 @@
+package ipsec
+
+import "context"
+
+// Login is Connect for a client that is polite when it has failed too: it lives on, and HangUp must follow, or Die.
+func (c *Client) Login(ctx context.Context) error { return c.connect(ctx) }
+
+// Err says why the connection is over; nil while it stands, and before Connect.
+func (c *Client) Err() error {
+	c.link.mu.Lock()
+	over, open, err := c.link.over, c.link.open, c.link.err
+	c.link.mu.Unlock()
+	if over {
+		if err == nil {
+			err = ErrDown
+		}
+		return err
+	}
+	if t := c.l2tpClient(); t != nil && t.Err() != nil {
+		return t.Err()
+	}
+	if open && !c.alive() {
+		return ErrDown
+	}
+	return nil
+}
