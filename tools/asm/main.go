@@ -17,7 +17,8 @@ var files = []struct {
 	folder, name string
 	make         func(c *build.Context)
 }{
-	{"internal/dataplane/multibuf", "cpu", cpu},
+	{"internal/dataplane/cpu", "cpuid", cpuid},
+	{"internal/dataplane/checksum", "sum", sum},
 	{"internal/dataplane/multibuf", "aes", aes},
 	{"internal/dataplane/multibuf", "sha1", sha1},
 	{"internal/dataplane/multibuf", "sha256", sha256},

@@ -5,55 +5,16 @@ import (
 	"math/bits"
 )
 
-// block is how many octets one turn of Add's loop takes.
-const block = 64
-
 // Add adds the octets of p to sum. Of pieces that are added one after the other all but the last must have an even
 // length; an odd octet at the end counts as if a zero followed (RFC 1071 section 4.1).
-func Add(sum uint64, p []byte) uint64 {
-	// Little-endian, as most machines load: that exchanges the octets of each word, and a turn by 8 bits at the end
-	// exchanges those of the sum back (RFC 1071 section 2 B). 64 bits at once: 2^64-1 is a multiple of 2^16-1. Two chains
-	// of additions, so that one need not wait for the other's carries.
-	var a, b, carry uint64
-	for len(p) >= block {
-		q := p[:block:block]
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(q), 0)
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(q[8:]), carry)
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(q[16:]), carry)
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(q[24:]), carry)
-		a += carry // without another: a sum that has just carried is not all ones
-		b, carry = bits.Add64(b, binary.LittleEndian.Uint64(q[32:]), 0)
-		b, carry = bits.Add64(b, binary.LittleEndian.Uint64(q[40:]), carry)
-		b, carry = bits.Add64(b, binary.LittleEndian.Uint64(q[48:]), carry)
-		b, carry = bits.Add64(b, binary.LittleEndian.Uint64(q[56:]), carry)
-		b += carry
-		p = p[block:]
-	}
-	if len(p) >= block/2 {
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(p), 0)
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(p[8:]), carry)
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(p[16:]), carry)
-		a, carry = bits.Add64(a, binary.LittleEndian.Uint64(p[24:]), carry)
-		a += carry
-		p = p[block/2:]
-	}
-	a = plus(a, b)
-	for len(p) >= 8 {
-		a = plus(a, binary.LittleEndian.Uint64(p))
-		p = p[8:]
-	}
-	if len(p) >= 4 {
-		a = plus(a, uint64(binary.LittleEndian.Uint32(p)))
-		p = p[4:]
-	}
-	if len(p) >= 2 {
-		a = plus(a, uint64(binary.LittleEndian.Uint16(p)))
-		p = p[2:]
-	}
-	if len(p) == 1 {
-		a = plus(a, uint64(p[0]))
-	}
-	return plus(sum, bits.RotateLeft64(a, 8))
+func Add(sum uint64, p []byte) uint64 { return add(sum, p) }
+
+// Copy copies as many octets as both have room for, as the language's copy does, and returns their sum in the same pass;
+// it has 33 bits, so there is room to add to it by "+". Unlike with copy, dst and src must not overlap, unless they begin
+// at the same octet: otherwise both what is copied and the sum are undefined.
+func Copy(dst, src []byte) uint64 {
+	n := min(len(dst), len(src))
+	return copyAdd(dst[:n], src[:n])
 }
 
 // plus is ones' complement addition of 64 bits.
@@ -62,12 +23,15 @@ func plus(a, b uint64) uint64 {
 	return sum + carry
 }
 
+// lessen keeps what sum is but for the carries, which are added: 33 bits are left.
+func lessen(sum uint64) uint64 { return sum>>32 + sum&0xffffffff }
+
 // Fold adds the carries of sum until 16 bits are left. Over data that has its own checksum in it the result is 0xffff when
 // that is right; the checksum itself is the complement of the result.
 func Fold(sum uint64) uint16 {
-	sum = sum>>32 + sum&0xffffffff // at most 33 bits
-	sum = sum>>16 + sum&0xffff     // at most 18
-	sum = sum>>16 + sum&0xffff     // at most 17
+	sum = lessen(sum)          // at most 33 bits
+	sum = sum>>16 + sum&0xffff // at most 18
+	sum = sum>>16 + sum&0xffff // at most 17
 	return uint16(sum>>16 + sum)
 }
 

@@ -1,9 +1,9 @@
 package checksum
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 )
@@ -37,6 +37,16 @@ func TestRFC1071Section3(t *testing.T) {
 	}
 }
 
+// eachWay runs test with every implementation that this processor has.
+func eachWay(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Run("chosen", test)
+	t.Run("portable", func(t *testing.T) {
+		defer portable()()
+		test(t)
+	})
+}
+
 // fills are contents where a lost carry shows.
 func fills(r *rand.Rand) map[string]func(i int) byte {
 	return map[string]func(int) byte{
@@ -48,56 +58,99 @@ func fills(r *rand.Rand) map[string]func(i int) byte {
 	}
 }
 
-// TestLengthsAndAlignments: every length up to four blocks and beyond at every alignment, and not one octet more.
-func TestLengthsAndAlignments(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for name, fill := range fills(r) {
-		array := make([]byte, 16+400)
-		for i := range array {
-			array[i] = fill(i)
+// modelOf is the model's sum of every beginning of p.
+func modelOf(start uint64, p []byte) []uint16 {
+	sum := uint64(model(start, nil))
+	sums := []uint16{uint16(sum)}
+	for i, o := range p {
+		sum += uint64(o) << (8 * (1 - i%2))
+		if sum > 0xffff {
+			sum -= 0xffff
 		}
-		for at := range 16 {
-			for n := range 400 {
-				p := array[at : at+n : at+n]
-				for _, sum := range []uint64{0, 1, 0xffff, 1<<64 - 1, r.Uint64()} {
-					if got, want := Fold(Add(sum, p)), model(sum, p); got != want {
-						t.Fatalf("%s, %d octets at %d, sum %x: %04x, want %04x", name, n, at, sum, got, want)
+		sums = append(sums, uint16(sum))
+	}
+	return sums
+}
+
+// longest is more than any packet that is not cut, and many turns of every loop.
+const longest = 2100
+
+// TestAdd: every length at every alignment, of one kind of octets each, and not one octet more.
+func TestAdd(t *testing.T) {
+	eachWay(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		kind := 0
+		for name, fill := range fills(r) {
+			kind++
+			array := make([]byte, 32+longest)
+			for i := range array {
+				array[i] = fill(i)
+			}
+			for at := range 32 {
+				start := []uint64{0, 1, 0xffff, 1<<64 - 1, r.Uint64()}[r.IntN(5)]
+				want := modelOf(start, array[at:at+longest])
+				for n := (at + kind) % 5; n <= longest; n += 5 {
+					if got := Fold(Add(start, array[at:at+n:at+n])); got != want[n] {
+						t.Fatalf("%s, %d octets at %d, sum %x: %04x, want %04x", name, n, at, start, got, want[n])
 					}
 				}
 			}
 		}
-	}
+	})
 }
 
+// TestLong: trains, and where a kernel is called several times.
 func TestLong(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for name, fill := range fills(r) {
-		p := make([]byte, 65535)
-		for i := range p {
-			p[i] = fill(i)
-		}
-		for range 50 {
-			p := p[:r.IntN(len(p)+1)]
-			if got, want := Fold(Add(0, p)), model(0, p); got != want {
-				t.Fatalf("%s, %d octets: %04x, want %04x", name, len(p), got, want)
+	eachWay(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for _, name := range []string{"random", "ones"} {
+			fill := fills(r)[name]
+			p := make([]byte, 3<<20+5)
+			for i := range p[:1<<16] {
+				p[i] = fill(i)
+			}
+			for i := 1 << 16; i < len(p); i *= 2 {
+				copy(p[i:], p[:i])
+			}
+			want := modelOf(0, p)
+			dst := make([]byte, len(p))
+			for i := range 60 {
+				n := r.IntN(65536)
+				switch {
+				case i < 10:
+					n = i/5<<20 + 1<<20 + i%5 - 2 // by one and two octets beside the limits
+				case i < 14:
+					n = len(p) - i + 10
+				}
+				if got := Fold(Add(0, p[:n])); got != want[n] {
+					t.Fatalf("%s, %d octets: %04x, want %04x", name, n, got, want[n])
+				}
+				if got := Fold(Copy(dst[:n], p)); got != want[n] {
+					t.Fatalf("%s, %d octets copied: %04x, want %04x", name, n, got, want[n])
+				}
+				if !bytes.Equal(dst[:n], p[:n]) {
+					t.Fatalf("%s: %d octets are not as they were", name, n)
+				}
 			}
 		}
-	}
+	})
 }
 
 // TestPieces: a sum goes on over pieces of even length.
 func TestPieces(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	p := make([]byte, 1501)
-	for i := range p {
-		p[i] = byte(r.Uint32())
-	}
-	for range 200 {
-		cut := r.IntN(750) * 2
-		if got, want := Fold(Add(Add(0, p[:cut]), p[cut:])), model(0, p); got != want {
-			t.Fatalf("cut at %d: %04x, want %04x", cut, got, want)
+	eachWay(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		p := make([]byte, 1501)
+		for i := range p {
+			p[i] = byte(r.Uint32())
 		}
-	}
+		for range 200 {
+			cut := r.IntN(750) * 2
+			if got, want := Fold(Add(Add(0, p[:cut]), p[cut:])), model(0, p); got != want {
+				t.Fatalf("cut at %d: %04x, want %04x", cut, got, want)
+			}
+		}
+	})
 }
 
 func TestPseudo(t *testing.T) {
@@ -134,29 +187,26 @@ func FuzzAdd(f *testing.F) {
 	f.Add(uint64(0), []byte(nil))
 	f.Add(uint64(1<<64-1), make([]byte, 129))
 	f.Fuzz(func(t *testing.T, sum uint64, p []byte) {
-		if got, want := Fold(Add(sum, p)), model(sum, p); got != want {
+		want := model(sum, p)
+		if got := Fold(Add(sum, p)); got != want {
 			t.Errorf("%x + %s: %04x, want %04x", sum, hex.EncodeToString(p), got, want)
+		}
+		if got := Fold(addPortable(sum, p)); got != want {
+			t.Errorf("%x + %s: %04x without assembly, want %04x", sum, hex.EncodeToString(p), got, want)
 		}
 	})
 }
 
+// TestNoAllocation: of arrays on the caller's stack too.
 func TestNoAllocation(t *testing.T) {
-	p, sum := make([]byte, 1400), uint16(0)
-	if n := testing.AllocsPerRun(100, func() {
-		sum = Fold(Add(Pseudo([4]byte(p), [4]byte(p[4:]), 6, len(p)), p))
-	}); n != 0 {
-		t.Errorf("%v allocations, sum %04x", n, sum)
-	}
-}
-
-func BenchmarkAdd(b *testing.B) {
-	for _, size := range []int{20, 40, 1400} {
-		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			p, sum := make([]byte, size), uint64(0)
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				sum = Add(sum, p)
-			}
-		})
-	}
+	eachWay(t, func(t *testing.T) {
+		sum := uint16(0)
+		if n := testing.AllocsPerRun(100, func() {
+			var p, q [1400]byte
+			p[0]++
+			sum = Fold(Add(Pseudo([4]byte(p[:]), [4]byte(p[4:]), 6, len(p))+Copy(q[:], p[:]), q[:]))
+		}); n != 0 {
+			t.Errorf("%v allocations, sum %04x", n, sum)
+		}
+	})
 }

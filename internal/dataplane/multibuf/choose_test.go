@@ -6,19 +6,21 @@ import (
 	"slices"
 	"testing"
 	"unsafe"
+
+	"concentrator/internal/dataplane/cpu"
 )
 
 // available are the kernels of this processor and of lesser ones: together, every kernel that can run here.
 func available() []*kernels {
-	has := probe()
+	has := cpu.Probe()
 	sets := []*kernels{std}
-	if has.sha {
-		sets = append(sets, choose(features{sha: true}))
+	if has.SHA {
+		sets = append(sets, choose(cpu.Features{SHA: true}))
 	}
-	if has.aes {
-		sets = append(sets, choose(features{aes: true}))
+	if has.AES {
+		sets = append(sets, choose(cpu.Features{AES: true}))
 	}
-	if has.vaes || has.aes && has.sha {
+	if has.VAES || has.AES && has.SHA {
 		sets = append(sets, choose(has))
 	}
 	return sets
@@ -26,24 +28,24 @@ func available() []*kernels {
 
 func TestChoose(t *testing.T) {
 	for _, test := range []struct {
-		has  features
+		has  cpu.Features
 		name string
 	}{
-		{features{}, "std"},
-		{features{aes: true}, "aes-ni-8x aes-ni std"},
-		{features{sha: true}, "std std sha-ni-4x"},
-		{features{aes: true, vaes: true}, "vaes-12x vaes-256 std"},
-		{features{aes: true, vaes: true, sha: true}, "vaes-12x vaes-256 sha-ni-4x"},
+		{cpu.Features{}, "std"},
+		{cpu.Features{AES: true}, "aes-ni-8x aes-ni std"},
+		{cpu.Features{SHA: true}, "std std sha-ni-4x"},
+		{cpu.Features{AES: true, VAES: true}, "vaes-12x vaes-256 std"},
+		{cpu.Features{AES: true, VAES: true, SHA: true}, "vaes-12x vaes-256 sha-ni-4x"},
 	} {
 		k := choose(test.has)
 		if k.name != test.name {
 			t.Errorf("%+v: kernels %q, want %q", test.has, k.name, test.name)
 		}
-		if has := k.encrypt != nil; has != test.has.aes || (k.decrypt != nil) != has || (k.substitute != nil) != has {
+		if has := k.encrypt != nil; has != test.has.AES || (k.decrypt != nil) != has || (k.substitute != nil) != has {
 			t.Errorf("%+v: AES by kernels: %v", test.has, has)
 		}
 		for h := SHA1; h <= SHA256; h++ {
-			if has := k.hasher(h, 1) != nil; has != test.has.sha {
+			if has := k.hasher(h, 1) != nil; has != test.has.SHA {
 				t.Errorf("%+v: hash %d by kernels: %v", test.has, h, has)
 			}
 		}
@@ -57,7 +59,7 @@ func TestChoose(t *testing.T) {
 
 // TestLanes looks for the narrowest kernel that takes all packets at once, or the widest.
 func TestLanes(t *testing.T) {
-	k := choose(features{aes: true, vaes: true, sha: true})
+	k := choose(cpu.Features{AES: true, VAES: true, SHA: true})
 	var got []int
 	for _, n := range []int{1, 4, 5, 12, 64} {
 		got = append(got, k.encrypter(n).lanes)
@@ -90,11 +92,11 @@ func TestAligned(t *testing.T) {
 
 // TestIdleLanes: what lanes without a packet write must stay within their room, however long the others' packets are.
 func TestIdleLanes(t *testing.T) {
-	if !probe().aes {
+	if !cpu.Probe().AES {
 		t.Skip("no kernel has lanes")
 	}
 	x := NewScratch()
-	k := *choose(features{aes: true})
+	k := *choose(cpu.Features{AES: true})
 	calls, idle := 0, 0
 	k.encrypt = []encrypter{{4, func(keys, iv *byte, data **byte, rounds, size int) {
 		calls++

@@ -2,7 +2,7 @@
 
 //go:build !purego
 
-package multibuf
+package cpu
 
 // cpuid is the instruction of that name.
 //

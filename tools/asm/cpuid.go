@@ -5,8 +5,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// cpu asks the processor what it can do, and the operating system by XGETBV what it saves.
-func cpu(c *build.Context) {
+// cpuid asks the processor what it can do, and the operating system by XGETBV what it saves.
+func cpuid(c *build.Context) {
 	begin(c, "cpuid", "func(leaf, sub uint32) (eax, ebx, ecx, edx uint32)", "cpuid is the instruction of that name.")
 	c.Load(c.Param("leaf"), reg.EAX)
 	c.Load(c.Param("sub"), reg.ECX)
