@@ -28,7 +28,8 @@ func (c *Client) Path() (traffic.Path, error) {
 		return traffic.Path{}, ErrNoSA
 	}
 	return traffic.Path{
-		Protocol: tenant.ProtocolL2TPIPsec, Address: n.Address, MTU: n.MRU, Gate: c.sas.gate, Link: fastLink{c, c.sas.current.encap},
+		Protocol: tenant.ProtocolL2TPIPsec, Address: n.Address, MTU: n.MRU, Gate: c.sas.gate,
+		Link: fastLink{c, c.sas.current.encap},
 	}, nil
 }
 

@@ -144,7 +144,8 @@ func TestNoAllocation(t *testing.T) {
 	if n := testing.AllocsPerRun(rounds, round); n != 0 {
 		t.Errorf("%v allocations for %d packets each way", n, batch)
 	}
-	if arrived := b.st.down.arrived.Load(); arrived != a.seq || a.seq != (rounds+1)*batch || failed > 0 || b.client.foreign > 0 {
+	arrived := b.st.down.arrived.Load()
+	if arrived != a.seq || a.seq != (rounds+1)*batch || failed > 0 || b.client.foreign > 0 {
 		t.Errorf("%d of %d packets have arrived; failed %d, foreign %d", arrived, a.seq, failed, b.client.foreign)
 	}
 	if arrived := b.st.up.arrived.Load(); arrived != seq {

@@ -38,8 +38,8 @@ func gro(t testing.TB, fd int) {
 	}
 }
 
-// TestTrains: datagrams of all lengths to several addresses arrive as they were, in their order, with and without segmentation
-// on either side; where it is on, there are fewer messages than datagrams.
+// TestTrains: datagrams of all lengths to several addresses arrive as they were, in their order, with and without
+// segmentation on either side; where it is on, there are fewer messages than datagrams.
 func TestTrains(t *testing.T) {
 	const receivers = 3
 	for _, tt := range []struct{ segments, gro bool }{{false, false}, {true, false}, {false, true}, {true, true}} {

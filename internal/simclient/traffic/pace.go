@@ -33,9 +33,9 @@ type meter struct {
 
 // pace says how many packets a thread may send. It belongs to that thread.
 //
-// Without a rate it keeps a window: what is under way is bounded, so that no queue has to be longer. The window grows as long
-// as nothing is lost. After a loss it halves, and stays below three quarters of what was too much for a long time: what is
-// sought is the highest rate without loss.
+// Without a rate it keeps a window: what is under way is bounded, so that no queue has to be longer. The window grows as
+// long as nothing is lost. After a loss it halves, and stays below three quarters of what was too much for a long time:
+// what is sought is the highest rate without loss.
 type pace struct {
 	out, back *meter // where we count, and where it arrives in the end
 	limit     uint64 // packets of the direction; 0: none

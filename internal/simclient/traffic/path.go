@@ -10,8 +10,8 @@ import (
 	"concentrator/internal/tenant"
 )
 
-// Path is the fast way of one logged-in session. The client's Path method fills in what the client knows, who owns the sockets
-// the rest.
+// Path is the fast way of one logged-in session. The client's Path method fills in what the client knows, who owns the
+// sockets the rest.
 type Path struct {
 	Protocol tenant.Protocol
 	Address  netip.Addr // inner, IPv4
@@ -39,8 +39,8 @@ const (
 	SocketESP
 )
 
-// Socket is where a session's packets go out and come in. While Run runs nobody else reads it. All Paths of a socket have the
-// same Gate.
+// Socket is where a session's packets go out and come in. While Run runs nobody else reads it. All Paths of a socket have
+// the same Gate.
 type Socket struct {
 	FD     int
 	Kind   SocketKind
@@ -59,8 +59,8 @@ type Link interface {
 	Finish(o *Outgoing) bool
 	// Unpack takes off what stands outside the encryption and says what that is. What it sets to KindRaw it has not touched.
 	Unpack(in *Incoming, now time.Time)
-	// Opened takes off the rest after decryption, if Unpack left KindData. It sets in.Kind again: with KindData in.Buf holds the
-	// inner packet.
+	// Opened takes off the rest after decryption, if Unpack left KindData. It sets in.Kind again: with KindData in.Buf
+	// holds the inner packet.
 	Opened(in *Incoming, now time.Time)
 	// Owed makes b a packet that the session owes the server, an acknowledgement, as it is behind Finish. False: none is due.
 	Owed(b *pktbuf.Buf, now time.Time) bool

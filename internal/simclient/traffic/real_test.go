@@ -115,7 +115,9 @@ func (l *lab) serve(shards, users int, life time.Duration) {
 	create(store.Create(st, &store.Pool{Meta: store.Meta{Name: acme + "/pools/main"}, Ranges: []string{"10.7.0.0/16"}}))
 	create(store.Create(st, &store.Profile{Meta: store.Meta{Name: acme + "/profiles/default"}, AllowPlaintext: true}))
 	for i := range users {
-		create(store.Create(st, &store.User{Meta: store.Meta{Name: fmt.Sprintf("%s/users/u%d", acme, i)}, Password: tenant.Secret(password)}))
+		create(store.Create(st, &store.User{
+			Meta: store.Meta{Name: fmt.Sprintf("%s/users/u%d", acme, i)}, Password: tenant.Secret(password),
+		}))
 	}
 	create(store.Create(st, &store.Listener{
 		Meta: store.Meta{Name: "listeners/main"}, Address: server.String(), Namespace: l.outer, DefaultTenant: acme,
@@ -274,11 +276,11 @@ func TestRealAllProtocols(t *testing.T) {
 			}
 			t.Run(direction.String()+" "+size, func(t *testing.T) {
 				const pps, duration = 2000, 500 * time.Millisecond
-				l := &lab{t: t}
+				l := &lab{t: t, plane: l.plane}
 				r := l.run(traffic.Config{
 					Paths: paths, Responder: responder, Direction: direction, Size: s, PPS: pps, Duration: duration,
 				})
-				harmless(t, r, pps*duration.Seconds())
+				l.harmless(r, pps*duration.Seconds())
 				if (r.Up == nil) != (direction == traffic.Down) || (r.Down == nil) != (direction == traffic.Up) {
 					t.Errorf("%+v", *r)
 				}
@@ -287,9 +289,10 @@ func TestRealAllProtocols(t *testing.T) {
 	}
 }
 
-// harmless fails the test if anything was lost, or if less than a tenth of what was wanted could be sent: a busy machine makes
-// pauses.
-func harmless(t *testing.T, r *traffic.Report, want float64) {
+// harmless fails the test if anything was lost, or if less than a tenth of what was wanted could be sent: a busy machine
+// makes pauses.
+func (l *lab) harmless(r *traffic.Report, want float64) {
+	t := l.t
 	t.Helper()
 	for name, s := range map[string]*traffic.Stream{"up": r.Up, "down": r.Down} {
 		if s == nil {
@@ -301,6 +304,11 @@ func harmless(t *testing.T, r *traffic.Report, want float64) {
 	}
 	if r.Foreign != 0 {
 		t.Errorf("%d foreign packets", r.Foreign)
+	}
+	if t.Failed() {
+		for i, s := range l.plane.ShardStats() {
+			t.Logf("shard %d has dropped %v", i, s.Drops.Map())
+		}
 	}
 }
 
@@ -344,7 +352,7 @@ func TestRealRekey(t *testing.T) {
 				if err := <-rekeyed; err != nil {
 					t.Error(err)
 				}
-				harmless(t, r, pps*duration.Seconds())
+				l.harmless(r, pps*duration.Seconds())
 			})
 		}
 	}

@@ -11,15 +11,15 @@ import (
 	"concentrator/internal/dataplane/netns"
 )
 
-// Responder is the other end of the sessions' traffic: a UDP socket inside their network, which takes what they send, sends to
-// them, or sends back. One Run at a time may use it.
+// Responder is the other end of the sessions' traffic: a UDP socket inside their network, which takes what they send, sends
+// to them, or sends back. One Run at a time may use it.
 type Responder struct {
 	addr netip.AddrPort
 	fd   int
 }
 
-// NewResponder opens the socket on addr in the namespace called namespace, "" for our own. Sessions must be able to reach it,
-// and it them. It needs CAP_SYS_ADMIN for a namespace. Close it.
+// NewResponder opens the socket on addr in the namespace called namespace, "" for our own. Sessions must be able to reach
+// it, and it them. It needs CAP_SYS_ADMIN for a namespace. Close it.
 func NewResponder(namespace string, addr netip.AddrPort) (*Responder, error) {
 	if !addr.Addr().Is4() {
 		return nil, fmt.Errorf("%w: responder at %v", ErrConfig, addr)

@@ -34,7 +34,7 @@ type state struct {
 	cpu struct{ client, responder time.Duration }
 }
 
-// now is the time on the run's clock, in nanoseconds.
+// nanos is a time on the run's clock, in nanoseconds.
 func (st *state) nanos(t time.Time) int64 { return int64(t.Sub(st.began)) }
 
 // fail ends the run.
@@ -51,9 +51,9 @@ func (st *state) addCPU(to *time.Duration, used time.Duration) {
 	*to += used
 }
 
-// Run moves packets as cfg says and reports. It returns when it is done, at the latest a little after cfg.Duration or the end
-// of ctx; then the report is of what was sent until then. It uses one locked thread for each Gate among the Paths and one for
-// the responder, so GOMAXPROCS should be greater than that.
+// Run moves packets as cfg says and reports. It returns when it is done, at the latest a little after cfg.Duration or the
+// end of ctx; then the report is of what was sent until then. It uses one locked thread for each Gate among the Paths and
+// one for the responder, so GOMAXPROCS should be greater than that.
 func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err

@@ -26,8 +26,9 @@ const (
 	maxTrials   = 16
 )
 
-// Search finds the highest rate at which no greater share than target is lost in any direction, by runs of cfg.Duration each.
-// cfg.PPS is where it begins; 0: what a window lets through. The report is that of the best run, with all trials. ErrNoRate.
+// Search finds the highest rate at which no greater share than target is lost in any direction, by runs of cfg.Duration
+// each. cfg.PPS is where it begins; 0: what a window lets through. The report is that of the best run, with all trials.
+// ErrNoRate.
 func Search(ctx context.Context, cfg Config, target float64) (*Report, error) {
 	if cfg.Duration <= 0 || target < 0 {
 		return nil, fmt.Errorf("%w: a search needs a duration, and a loss of 0 or more", ErrConfig)
@@ -35,7 +36,9 @@ func Search(ctx context.Context, cfg Config, target float64) (*Report, error) {
 	return search(ctx, cfg, target, Run)
 }
 
-func search(ctx context.Context, cfg Config, target float64, run func(context.Context, Config) (*Report, error)) (*Report, error) {
+func search(
+	ctx context.Context, cfg Config, target float64, run func(context.Context, Config) (*Report, error),
+) (*Report, error) {
 	if cfg.PPS == 0 {
 		r, err := run(ctx, cfg)
 		if err != nil {

@@ -45,12 +45,3 @@ func (s Size) check(mtu int) error {
 	}
 	return nil
 }
-
-// mean is the mean length in octets.
-func (s Size) mean() float64 {
-	sum := 0
-	for _, n := range s {
-		sum += n
-	}
-	return float64(sum) / float64(len(s))
-}

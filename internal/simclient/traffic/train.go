@@ -134,5 +134,5 @@ func enlarge(fd int) {
 	}
 }
 
-// source is the port of an address.
+// sourcePort is the port of an address.
 func sourcePort(a *unix.RawSockaddrInet4) uint16 { return binary.BigEndian.Uint16(portOf(a)) }
