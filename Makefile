@@ -9,7 +9,7 @@ FUZZTIME  ?= 10s
 GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-long unit race check gen gen-check fuzz interop bench clean
+.PHONY: help build run test test-long unit race check gen gen-check fuzz interop bench microbench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -56,7 +56,11 @@ fuzz: ## every fuzz target for FUZZTIME (10s)
 interop: ## real Linux clients in guests (root, test/setup.sh)
 	$(INTEROP) -timeout 10m -tags=interop ./test/interop
 
-bench: ## benchmarks
+bench: ## what a packet and a log-in cost, out/bench.json; about 15 minutes (root, test/setup.sh)
+	test/setup.sh
+	$(GO) run ./test/bench
+
+microbench: ## go test -bench of every package
 	$(GO) test -run='^$$' -bench=. -benchmem ./internal/...
 
 clean: ## removes what the other targets build; run/ stays

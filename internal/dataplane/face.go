@@ -79,10 +79,10 @@ func (s *shard) removeFace(f *face) {
 	delete(s.faces, f.index)
 }
 
-// readWire serves one batch from a socket.
-func (s *shard) readWire(f *face) {
+// readWire serves up to one batch from a socket and says whether it was full.
+func (s *shard) readWire(f *face) (full bool) {
 	if f.gone {
-		return
+		return false
 	}
 	s.makeRoom()
 	first := s.used
@@ -95,14 +95,16 @@ func (s *shard) readWire(f *face) {
 	}
 	if err != nil {
 		s.readFailed(f, err)
-		return
+		return false
 	}
 	f.readErrors = 0
 	s.used += n
-	s.fairIn.Batch(n, s.backlogged(f, n == batchSize-first), s.now)
+	full = s.used == batchSize
+	s.fairIn.Batch(n, s.backlogged(f, full), s.now)
 	for i := first; i < s.used; i++ {
 		s.takeWire(f, i)
 	}
+	return full
 }
 
 // takeWire takes the packet that was read into s.in[i].

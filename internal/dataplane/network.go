@@ -83,8 +83,47 @@ type space struct {
 	namespace string
 	refs      int // guarded by Dataplane.mu
 
-	mu    sync.Mutex
-	taken map[netip.Prefix]taken
+	mu      sync.Mutex
+	taken   map[netip.Prefix]taken
+	lengths [33]int // of the prefixes that are taken, how many are so long
+}
+
+func (sp *space) take(p netip.Prefix, t taken) {
+	if _, found := sp.taken[p]; !found {
+		sp.lengths[p.Bits()]++
+	}
+	sp.taken[p] = t
+}
+
+func (sp *space) giveBack(p netip.Prefix) {
+	if _, found := sp.taken[p]; found {
+		sp.lengths[p.Bits()]--
+		delete(sp.taken, p)
+	}
+}
+
+// overlapping finds a prefix of another network than n that overlaps p, which is masked as all are. What p lies in is looked
+// up length by length; for what lies in p all are gone through, which a single address, as nearly every session has, never
+// needs.
+func (sp *space) overlapping(n *Network, p netip.Prefix) (netip.Prefix, bool) {
+	for bits, count := range sp.lengths[:p.Bits()+1] {
+		if count == 0 {
+			continue
+		}
+		q := netip.PrefixFrom(p.Addr(), bits).Masked()
+		if t, found := sp.taken[q]; found && t.net != n {
+			return q, true
+		}
+	}
+	if p.IsSingleIP() {
+		return netip.Prefix{}, false
+	}
+	for q, t := range sp.taken {
+		if t.net != n && q.Overlaps(p) {
+			return q, true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 type taken struct {
@@ -230,7 +269,7 @@ func (n *Network) Close() error {
 	n.space.mu.Lock()
 	for p, t := range n.space.taken {
 		if t.net == n {
-			delete(n.space.taken, p)
+			n.space.giveBack(p)
 		}
 	}
 	n.space.mu.Unlock()
@@ -258,14 +297,12 @@ func (n *Network) claim(c *Call, ps []netip.Prefix) error {
 		if t, found := sp.taken[p]; found && t.call != c {
 			return fmt.Errorf("%w: %v", ErrAddressInUse, p)
 		}
-		for q, t := range sp.taken {
-			if t.net != n && q.Overlaps(p) {
-				return fmt.Errorf("%w: %v overlaps %v of another network in this namespace", ErrAddressInUse, p, q)
-			}
+		if q, found := sp.overlapping(n, p); found {
+			return fmt.Errorf("%w: %v overlaps %v of another network in this namespace", ErrAddressInUse, p, q)
 		}
 	}
 	for _, p := range ps {
-		sp.taken[p] = taken{n, c}
+		sp.take(p, taken{n, c})
 	}
 	return nil
 }
@@ -276,7 +313,7 @@ func (n *Network) disclaim(c *Call, ps []netip.Prefix) {
 	defer n.space.mu.Unlock()
 	for _, p := range ps {
 		if n.space.taken[p].call == c {
-			delete(n.space.taken, p)
+			n.space.giveBack(p)
 		}
 	}
 }

@@ -18,10 +18,10 @@ type outboundItem struct {
 	op   int         // index in shard.seals; -1: in the clear
 }
 
-// readTUN takes up to a batch of packets from a TUN queue.
-func (s *shard) readTUN(n *network) {
+// readTUN takes up to a batch of packets from a TUN queue, or to the end of a train, and says whether it was full.
+func (s *shard) readTUN(n *network) (full bool) {
 	if n.gone {
-		return
+		return false
 	}
 	s.makeRoom()
 	before := s.stats.TUNInPackets
@@ -47,11 +47,17 @@ func (s *shard) readTUN(n *network) {
 		}
 	}
 	read := int(s.stats.TUNInPackets - before)
-	s.fairOut.Batch(read, n.overflows(read >= batchSize), s.now)
+	full = read >= batchSize
+	s.fairOut.Batch(read, n.overflows(full), s.now)
+	return full
 }
 
-// cut takes the packets of a train that the kernel has given in one piece.
+// cut takes the packets of a train that the kernel has given in one piece. A train that fits a batch is not divided: it leaves
+// in one piece as well where it can.
 func (s *shard) cut(n *network) {
+	if s.train.Left() > batchSize-s.used {
+		s.flush()
+	}
 	for s.train.Left() > 0 {
 		if s.used == batchSize {
 			s.flush()

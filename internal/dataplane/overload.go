@@ -43,14 +43,15 @@ func (n *network) overflows(full bool) bool {
 func (d *Dataplane) watchOverflows(ctx context.Context) {
 	tick := time.NewTicker(overflowInterval)
 	defer tick.Stop()
+	var busy []*Network
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		busy = busy[:0]
 		d.mu.Lock()
-		var busy []*Network
 		for n := range d.networks {
 			if n.busy.Swap(false) {
 				busy = append(busy, n)
@@ -62,6 +63,7 @@ func (d *Dataplane) watchOverflows(ctx context.Context) {
 		for _, n := range busy {
 			n.lookForOverflow()
 		}
+		clear(busy)
 	}
 }
 

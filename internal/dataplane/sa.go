@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/policy"
@@ -90,6 +91,7 @@ type peer struct {
 	early       []controlMessage
 	lastInbound int64
 	strayed     int64        // when PeerSink.Stray was last called
+	calls       []*call      // that it carries
 	only        *call        // its only call; nil: there is none, or several
 	share       policy.Share // of the shard, from the client
 }
@@ -109,6 +111,25 @@ func (p *peer) now() *peer {
 		p = p.into
 	}
 	return p
+}
+
+// carry notes that a call is the peer's.
+func (p *peer) carry(c *call) {
+	p.calls = append(p.calls, c)
+	p.regard()
+}
+
+// letGo undoes carry.
+func (p *peer) letGo(c *call) {
+	p.calls = slices.DeleteFunc(p.calls, func(o *call) bool { return o == c })
+	p.regard()
+}
+
+func (p *peer) regard() {
+	p.only = nil
+	if len(p.calls) == 1 {
+		p.only = p.calls[0]
+	}
 }
 
 // addSA installs a pair. Nothing leaves by it yet.
@@ -192,11 +213,11 @@ func (s *shard) merge(from, into *peer) {
 			a.peer = into
 		}
 	}
-	for _, c := range s.calls {
-		if c != nil && c.l2tp != nil && c.l2tp.peer == from {
-			c.l2tp.peer = into
-		}
+	for _, c := range from.calls {
+		c.l2tp.peer = into
+		into.carry(c)
 	}
+	from.calls, from.only = nil, nil
 	if from.out != nil {
 		into.out, from.out = from.out, nil
 	}
@@ -204,5 +225,4 @@ func (s *shard) merge(from, into *peer) {
 	into.remote, into.port, into.udp, into.raw, into.local = from.remote, from.port, from.udp, from.raw, from.local
 	into.lastInbound = max(into.lastInbound, from.lastInbound)
 	from.into = into
-	s.regard(into)
 }

@@ -136,21 +136,6 @@ func (s *shard) setRate(c *call, by *policy.Shaper, bps uint64) *policy.Shaper {
 	return nil
 }
 
-// regard notes which call is the only one of a peer.
-func (s *shard) regard(p *peer) {
-	p.only = nil
-	n := 0
-	for _, c := range s.calls {
-		if c != nil && c.l2tp != nil && c.l2tp.peer == p {
-			p.only = c
-			n++
-		}
-	}
-	if n != 1 {
-		p.only = nil
-	}
-}
-
 // wantTOS makes the shard's UDP sockets tell the outer Type of Service from now on.
 func (s *shard) wantTOS() {
 	for _, f := range s.faces {

@@ -30,7 +30,7 @@ func TestRateLimit(t *testing.T) {
 	const bps = 2_000_000
 	b, client := newESPBench(t, gcm)
 	up, down := echo("10.50.0.7", "192.0.2.9", 1, 1300, true), echo("192.0.2.9", "10.50.0.7", 1, 1300, true)
-	b.s.regard(b.c.l2tp.peer)
+	b.c.l2tp.peer.carry(b.c)
 	b.s.setRates(b.c, bps, bps)
 	upBatch := func(inner []byte) {
 		b.upwardESP(inner, client)
@@ -94,7 +94,7 @@ func TestControlPassesLimits(t *testing.T) {
 	b, client := newESPBench(t, gcm)
 	w := &wire{}
 	b.f.udp = w
-	b.s.regard(b.c.l2tp.peer)
+	b.c.l2tp.peer.carry(b.c)
 	b.s.setRates(b.c, 10_000, 10_000)
 	for range 3 {
 		b.upwardESP(echo("10.50.0.7", "192.0.2.9", 1, 1300, true), client)
@@ -150,7 +150,7 @@ func TestDSCP(t *testing.T) {
 			}
 			marked := func(src, dst string) []byte {
 				p := echo(src, dst, 1, 100, true)
-				p[1] = 0x29 // AF11, ECT(1)
+				p[1] = 0x29 // AF11 and ECN-capable
 				p[10], p[11] = 0, 0
 				sum := sum16(p[:20])
 				p[10], p[11] = byte(sum>>8), byte(sum)

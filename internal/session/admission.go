@@ -37,15 +37,76 @@ type bounds struct {
 
 // admission hands out the instance's slots by the rules of "Limits and refusals": the instance's, the listener's and
 // the tenant's limit, a quarter of the slots for calls that are not authenticated yet, and so many a source. It is safe
-// for concurrent use; a scan over at most 1000 tickets per call is cheaper than keeping counts true.
+// for concurrent use.
 type admission struct {
 	mu      sync.Mutex
 	max     int
-	tickets map[*ticket]struct{}
+	held    int                   // tickets with a slot
+	counts  map[scope]int         // of them
+	waiting map[*ticket]struct{}  // those that are not authenticated
+	users   map[userKey][]*ticket // those that are
 }
 
+// scope is what a limit counts: one field is set, or listener and protocol.
+type scope struct {
+	source   netip.Addr // unauthenticated calls of it
+	listener string
+	protocol tenant.Protocol
+	tenant   string
+}
+
+type userKey struct{ tenant, user string }
+
 func newAdmission(max int) *admission {
-	return &admission{max: max, tickets: make(map[*ticket]struct{})}
+	return &admission{
+		max: max, counts: make(map[scope]int), waiting: make(map[*ticket]struct{}), users: make(map[userKey][]*ticket),
+	}
+}
+
+// count adds n to all counts that t's slot is part of.
+func (a *admission) count(t *ticket, n int) {
+	add := func(s scope) {
+		if a.counts[s] += n; a.counts[s] == 0 {
+			delete(a.counts, s)
+		}
+	}
+	a.held += n
+	add(scope{listener: t.listener, protocol: t.protocol})
+	if t.tenant != "" {
+		add(scope{tenant: t.tenant})
+	}
+	if !t.authed {
+		add(scope{source: t.source})
+	}
+}
+
+// take lists t, whose fields don't change while it is listed.
+func (a *admission) take(t *ticket) {
+	t.held = true
+	a.count(t, 1)
+	if t.authed {
+		key := userKey{t.tenant, t.user}
+		a.users[key] = append(a.users[key], t)
+	} else {
+		a.waiting[t] = struct{}{}
+	}
+}
+
+// drop undoes take.
+func (a *admission) drop(t *ticket) {
+	if !t.held {
+		return
+	}
+	t.held = false
+	a.count(t, -1)
+	delete(a.waiting, t)
+	if t.authed {
+		key := userKey{t.tenant, t.user}
+		a.users[key] = slices.DeleteFunc(a.users[key], func(o *ticket) bool { return o == t })
+		if len(a.users[key]) == 0 {
+			delete(a.users, key)
+		}
+	}
 }
 
 // admit gives t a slot. Where a limit is reached it first takes the slot of the oldest unauthenticated call of the
@@ -57,30 +118,44 @@ func (a *admission) admit(t *ticket, b bounds) tenant.Reason {
 	if b.listener == 0 {
 		return tenant.ReasonListenerLimit
 	}
-	scopes := []struct {
+	limits := []struct {
 		limit  int
+		have   int
 		reason tenant.Reason
-		in     func(*ticket) bool
+		in     func(*ticket) bool // of one that is not authenticated: does it count here?
 	}{
-		{b.perSource, tenant.ReasonInstanceLimit, func(o *ticket) bool { return !o.authed && o.source == t.source }},
-		{max(1, a.max/4), tenant.ReasonInstanceLimit, func(o *ticket) bool { return !o.authed }},
-		{b.listener, tenant.ReasonListenerLimit, func(o *ticket) bool { return o.listener == t.listener && o.protocol == t.protocol }},
-		{b.tenant, tenant.ReasonTenantLimit, func(o *ticket) bool { return t.tenant != "" && o.tenant == t.tenant }},
-		{a.max, tenant.ReasonInstanceLimit, func(*ticket) bool { return true }},
+		{
+			b.perSource, a.counts[scope{source: t.source}], tenant.ReasonInstanceLimit,
+			func(o *ticket) bool { return o.source == t.source },
+		},
+		{max(1, a.max/4), len(a.waiting), tenant.ReasonInstanceLimit, func(*ticket) bool { return true }},
+		{
+			b.listener, a.counts[scope{listener: t.listener, protocol: t.protocol}], tenant.ReasonListenerLimit,
+			func(o *ticket) bool { return o.listener == t.listener && o.protocol == t.protocol },
+		},
+		{
+			b.tenant, a.counts[scope{tenant: t.tenant}], tenant.ReasonTenantLimit,
+			func(o *ticket) bool { return t.tenant != "" && o.tenant == t.tenant },
+		},
+		{a.max, a.held, tenant.ReasonInstanceLimit, func(*ticket) bool { return true }},
 	}
 	// All limits are looked at before anyone is sent away for the sake of one of them.
 	var victims []*ticket
-	gone := func(o *ticket) bool { return slices.Contains(victims, o) }
-	for _, s := range scopes {
-		if s.limit <= 0 {
+	for _, l := range limits {
+		if l.limit <= 0 {
 			continue
 		}
-		if a.count(s.in, gone) < s.limit {
+		for _, v := range victims {
+			if l.in(v) {
+				l.have--
+			}
+		}
+		if l.have < l.limit {
 			continue
 		}
-		v := a.victim(s.in, gone)
+		v := a.victim(func(o *ticket) bool { return l.in(o) && !slices.Contains(victims, o) })
 		if v == nil {
-			return s.reason
+			return l.reason
 		}
 		victims = append(victims, v)
 	}
@@ -88,31 +163,21 @@ func (a *admission) admit(t *ticket, b bounds) tenant.Reason {
 		a.drop(v)
 		v.evict()
 	}
-	t.held = true
-	a.tickets[t] = struct{}{}
+	a.take(t)
 	return ""
 }
 
-func (a *admission) count(in, gone func(*ticket) bool) (n int) {
-	for o := range a.tickets {
-		if in(o) && !gone(o) {
-			n++
-		}
-	}
-	return n
-}
-
 // victim is the oldest unauthenticated ticket in scope of the source with the most such tickets.
-func (a *admission) victim(in, gone func(*ticket) bool) *ticket {
+func (a *admission) victim(in func(*ticket) bool) *ticket {
 	perSource := make(map[netip.Addr]int)
-	for o := range a.tickets {
-		if !o.authed && in(o) && !gone(o) {
+	for o := range a.waiting {
+		if in(o) {
 			perSource[o.source]++
 		}
 	}
 	var best *ticket
-	for o := range a.tickets {
-		if o.authed || !in(o) || gone(o) {
+	for o := range a.waiting {
+		if !in(o) {
 			continue
 		}
 		if best == nil || perSource[o.source] > perSource[best.source] ||
@@ -138,26 +203,21 @@ func (a *admission) authenticate(t *ticket, tenantName, user string, b userBound
 	if !t.held {
 		return nil, tenant.ReasonInstanceLimit
 	}
-	var same []*ticket
-	for o := range a.tickets {
-		if o != t && o.authed && o.tenant == tenantName && o.user == user {
-			same = append(same, o)
-		}
-	}
-	slices.SortFunc(same, func(x, y *ticket) int { return x.started.Compare(y.started) })
+	same := slices.DeleteFunc(slices.Clone(a.users[userKey{tenantName, user}]), func(o *ticket) bool { return o == t })
 	if b.user > 0 && len(same) >= b.user {
 		if b.duplicate == tenant.DuplicateDeny {
 			return nil, tenant.ReasonUserLimit
 		}
+		slices.SortFunc(same, func(x, y *ticket) int { return x.started.Compare(y.started) })
 		replaced = same[:len(same)-b.user+1]
 	}
 	if b.tenant > 0 {
-		none := func(*ticket) bool { return false }
-		others := func(o *ticket) bool {
-			return o != t && o.tenant == tenantName && !slices.Contains(replaced, o)
+		others := a.counts[scope{tenant: tenantName}] - len(replaced)
+		if t.tenant == tenantName {
+			others--
 		}
-		if a.count(others, none) >= b.tenant {
-			v := a.victim(others, none)
+		if others >= b.tenant {
+			v := a.victim(func(o *ticket) bool { return o != t && o.tenant == tenantName })
 			if v == nil {
 				return nil, tenant.ReasonTenantLimit
 			}
@@ -165,7 +225,9 @@ func (a *admission) authenticate(t *ticket, tenantName, user string, b userBound
 			v.evict()
 		}
 	}
+	a.drop(t)
 	t.tenant, t.user, t.authed = tenantName, user, true
+	a.take(t)
 	return replaced, ""
 }
 
@@ -173,7 +235,12 @@ func (a *admission) authenticate(t *ticket, tenantName, user string, b userBound
 func (a *admission) unauthenticate(t *ticket) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	held := t.held
+	a.drop(t)
 	t.user, t.authed = "", false
+	if held {
+		a.take(t)
+	}
 }
 
 // release gives the slot back. It may be called again.
@@ -183,14 +250,9 @@ func (a *admission) release(t *ticket) {
 	a.drop(t)
 }
 
-func (a *admission) drop(t *ticket) {
-	t.held = false
-	delete(a.tickets, t)
-}
-
 // slots says how many slots are taken.
 func (a *admission) slots() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.tickets)
+	return a.held
 }

@@ -80,7 +80,7 @@ func (h lns) Tunnel(p l2tp.Peer, r l2tp.TunnelRequest) l2tp.TunnelAnswer {
 // outside IPsec, of the tenant that the listener means.
 func (m *Manager) tunnelSecret(c *carrier) (secret tenant.Secret, tenantName string, err error) {
 	if c.proven != "" {
-		t, err := store.Get[store.Tenant](m.cfg.Store, c.proven)
+		t, err := store.Shared[store.Tenant](m.cfg.Store, c.proven)
 		if err != nil {
 			return nil, c.proven, fmt.Errorf("read %s: %w", c.proven, err)
 		}
@@ -200,9 +200,9 @@ func (m *Manager) superseded(s *session) (out []*session) {
 	if mine.peer == nil {
 		return nil
 	}
-	for _, o := range m.sessions {
+	for _, o := range m.byPeer[mine.peer] {
 		theirs := o.carrier.name
-		if theirs.peer == mine.peer && theirs.port == mine.port && theirs.name == mine.name && theirs.local != mine.local {
+		if theirs.port == mine.port && theirs.name == mine.name && theirs.local != mine.local {
 			out = append(out, o)
 		}
 	}

@@ -262,7 +262,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 // listener's tenants decides, else the tenant that IKE has proved, else the listener's default. A proven tenant and the
 // realm must agree: a user of one tenant never enters through another's PSK.
 func (m *Manager) resolve(c *carrier, name string) (*store.Tenant, string, error) {
-	l, err := store.Get[store.Listener](m.cfg.Store, c.listener)
+	l, err := store.Shared[store.Listener](m.cfg.Store, c.listener)
 	if err != nil {
 		return nil, "", fmt.Errorf("read %s: %w", c.listener, err)
 	}
@@ -273,7 +273,7 @@ func (m *Manager) resolve(c *carrier, name string) (*store.Tenant, string, error
 	}
 	var fallback, named *store.Tenant
 	for _, tn := range l.Tenants {
-		t, err := store.Get[store.Tenant](m.cfg.Store, tn)
+		t, err := store.Shared[store.Tenant](m.cfg.Store, tn)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}

@@ -67,6 +67,8 @@ type Manager struct {
 	closed    bool
 	sessions  map[string]*session  // by session ID
 	byCall    map[uint16]*session  // by the call or session ID that we gave out
+	byMark    index[any]           // by carrier.mark, of those that have one
+	byPeer    index[l2tp.Peer]     // by the peer in carrier.name, of L2TP
 	networks  map[string]*netState // by tenant
 	listeners map[string]*pptpListener
 	faces     map[string]*udpFace
@@ -96,6 +98,7 @@ func newManager(cfg Config) *Manager {
 		changed: make(chan struct{}, 1),
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
+		byMark: make(index[any]), byPeer: make(index[l2tp.Peer]),
 		radius: make(map[string]*radiusClient), retired: make(map[*radius.Client]struct{}),
 		warned: make(map[string]bool), networks: make(map[string]*netState),
 		listeners: make(map[string]*pptpListener), faces: make(map[string]*udpFace), pools: make(map[string]poolState),
@@ -185,6 +188,12 @@ func (m *Manager) forget(s *session) {
 	delete(m.sessions, s.id)
 	if m.byCall[s.call.ID()] == s {
 		delete(m.byCall, s.call.ID())
+	}
+	if s.carrier.mark != nil {
+		m.byMark.remove(s.carrier.mark, s)
+	}
+	if s.carrier.name.peer != nil {
+		m.byPeer.remove(s.carrier.name.peer, s)
 	}
 }
 

@@ -147,6 +147,12 @@ func (m *Manager) adopt(s *session) bool {
 	}
 	m.wg.Add(1)
 	m.sessions[s.id], m.byCall[s.call.ID()] = s, s
+	if s.carrier.mark != nil {
+		m.byMark.add(s.carrier.mark, s)
+	}
+	if s.carrier.name.peer != nil {
+		m.byPeer.add(s.carrier.name.peer, s)
+	}
 	return true
 }
 
@@ -157,12 +163,7 @@ func (m *Manager) endStale(mark any) {
 		return
 	}
 	m.mu.Lock()
-	var stale []*session
-	for _, s := range m.byCall {
-		if s.carrier.mark == mark {
-			stale = append(stale, s)
-		}
-	}
+	stale := slices.Clone(m.byMark[mark])
 	m.mu.Unlock()
 	for _, s := range stale {
 		s.force(forcedEnd{reason: tenant.ReasonReplaced, detail: "the client called again with the same call ID"})
@@ -186,7 +187,7 @@ func (m *Manager) callClosed(id uint16, cause tenant.Reason, detail string) {
 // enter reads what a listener offers a call. With a proven or a default tenant that is its default profile's methods;
 // else those of all the listener's tenants' default profiles, in the order of the tenants.
 func (m *Manager) enter(c *carrier) (entry, error) {
-	l, err := store.Get[store.Listener](m.cfg.Store, c.listener)
+	l, err := store.Shared[store.Listener](m.cfg.Store, c.listener)
 	if err != nil {
 		return entry{}, fmt.Errorf("read %s: %w", c.listener, err)
 	}
@@ -205,7 +206,7 @@ func (m *Manager) enter(c *carrier) (entry, error) {
 		chosen = []string{d}
 	}
 	for _, name := range chosen {
-		t, err := store.Get[store.Tenant](m.cfg.Store, name)
+		t, err := store.Shared[store.Tenant](m.cfg.Store, name)
 		if errors.Is(err, store.ErrNotFound) && len(chosen) > 1 {
 			continue // the others go on
 		}

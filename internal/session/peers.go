@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,10 +42,11 @@ type peers struct {
 	mu    sync.Mutex // taken before ipsecPeer.mu
 	all   map[*ipsecPeer]peerKey
 	byKey map[peerKey]*ipsecPeer
+	fresh map[*ipsecPeer]struct{} // all that wait for their first tunnel, and some that have waited for it
 }
 
 func newPeers(m *Manager) *peers {
-	return &peers{m: m, all: make(map[*ipsecPeer]peerKey), byKey: make(map[peerKey]*ipsecPeer)}
+	return &peers{m: m, all: make(map[*ipsecPeer]peerKey), byKey: make(map[peerKey]*ipsecPeer), fresh: make(map[*ipsecPeer]struct{})}
 }
 
 // established finds or makes the peer of an ISAKMP SA. The same tenant, identity, address and port is the same peer:
@@ -77,7 +79,7 @@ func (ps *peers) established(f *udpFace, sa ikev1.SA) (*ipsecPeer, error) {
 		return nil, fmt.Errorf("open peer: %w", err)
 	}
 	p.established()
-	ps.all[p], ps.byKey[key] = key, p
+	ps.all[p], ps.byKey[key], ps.fresh[p] = key, p, struct{}{}
 	ps.m.reach(p.tenant, tenant.ProtocolL2TPIPsec, sa.Path.Remote, tenant.StageIKEMainMode)
 	ps.m.log.Debug("peer", telemetry.Tenant, p.tenant, telemetry.Peer, sa.Path.Remote, telemetry.Identity, p.identity,
 		telemetry.Listener, f.name, telemetry.Shard, p.plane.Shard())
@@ -100,15 +102,17 @@ func (ps *peers) room(key peerKey) error {
 		return &ikev1.RefusedError{Reason: tenant.ReasonInstanceLimit, Detail: fmt.Sprintf("%d IPsec peers are connected", len(ps.all))}
 	}
 	most := waitingPerSource
-	if t, err := store.Get[store.Tenant](ps.m.cfg.Store, key.tenant); err == nil && t.Limits.HalfOpenPerSource != nil {
+	if t, err := store.Shared[store.Tenant](ps.m.cfg.Store, key.tenant); err == nil && t.Limits.HalfOpenPerSource != nil {
 		if *t.Limits.HalfOpenPerSource == 0 {
 			return nil
 		}
 		most = max(most, *t.Limits.HalfOpenPerSource)
 	}
 	waiting := 0
-	for p, k := range ps.all {
-		if k.remote.Addr() == key.remote.Addr() && p.waiting() {
+	for p := range ps.fresh {
+		if !p.waiting() {
+			delete(ps.fresh, p)
+		} else if ps.all[p].remote.Addr() == key.remote.Addr() {
 			waiting++
 		}
 	}
@@ -156,6 +160,7 @@ func (ps *peers) remove(p *ipsecPeer) {
 	defer ps.mu.Unlock()
 	key := ps.all[p]
 	delete(ps.all, p)
+	delete(ps.fresh, p)
 	if ps.byKey[key] == p {
 		delete(ps.byKey, key)
 	}
@@ -282,25 +287,20 @@ func (ps *peers) closeAll() {
 }
 
 // sessionsOf lists the sessions that a peer carries.
-func (m *Manager) sessionsOf(p *ipsecPeer) (out []*session) {
+func (m *Manager) sessionsOf(p *ipsecPeer) []*session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, s := range m.sessions {
-		if s.carrier.peer == p {
-			out = append(out, s)
-		}
-	}
-	return out
+	return slices.Clone(m.byPeer[p])
 }
 
 // rebase hands the sessions of a peer to the one that it was merged into.
 func (m *Manager) rebase(from, into *ipsecPeer) {
 	m.mu.Lock()
-	for _, s := range m.sessions {
-		if s.carrier.peer == from {
-			s.carrier.peer, s.carrier.name.peer = into, into
-		}
+	for _, s := range m.byPeer[from] {
+		s.carrier.peer, s.carrier.name.peer = into, into
+		m.byPeer.add(into, s)
 	}
+	delete(m.byPeer, from)
 	m.mu.Unlock()
 	m.carrierChanged(into)
 }

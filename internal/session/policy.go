@@ -21,7 +21,7 @@ func (m *Manager) profileOf(tenantName, profile string) (*store.Profile, error) 
 	case !strings.Contains(name, "/"):
 		name = tenantName + "/profiles/" + name
 	}
-	p, err := store.Get[store.Profile](m.cfg.Store, name)
+	p, err := store.Shared[store.Profile](m.cfg.Store, name)
 	if errors.Is(err, store.ErrNotFound) && profile == "" {
 		p, err = &store.Profile{Meta: store.Meta{Name: name}}, nil
 	}

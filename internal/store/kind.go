@@ -51,7 +51,7 @@ func CollectionOf(k Kind) (collection string, inTenant bool) {
 }
 
 // KindOf returns the kind of T.
-func KindOf[T Record]() Kind { return any(new(T)).(record).kind() }
+func KindOf[T Record]() Kind { return any((*T)(nil)).(record).kind() }
 
 // CheckName says whether name can be the full resource name of a resource of kind k; the error is ErrInvalidName.
 func CheckName(k Kind, name string) error {

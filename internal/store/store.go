@@ -32,6 +32,7 @@ type Store struct {
 	kv     KV
 	sealer Sealer
 	now    func() time.Time
+	shared shared
 }
 
 // New makes a Store over a migrated kv, which stays the caller's to close. Open does all that comes before.

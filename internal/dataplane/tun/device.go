@@ -59,6 +59,7 @@ type Device struct {
 
 	mu     sync.Mutex // guards all below
 	closed bool
+	stats  statistics
 	ns     *netns.Handle
 	nl     *netlink.Handle
 	link   netlink.Link
@@ -74,7 +75,7 @@ func Open(spec Spec) (*Device, error) {
 	if err := checkName(spec.Device); err != nil {
 		return nil, err
 	}
-	d := &Device{name: spec.Device, pools: map[netip.Prefix]bool{}, hosts: map[netip.Prefix]bool{}}
+	d := &Device{name: spec.Device, stats: statistics{fd: -1}, pools: map[netip.Prefix]bool{}, hosts: map[netip.Prefix]bool{}}
 	if err := d.open(spec); err != nil {
 		return nil, errors.Join(fmt.Errorf("TUN device %s in namespace %q: %w", spec.Device, spec.Namespace, err), d.release())
 	}
@@ -119,7 +120,10 @@ func (d *Device) open(spec Spec) error {
 }
 
 // create runs inside the namespace: /dev/net/tun remembers the one of the thread that opens it.
-func (d *Device) create(spec Spec, made bool) error {
+func (d *Device) create(spec Spec, made bool) (err error) {
+	if d.stats, err = openStatistics(); err != nil {
+		return err
+	}
 	for q := range spec.Queues {
 		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err != nil {
@@ -196,11 +200,7 @@ func (d *Device) Dropped() (uint64, error) {
 	if d.closed {
 		return 0, ErrClosed
 	}
-	link, err := d.nl.LinkByIndex(d.link.Attrs().Index)
-	if err != nil {
-		return 0, fmt.Errorf("read the counters of %s: %w", d.name, err)
-	}
-	return link.Attrs().Statistics.TxDropped, nil
+	return d.stats.dropped(d.name)
 }
 
 func (d *Device) setMTU(mtu int) error {
@@ -408,6 +408,9 @@ func (d *Device) release() error {
 	var errs []error
 	for _, fd := range d.queues {
 		errs = append(errs, unix.Close(fd))
+	}
+	if d.stats.fd >= 0 {
+		errs = append(errs, unix.Close(d.stats.fd))
 	}
 	if d.table != nil {
 		errs = append(errs, d.table.Close())
