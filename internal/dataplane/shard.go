@@ -58,12 +58,13 @@ type shard struct {
 	ring    *ring
 	stopped chan struct{} // closed when the goroutine ends
 
-	epoll     int
-	events    [maxEvents]unix.EpollEvent
-	again     int      // how many of events are to be served again
-	blind     int      // how often that was done without a look at the others
-	sources   []source // by slot; the bell's is 0
-	freeSlots []int
+	epoll      int
+	events     [maxEvents]unix.EpollEvent
+	again      int // how many of events are to be served again
+	blind      int // how often that was done without a look at the others
+	moderation moderation
+	sources    []source // by slot; the bell's is 0
+	freeSlots  []int
 
 	stopping bool
 	now      int64 // nanoseconds since epoch, as of the last wait or batch
@@ -188,6 +189,9 @@ func (s *shard) run() {
 	defer close(s.stopped)
 	runtime.LockOSThread()
 	s.pin()
+	if err := sharpen(); err != nil {
+		s.log.Warn("can't make short sleeps exact", telemetry.Shard, s.id, telemetry.Error, err)
+	}
 	s.tick()
 	for {
 		s.runCommands() // what the control plane asked for, in order
@@ -208,6 +212,9 @@ func (s *shard) run() {
 			}
 		}
 		s.flush() // all of it at once: the more packets, the cheaper each
+		if n > 0 {
+			s.moderate()
+		}
 	}
 }
 
@@ -248,22 +255,18 @@ const maxBlind = 2
 // doze is for how many milliseconds a shard waits without telling the scheduler.
 const doze = 1
 
-// wait returns how many events there are. It blocks until one comes or the next timer is due, but first it looks without
-// blocking and then dozes: a call that may block tells the scheduler, which takes the P away, wakes another thread with it
-// and watches over that every 20 µs. A shard that waits thousands of times a second, each time for less than the doze, made
-// that a quarter of what a login costs. Start counts one P for each shard, so nobody misses the one that dozes; who stops
-// the world ends the doze by a signal.
+// wait returns how many events there are. It blocks until one comes or the next timer is due, but first it dozes: a call that
+// may block tells the scheduler, which takes the P away, wakes another thread with it and watches over that every 20 µs. A
+// shard that waits thousands of times a second, each time for less than the doze, made that a quarter of what a login costs.
+// Start counts one P for each shard, so nobody misses the one that dozes; who stops the world ends the doze by a signal.
 func (s *shard) wait() int {
 	if s.again > 0 && s.blind < maxBlind {
 		s.blind++
 		return s.again
 	}
 	s.blind = 0
-	if n := s.poll(0); n != 0 {
-		return n
-	}
 	if s.inbox.top.Load() != nil || s.ring.waiting() {
-		return 0
+		return s.poll(0)
 	}
 	timeout := -1
 	if due, any := s.nextTimer(); any {
@@ -273,6 +276,9 @@ func (s *shard) wait() int {
 	if timeout < 0 || timeout > doze {
 		if n := s.poll(doze); n != 0 {
 			return n
+		}
+		if s.inbox.top.Load() != nil || s.ring.waiting() {
+			return 0
 		}
 		timeout = max(-1, timeout-doze)
 	}
