@@ -13,8 +13,10 @@ import (
 // TestPlan: what is to one address and port, in one run, has one length but for the last, and stays in order.
 func TestPlan(t *testing.T) {
 	peers := []Message{
-		{To: [4]byte{192, 0, 2, 1}, Port: 4500}, {To: [4]byte{192, 0, 2, 1}, Port: 4501},
-		{To: [4]byte{192, 0, 2, 2}, Port: 4500}, {To: [4]byte{192, 0, 2, 1}, Port: 4500, TOS: 0xb8},
+		{To: [4]byte{192, 0, 2, 1}, Port: 4500},
+		{To: [4]byte{192, 0, 2, 1}, Port: 4501},
+		{To: [4]byte{192, 0, 2, 2}, Port: 4500},
+		{To: [4]byte{192, 0, 2, 1}, Port: 4500, TOS: 0xb8},
 		{To: [4]byte{192, 0, 2, 1}, Port: 4500, From: [4]byte{198, 51, 100, 1}},
 	}
 	for range 2000 {
