@@ -33,6 +33,9 @@ func (o *options) start(ctx context.Context, e env, command string) (*job, error
 	if err := o.read(ctx); err != nil {
 		return nil, err
 	}
+	if o.notice != "" {
+		fmt.Fprintln(e.err, "loadgen:", o.notice)
+	}
 	j := &job{options: *o, env: e, command: command}
 	if j.serverPID != 0 {
 		if _, err := load.ProcessCPU(j.serverPID); err != nil {

@@ -33,7 +33,7 @@ func TestUsage(t *testing.T) {
 		{"login --server 192.0.2.1 --password x extra", "unknown command"},
 		{"login --server 192.0.2.1 --password x --protocol SSTP", "none of PPTP, L2TP, L2TP_IPSEC, MIX"},
 		{"login --server 192.0.2.1 --password x", "needs a pre-shared key"},
-		{"login --server 192.0.2.1 --password x --psk k --count 2", "raw ESP"},
+		{"login --server 192.0.2.1 --password x --psk k --count 3 --source-net 192.0.2.2/32", "as many source addresses"},
 		{"login --server 192.0.2.1 --password x --psk k --cipher NULL", "none of AES-128-CBC-SHA1"},
 		{"login --server 192.0.2.1 --password x --psk k --group modp768", "none of ecp256"},
 		{"login --server 192.0.2.1 --password x --psk k --auth EAP", "none of MSCHAPV2"},

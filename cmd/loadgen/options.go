@@ -24,6 +24,7 @@ type options struct {
 	auth              string
 	cipher, group     string
 	pfs, natT         bool
+	notice            string // something that was decided for the user
 	sourceNet         string
 	parallel          int
 	rate              float64
@@ -59,7 +60,7 @@ func (o *options) flags(cmd *cobra.Command) {
 	f.StringVar(&o.group, "group", "ecp256", "Diffie-Hellman: "+strings.Join(load.Groups(), ", "))
 	f.BoolVar(&o.pfs, "pfs", false, "a Diffie-Hellman for ESP too")
 	f.BoolVar(&o.natT, "nat-t", false,
-		"IPsec as from behind a NAT: ESP in UDP, a port for each client; else raw ESP, an address for each client")
+		"IPsec as from behind a NAT: ESP in UDP, a port for each client; else raw ESP, if each client has an address")
 	f.StringVar(&o.sourceNet, "source-net", "",
 		"network whose addresses the clients send from, in turn; they must be this machine's")
 	f.IntVar(&o.parallel, "parallel", 0, "logins under way at most (default 8 for each source address, at most 64)")
@@ -102,6 +103,10 @@ func (o *options) read(ctx context.Context) error {
 			return err
 		}
 		c.Sources = c.Sources[:min(len(c.Sources), max(o.count, 1))]
+	}
+	if o.count > 1 && len(c.Sources) == 0 && !c.NATT && slices.Contains(c.Protocols, tenant.ProtocolL2TPIPsec) {
+		c.NATT = true // raw ESP has no ports that would tell them apart
+		o.notice = "the IPsec clients share one address: as behind a NAT; for raw ESP see --source-net"
 	}
 	switch {
 	case !slices.Contains([]string{"text", "json"}, o.output):
