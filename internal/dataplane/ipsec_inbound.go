@@ -226,10 +226,6 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 		s.drop(nil, DropL2TPCleartext)
 		return
 	}
-	if len(d.Rest) > 0 {
-		s.drop(nil, DropWireOversize)
-		return
-	}
 	h, _, err := wirel2tp.ParseHeader(b.Bytes())
 	if err != nil {
 		s.drop(nil, DropL2TPMalformed)

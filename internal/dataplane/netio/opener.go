@@ -81,7 +81,7 @@ type Datagram struct {
 	To       [4]byte // our address that it was sent to
 	TOS      uint8   // Type of Service octet of its outer header; 0 before WantTOS
 	// Rest is what did not fit the buffer: a long IKE message, whose IP fragments the kernel has put together. It is the
-	// socket's memory, borrowed until the next ReadBatch; nil if all fitted.
+	// socket's memory, borrowed until the next ReadBatch; nil if all fitted, and on port 1701.
 	Rest []byte
 	// Cut says that not even Rest holds the end.
 	Cut bool

@@ -35,13 +35,17 @@ type udpSocket struct {
 	inIov [BatchSize][2]unix.Iovec // the buffer, then rest
 	names [BatchSize]unix.RawSockaddrInet4
 	infos [BatchSize]receiveControl
-	rest  []byte // restLen for each
+	rest  []byte // restLen for each; nil: what is longer than a buffer is of no use
 }
 
 var _ UDPSocket = (*udpSocket)(nil)
 
-func newUDPSocket(fd int, noOffload bool) *udpSocket {
-	s := &udpSocket{fd: fd, rest: make([]byte, BatchSize*restLen)}
+// newUDPSocket takes over a UDP socket's descriptor. long says that IKE comes to it, whose messages may be longer than a buffer.
+func newUDPSocket(fd int, noOffload, long bool) *udpSocket {
+	s := &udpSocket{fd: fd}
+	if long {
+		s.rest = make([]byte, BatchSize*restLen)
+	}
 	s.out.init()
 	s.out.trains.on = !noOffload
 	for i := range s.in {
@@ -49,9 +53,12 @@ func newUDPSocket(fd int, noOffload bool) *udpSocket {
 		h.Name = (*byte)(unsafe.Pointer(&s.names[i]))
 		h.Control = (*byte)(unsafe.Pointer(&s.infos[i]))
 		h.Iov = &s.inIov[i][0]
-		h.SetIovlen(len(s.inIov[i]))
-		s.inIov[i][1].Base = unsafe.SliceData(s.restOf(i))
-		s.inIov[i][1].SetLen(restLen)
+		h.SetIovlen(1) // the kernel is quicker with one than with several
+		if long {
+			h.SetIovlen(len(s.inIov[i]))
+			s.inIov[i][1].Base = unsafe.SliceData(s.restOf(i))
+			s.inIov[i][1].SetLen(restLen)
+		}
 	}
 	return s
 }
@@ -83,8 +90,9 @@ func (s *udpSocket) ReadBatch(bufs [][]byte, in []Datagram) (int, error) {
 			To: s.infos[i].target.info.Addr, TOS: s.infos[i].tos(int(s.in[i].hdr.Controllen)),
 		}
 		if more := int(s.in[i].len) - len(bufs[i]); more > 0 { // MSG_TRUNC makes it the whole length
-			d.Rest = s.restOf(i)[:min(more, restLen)]
-			d.Cut = more > restLen
+			if d.Cut = s.rest == nil || more > restLen; s.rest != nil {
+				d.Rest = s.restOf(i)[:min(more, restLen)]
+			}
 		}
 	}
 	return int(n), nil
@@ -217,7 +225,7 @@ func (l Linux) OpenUDP(namespace string, addr netip.AddrPort, shards int) ([]UDP
 	}
 	sockets := make([]UDPSocket, len(fds))
 	for i, fd := range fds {
-		sockets[i] = newUDPSocket(fd, l.NoOffload)
+		sockets[i] = newUDPSocket(fd, l.NoOffload, addr.Port() != portL2TP)
 	}
 	return sockets, nil
 }

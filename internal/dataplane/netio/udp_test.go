@@ -251,6 +251,30 @@ func TestLongUDP(t *testing.T) {
 	}
 }
 
+// TestLongL2TP: where no IKE comes, what is longer than a buffer is said to be cut, and nothing else suffers.
+func TestLongL2TP(t *testing.T) {
+	ns := testNamespace(t)
+	server := openUDP(t, ns, netip.AddrPortFrom(netip.AddrFrom4(serverAddress), 1701), 1)[0]
+	client := openUDP(t, ns, netip.AddrPortFrom(netip.AddrFrom4(clientAddress), 40000), 1)[0]
+	lengths := []int{1999, 2001, 2000, 5000, 10}
+	for i, n := range lengths {
+		m := []Message{{Data: bytes.Repeat([]byte{byte(i)}, n), From: clientAddress, To: serverAddress, Port: 1701}}
+		if client.WriteBatch(m) != 1 {
+			t.Fatal(m[0].Errno)
+		}
+	}
+	r := newReceiver()
+	if n, err := server.ReadBatch(r.bufs, r.in); n != len(lengths) || err != nil {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	for i, n := range lengths {
+		d := r.in[i]
+		if d.Size != min(n, 2000) || d.Cut != (n > 2000) || d.Rest != nil || !bytes.Equal(r.bufs[i][:d.Size], bytes.Repeat([]byte{byte(i)}, d.Size)) {
+			t.Errorf("of %d octets: %+v", n, d)
+		}
+	}
+}
+
 func TestUDPBatchesDoNotAllocate(t *testing.T) {
 	ns := testNamespace(t)
 	server := openUDP(t, ns, netip.AddrPortFrom(netip.AddrFrom4(serverAddress), 4500), 1)[0]
