@@ -269,18 +269,9 @@ func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 		s.drop(c, d)
 		return
 	}
-	if c.up != nil {
-		switch c.up.Offer(b.Len(), s.now) {
-		case policy.ShapePass:
-		case policy.ShapeQueue:
-			s.shape(c, c.up, b)
-			return
-		default:
-			s.drop(c, DropRateLimit)
-			return
-		}
+	if s.withinRate(c, c.up, b) {
+		s.toNetwork(c, c.net, b)
 	}
-	s.toNetwork(c, c.net, b)
 }
 
 // admit decides whether an inner packet may enter the network, cuts padding off and clamps its MSS.

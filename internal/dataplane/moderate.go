@@ -50,7 +50,7 @@ func (m *moderation) due(now int64, read uint64) bool {
 // moderate is called when all that was read is on its way, and sleeps for a moment if that is worth it.
 func (s *shard) moderate() {
 	due := s.moderation.due(s.now, s.stats.WireInPackets+s.stats.TUNInPackets)
-	if !due || s.again > 0 || s.inbox.top.Load() != nil {
+	if !due || s.again > 0 || s.called() {
 		return
 	}
 	t := unix.Timespec{Nsec: pause}

@@ -120,18 +120,9 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 		s.tooBig(n, c, b, h)
 		return
 	}
-	if c.down != nil {
-		switch c.down.Offer(h.TotalLen, s.now) {
-		case policy.ShapePass:
-		case policy.ShapeQueue:
-			s.shape(c, c.down, b)
-			return
-		default:
-			s.drop(c, DropRateLimit)
-			return
-		}
+	if s.withinRate(c, c.down, b) {
+		s.toClient(c, b, h)
 	}
-	s.toClient(c, b, h)
 }
 
 // toClient gives an inner packet, in pieces where it is longer than the session takes, to what encapsulates it.

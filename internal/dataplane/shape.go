@@ -21,6 +21,22 @@ func (s *shard) worth(p *peer, n int) Drop {
 	return Pass
 }
 
+// withinRate says whether an inner packet may go on now. Else a copy of it waits for its session's rate, or it is dropped.
+func (s *shard) withinRate(c *call, by *policy.Shaper, b *pktbuf.Buf) bool {
+	if by == nil {
+		return true
+	}
+	switch by.Offer(b.Len(), s.now) {
+	case policy.ShapePass:
+		return true
+	case policy.ShapeQueue:
+		s.shape(c, by, b)
+	case policy.ShapeDrop:
+		s.drop(c, DropRateLimit)
+	}
+	return false
+}
+
 // shape keeps a copy of b until its session's rate allows it.
 func (s *shard) shape(c *call, by *policy.Shaper, b *pktbuf.Buf) {
 	kept := s.shaped.Get()
@@ -75,15 +91,19 @@ func (s *shard) unshape(c *call) {
 		}
 		s.toNetwork(c, c.net, b)
 	}
-	for b := next(c.down, s.now); b != nil; b = next(c.down, s.now) {
+	for {
+		if len(s.outs) >= batchSize {
+			s.flush() // before the next is lent, which must outlive it
+		}
+		b := next(c.down, s.now)
+		if b == nil {
+			return
+		}
 		s.lend(b, s.shaped)
 		h, ok := policy.ParseIPv4(b.Bytes())
 		if !ok || !c.open || c.requireMPPE && c.encrypt == nil { // it has changed meanwhile
 			s.drop(c, DropNotOpen)
 			continue
-		}
-		if len(s.outs) >= batchSize {
-			s.flush()
 		}
 		s.toClient(c, b, h)
 	}

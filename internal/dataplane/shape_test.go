@@ -212,3 +212,27 @@ func TestShare(t *testing.T) {
 		t.Errorf("the modest one lost %d of %d, the flood %d", lost, asked, refused)
 	}
 }
+
+// TestShapedBuffersAreNotFreeTooSoon: more packets than a batch leave their queue at once. What waits to be sent is not in the
+// pool.
+func TestShapedBuffersAreNotFreeTooSoon(t *testing.T) {
+	b, _ := newESPBench(t, gcm)
+	b.s.setRates(b.c, 0, 1_000_000)
+	for range 4 {
+		b.downward(echo("192.0.2.9", "10.50.0.7", 1, 40, true))
+		b.s.flush()
+	}
+	if n := b.c.down.Queued(); n <= batchSize {
+		t.Fatalf("only %d packets wait", n)
+	}
+	b.s.setRates(b.c, 0, 10_000_000_000)
+	b.s.now += int64(time.Second)
+	b.s.runShapers()
+	if pending := len(b.s.outs); b.s.shaped.Free()+pending != shapedBufs {
+		t.Errorf("%d buffers are free while %d wait to be sent", b.s.shaped.Free(), pending)
+	}
+	b.s.flush()
+	if free := b.s.shaped.Free(); free != shapedBufs {
+		t.Errorf("%d buffers are free", free)
+	}
+}

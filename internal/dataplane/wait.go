@@ -23,7 +23,7 @@ func (s *shard) wait() int {
 		return s.again
 	}
 	s.blind = 0
-	if s.inbox.top.Load() != nil || s.ring.waiting() {
+	if s.called() {
 		return s.poll(0)
 	}
 	timeout := -1
@@ -35,13 +35,16 @@ func (s *shard) wait() int {
 		if n := s.poll(doze); n != 0 {
 			return n
 		}
-		if s.inbox.top.Load() != nil || s.ring.waiting() {
+		if s.called() {
 			return 0
 		}
 		timeout = max(-1, timeout-doze)
 	}
 	return s.poll(timeout)
 }
+
+// called says whether there are commands, or packets that other shards passed on.
+func (s *shard) called() bool { return s.inbox.top.Load() != nil || s.ring.waiting() }
 
 // nextTimer is when there is something to do next without a packet.
 func (s *shard) nextTimer() (due int64, any bool) {

@@ -26,7 +26,7 @@ type sendControl struct {
 	n       int // of options
 }
 
-// Lengths of control messages in a buffer, octets. As constants, because the functions of x/sys are not inlined.
+// Lengths of control messages in a buffer, octets, computed once.
 var (
 	infoSpace   = unix.CmsgSpace(unix.SizeofInet4Pktinfo)
 	optionSpace = unix.CmsgSpace(len(option{}.value))
