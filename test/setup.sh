@@ -5,7 +5,7 @@ set -eu
 
 packages="
 	user-mode-linux kmod busybox-static
-	ppp pptp-linux xl2tpd freeradius nftables
+	ppp pptp-linux xl2tpd freeradius freeradius-utils nftables
 	strongswan-starter strongswan-charon
 	libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-standard-plugins
 	iproute2 iputils-ping ethtool util-linux iperf3
@@ -41,7 +41,7 @@ fi
 
 # A package that is there and does not have what we need is no better than one that is missing.
 PATH=$PATH:/usr/sbin:/sbin
-for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius nft ip nsenter taskset ping ethtool iperf3 gcc; do
+for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius radclient nft ip nsenter taskset ping ethtool iperf3 gcc; do
 	command -v "$program" >/dev/null || fail "$program is missing though its package is installed"
 done
 for module in drivers/net/ppp/ppp_mppe net/l2tp/l2tp_ppp net/ipv4/esp4; do

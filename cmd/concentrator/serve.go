@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -61,11 +62,27 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	}
 	defer plane.Stop()
 
+	var coa netip.AddrPort
+	if cfg.Radius.CoA != "" {
+		a, err := net.ResolveUDPAddr("udp", cfg.Radius.CoA)
+		if err != nil {
+			return fmt.Errorf("radius.coa: %w", err)
+		}
+		coa = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
+	}
+	books, err := openBooks(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() { closing("the accounting ledger", books.close) }()
+
 	metrics := telemetry.NewMetrics()
 	manager := session.New(session.Config{
 		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Log: log,
-		MaxSessions: cfg.MaxSessions, Instance: cfg.Instance, Version: version(),
+		MaxSessions: cfg.MaxSessions, Ledger: books.ledger, LocalAccounting: books.local, CoA: coa,
+		Instance: cfg.Instance, Version: version(),
 	})
+	books.sink.Store(manager)
 	api, err := server.New(server.Config{
 		Store: st, Live: manager, Log: log, StateDir: cfg.StateDir,
 		GRPC: cfg.API.GRPC, REST: cfg.API.REST, Socket: cfg.API.Socket, TLS: server.TLS(cfg.API.TLS),

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -27,6 +30,10 @@ type api struct {
 	events   []*pb.WatchSessionsResponse
 	ended    []string
 	logins   *pb.ListLoginAttemptsRequest // the last one asked for
+	tested   *pb.TestRadiusServerRequest  // the last one asked for
+	test     *pb.TestRadiusServerResponse
+	queues   []*pb.AccountingQueue
+	records  []*pb.AccountingRecord
 }
 
 func (a *api) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -39,14 +46,41 @@ func (a *api) Invoke(ctx context.Context, method string, args, reply any, opts .
 		return nil
 	case pb.LoginAttemptService_ListLoginAttempts_FullMethodName:
 		a.logins = args.(*pb.ListLoginAttemptsRequest)
+		if a.logins.GetUser() == "nobody" {
+			return nil
+		}
 		reply.(*pb.ListLoginAttemptsResponse).Logins = []*pb.LoginAttempt{{
 			Name: "tenants/acme/logins/1", Time: timestamppb.New(exampleTime), User: "al\x1b[2Jice",
 			Outcome: pb.LoginAttempt_REFUSED, Stage: pb.LoginAttempt_AUTHENTICATION, Reason: pb.LoginAttempt_WRONG_CREDENTIALS,
-			Detail: "the password is wrong",
+			Detail: "the password is wrong", Server: "tenants/acme/radiusServers/one", RoundTripTime: durationpb.New(12 * time.Millisecond),
+			Sent:     []*pb.LoginAttempt_Attribute{{Name: "User-Name", Value: "alice"}, {Name: "MS-CHAP2-Response", Value: "(50 octets)"}},
+			Received: []*pb.LoginAttempt_Attribute{{Name: "Reply-Message", Value: "go\naway"}},
 		}}
 		return nil
+	case pb.RadiusServerService_TestRadiusServer_FullMethodName:
+		a.tested = args.(*pb.TestRadiusServerRequest)
+		proto.Merge(reply.(proto.Message), a.test)
+		return nil
+	case pb.AccountingQueueService_GetAccountingQueue_FullMethodName:
+		proto.Merge(reply.(proto.Message), a.queues[0])
+		return nil
+	case pb.AccountingQueueService_ListAccountingQueues_FullMethodName:
+		reply.(*pb.ListAccountingQueuesResponse).AccountingQueues = a.queues
+		return nil
+	case pb.AccountingQueueService_ListAccountingRecords_FullMethodName:
+		return a.page(args.(*pb.ListAccountingRecordsRequest), reply.(*pb.ListAccountingRecordsResponse))
 	}
 	return a.API.Invoke(ctx, method, args, reply, opts...)
+}
+
+// page answers with one record a page, however many are asked for.
+func (a *api) page(r *pb.ListAccountingRecordsRequest, reply *pb.ListAccountingRecordsResponse) error {
+	from := len(r.GetPageToken())
+	reply.Records = a.records[from : from+1]
+	if from+1 < len(a.records) {
+		reply.NextPageToken = strings.Repeat("x", from+1)
+	}
+	return nil
 }
 
 func (a *api) NewStream(ctx context.Context, _ *grpc.StreamDesc, method string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
@@ -116,6 +150,12 @@ func TestUsage(t *testing.T) {
 		{"session list -o xml", `"xml" is not one of`},
 		{"session get x", "give --tenant"},
 		{"login list --outcome MAYBE", "ACCEPTED or REFUSED"},
+		{"login explain", "accepts between 1 and 1"},
+		{"accounting list --unsent=false", "only records that wait are kept"},
+		{"accounting list --limit -1", "is negative"},
+		{"radius-server test one --tenant acme --password x", "need --user"},
+		{"radius-server test one --tenant acme --user u --method MSCHAP", "not PAP, CHAP or MSCHAPV2"},
+		{"user test alice --tenant acme", `no verb "test"`},
 		{"apply", "needs -f FILE"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -164,6 +204,21 @@ func TestCreateUpdateGetDelete(t *testing.T) {
 		if out := strings.Join(strings.Fields(must("", "profile", "list", "-o", c.flags)), " "); !strings.Contains(out, c.want) {
 			t.Errorf("profile list -o %s: %q, want %q", c.flags, out, c.want)
 		}
+	}
+	must("", "acl", "create", "web", "--rules", `[{"action":"PERMIT","protocol":"tcp","destinationPorts":["443"]},{"action":"DENY"}]`)
+	acl, ok := a.Get("tenants/acme/acls/web").(*pb.Acl)
+	if !ok || len(acl.GetRules()) != 2 || acl.GetRules()[0].GetDestinationPorts()[0] != "443" {
+		t.Fatalf("made %v", acl)
+	}
+	if out := strings.Join(strings.Fields(must("", "acl", "list")), " "); out != "TENANT NAME DISPLAY NAME RULES acme web - 2" {
+		t.Errorf("acl list: %q", out)
+	}
+	must("s3cret\n", "radius-server", "create", "one", "--address", "192.0.2.5", "--secrets", "@-", "--purposes", "ACCOUNTING",
+		"--tls.server-name", "radius.example", "--transport", "TLS", "--dead-time", "10s", "--disable-coa")
+	r, ok := a.Get("tenants/acme/radiusServers/one").(*pb.RadiusServer)
+	if !ok || r.GetTls().GetServerName() != "radius.example" || r.GetDeadTime().AsDuration() != 10*time.Second || r.GetSecrets()[0] != "s3cret" ||
+		r.GetPurposes()[0] != pb.RadiusServer_ACCOUNTING || !r.GetDisableCoa() {
+		t.Fatalf("made %v", r)
 	}
 	if out := must("", "user", "get", "a@b", "-o", "name"); out != "tenants/acme/users/a@b\n" {
 		t.Errorf("get -o name: %q", out)
@@ -285,5 +340,130 @@ func TestApplyReadsAllOfItsInput(t *testing.T) {
 	long := strings.Repeat("# a comment\n", 1<<18) + "kind: Tenant\nname: tenants/last\n"
 	if code, _, errs := ctl(t, a, long, nil, "apply", "-f", "-"); code != 0 || a.Get("tenants/last") == nil {
 		t.Errorf("exit %d, %s: the document at the end was not applied", code, errs)
+	}
+}
+
+func TestLoginExplain(t *testing.T) {
+	a := newAPI()
+	code, out, errs := ctl(t, a, "", nil, "login", "explain", "alice", "--peer", "198.51.100.11", "--tenant", "acme")
+	want := `ATTEMPT     tenants/acme/logins/1
+TIME        2030-01-31T12:00:00Z
+USER        al` + "\uFFFD" + `[2Jice
+PROTOCOL    -
+CLIENT      -
+OUTCOME     REFUSED
+STAGE       AUTHENTICATION
+REASON      WRONG_CREDENTIALS
+DETAIL      the password is wrong
+SERVER      tenants/acme/radiusServers/one
+ROUND TRIP  12ms
+
+SENT TO RADIUS
+  User-Name          alice
+  MS-CHAP2-Response  (50 octets)
+
+RECEIVED
+  Reply-Message  go` + "\uFFFD" + `away
+`
+	if code != 0 || out != want {
+		t.Errorf("exit %d, %s, got\n%s\nwant\n%s", code, errs, out, want)
+	}
+	if a.logins.GetView() != pb.LoginAttempt_FULL || a.logins.GetUser() != "alice" || a.logins.GetPeer() != "198.51.100.11" ||
+		a.logins.GetParent() != "tenants/acme" || a.logins.GetPageSize() != 1 {
+		t.Errorf("asked for %v", a.logins)
+	}
+	if _, out, _ = ctl(t, a, "", nil, "login", "explain", "alice", "-o", "json"); !strings.Contains(out, `"received"`) {
+		t.Errorf("-o json: %s", out)
+	}
+	if code, out, errs = ctl(t, a, "", nil, "login", "explain", "nobody", "--peer", "192.0.2.1"); code != 1 || out != "" ||
+		!strings.Contains(errs, `"nobody" is known from 192.0.2.1`) {
+		t.Errorf("nobody: exit %d, %q, %q", code, out, errs)
+	}
+}
+
+func TestRadiusServerTest(t *testing.T) {
+	a := newAPI()
+	a.test = &pb.TestRadiusServerResponse{
+		Reachable: true, SecretCheck: pb.TestRadiusServerResponse_RIGHT, MessageAuthenticator: pb.TestRadiusServerResponse_UNSIGNED,
+		Verdict: pb.TestRadiusServerResponse_ACCEPTED, Attributes: []*pb.LoginAttempt_Attribute{{Name: "Framed-MTU", Value: "1400"}},
+	}
+	args := []string{"radius-server", "test", "one", "--tenant", "acme", "--user", "alice", "--password", "@-", "--method", "mschapv2"}
+	code, out, errs := ctl(t, a, "wonder-1\n", nil, args...)
+	want := `REACHABLE              true
+SECRET                 RIGHT
+MESSAGE-AUTHENTICATOR  UNSIGNED
+ROUND TRIP             -
+STATUS-SERVER          false
+VERDICT                ACCEPTED
+REASON                 -
+DETAIL                 -
+REPLY-MESSAGE          -
+
+RECEIVED
+  Framed-MTU  1400
+`
+	if code != 0 || out != want {
+		t.Errorf("exit %d, %s, got\n%s\nwant\n%s", code, errs, out, want)
+	}
+	if r := a.tested; r.GetName() != "tenants/acme/radiusServers/one" || r.GetUser() != "alice" || r.GetPassword() != "wonder-1" ||
+		r.GetMethod() != pb.Profile_MSCHAPV2 {
+		t.Errorf("asked %v", r)
+	}
+	for _, c := range []struct {
+		answer *pb.TestRadiusServerResponse
+		args   []string
+		errs   string
+	}{
+		{&pb.TestRadiusServerResponse{}, args[:5], "nothing came back"},
+		{&pb.TestRadiusServerResponse{Reachable: true, SecretCheck: pb.TestRadiusServerResponse_MISMATCH}, args[:5], "the secret is wrong"},
+		{&pb.TestRadiusServerResponse{Reachable: true, Verdict: pb.TestRadiusServerResponse_REFUSED}, args[:7], "alice may not enter"},
+		{&pb.TestRadiusServerResponse{Reachable: true}, args[:7], "alice may not enter"},
+	} {
+		a.test = c.answer
+		if code, out, errs := ctl(t, a, "", nil, c.args...); code != 1 || !strings.Contains(out, "REACHABLE") || !strings.Contains(errs, c.errs) {
+			t.Errorf("%v: exit %d, %q, %q", c.answer, code, out, errs)
+		}
+	}
+	a.test = &pb.TestRadiusServerResponse{Reachable: true}
+	if code, out, _ := ctl(t, a, "", nil, append(args[:5:5], "-o", "json")...); code != 0 || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"reachable":true`) {
+		t.Errorf("-o json: exit %d, %s", code, out)
+	}
+}
+
+func TestAccounting(t *testing.T) {
+	a := newAPI()
+	a.queues = []*pb.AccountingQueue{{
+		Name: "tenants/acme/accountingQueue", Unsent: 3, UnsentBytes: 900, OldestTime: timestamppb.New(exampleTime), Sent: 40, LastError: "no answer",
+	}}
+	code, out, errs := ctl(t, a, "", nil, "accounting", "status")
+	want := `TENANT  UNSENT  OLDEST                LIVE  SENT  DROPPED  FAILURES  LAST SENT  LAST ERROR
+acme    3       2030-01-31T12:00:00Z  0     40    0        0         -          no answer
+`
+	if code != 0 || out != want {
+		t.Errorf("exit %d, %s, got\n%s\nwant\n%s", code, errs, out, want)
+	}
+	if code, out, _ = ctl(t, a, "", nil, "accounting", "status", "--tenant", "acme", "-o", "json"); code != 0 ||
+		!strings.Contains(out, `"accountingQueues"`) || !strings.Contains(strings.ReplaceAll(out, " ", ""), `"unsentBytes":"900"`) {
+		t.Errorf("of one tenant: exit %d, %s", code, out)
+	}
+
+	for i := range 3 {
+		a.records = append(a.records, &pb.AccountingRecord{
+			Name: "tenants/acme/accountingQueue/records/" + strconv.Itoa(i+1), Kind: pb.AccountingRecord_STOP, Time: timestamppb.New(exampleTime),
+			User: "alice", Session: "tenants/acme/sessions/s1", Address: "10.64.0.2", InBytes: 420, OutBytes: 840, Attempts: 2,
+			Reason: pb.LoginAttempt_IDLE_TIMEOUT,
+		})
+	}
+	code, out, errs = ctl(t, a, "", nil, "accounting", "list", "--unsent", "--limit", "2")
+	want = `TENANT  RECORD  TIME                  KIND  USER   SESSION                   ADDRESS    IN   OUT  DURATION  REASON        ATTEMPTS
+acme    1       2030-01-31T12:00:00Z  STOP  alice  tenants/acme/sessions/s1  10.64.0.2  420  840  -         IDLE_TIMEOUT  2
+acme    2       2030-01-31T12:00:00Z  STOP  alice  tenants/acme/sessions/s1  10.64.0.2  420  840  -         IDLE_TIMEOUT  2
+`
+	if code != 0 || out != want || !strings.Contains(errs, "more than these 2") {
+		t.Errorf("exit %d, %q, got\n%s\nwant\n%s", code, errs, out, want)
+	}
+	if code, out, errs = ctl(t, a, "", nil, "accounting", "list", "--limit", "0", "-o", "name"); code != 0 || errs != "" ||
+		strings.Count(out, "\n") != 3 {
+		t.Errorf("all of them: exit %d, %q, %s", code, out, errs)
 	}
 }

@@ -1,8 +1,8 @@
 // Command ctl is the operator's tool: `ctl <noun> <verb> [NAME] [flags]`. It speaks gRPC only, and shows what the API
 // shows.
 //
-// Its verbs stand by noun: resource for those of every configured noun, session, login and instance for the live ones,
-// apply for documents. env holds what all share: connection, output, usage.
+// Its verbs stand by noun: resource for those of every configured noun, session, login, accounting and instance for the
+// live ones, apply for documents. env holds what all share: connection, output, usage.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"concentrator/cmd/ctl/accounting"
 	"concentrator/cmd/ctl/apply"
 	"concentrator/cmd/ctl/env"
 	"concentrator/cmd/ctl/instance"
@@ -64,6 +65,8 @@ the CA and a token, by flags, by the environment or in ~/.config/concentrator/co
   ctl session list                     who is connected
   ctl session watch                    who comes and goes
   ctl login list --outcome REFUSED     why did a login fail
+  ctl login explain alice              what RADIUS was asked, and what it said
+  ctl accounting status                do records arrive
   ctl apply -f acme.yaml               bring resources to what a file says
   ctl user create alice --tenant acme --password @-
 
@@ -79,6 +82,6 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", env.ErrUsage, err) })
 	e.Flags(cmd.PersistentFlags())
 	cmd.AddCommand(resource.Commands(e)...)
-	cmd.AddCommand(session.Command(e), login.Command(e), instance.Command(e), apply.Command(e))
+	cmd.AddCommand(session.Command(e), login.Command(e), accounting.Command(e), instance.Command(e), apply.Command(e))
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -13,6 +14,7 @@ import (
 
 	"concentrator/internal/simclient/load"
 	"concentrator/internal/tenant"
+	"concentrator/internal/wire/eap"
 )
 
 // options are the flags that all commands have.
@@ -22,6 +24,10 @@ type options struct {
 	user, password    string
 	psk, tunnelSecret string
 	auth              string
+	newPassword       string
+	identity          string
+	cert, key, caCert string
+	certName          string
 	cipher, group     string
 	pfs, natT         bool
 	notice            string // something that was decided for the user
@@ -55,7 +61,14 @@ func (o *options) flags(cmd *cobra.Command) {
 	f.StringVar(&o.password, "password", "", "password; %d is the client's number")
 	f.StringVar(&o.psk, "psk", "", "pre-shared key of IPsec")
 	f.StringVar(&o.tunnelSecret, "tunnel-secret", "", "tunnel secret of L2TP")
-	f.StringVar(&o.auth, "auth", "MSCHAPV2", "MSCHAPV2, CHAP or PAP; PPTP encrypts only with MSCHAPV2")
+	f.StringVar(&o.auth, "auth", "MSCHAPV2", strings.Join(load.Auths(), ", ")+"; PPTP does not encrypt with CHAP and PAP")
+	f.StringVar(&o.newPassword, "new-password", "", "takes the place of a password that has expired; %d is the client's number")
+	f.StringVar(&o.identity, "identity", "", "what PEAP says in the clear; %d is the client's number (default the login name)")
+	f.StringVar(&o.cert, "cert", "", "PEM file with the clients' certificate for EAP_TLS; %d is the client's number")
+	f.StringVar(&o.key, "key", "", "PEM file with its key; %d is the client's number (default the file of --cert)")
+	f.StringVar(&o.caCert, "cacert", "",
+		"PEM file with the authorities of which the EAP server's certificate may be (default any certificate will do)")
+	f.StringVar(&o.certName, "cert-name", "", "DNS name that must be in the EAP server's certificate; with --cacert")
 	f.StringVar(&o.cipher, "cipher", "AES-128-CBC-SHA1", "of ESP: "+strings.Join(load.Ciphers(), ", "))
 	f.StringVar(&o.group, "group", "ecp256", "Diffie-Hellman: "+strings.Join(load.Groups(), ", "))
 	f.BoolVar(&o.pfs, "pfs", false, "a Diffie-Hellman for ESP too")
@@ -69,8 +82,7 @@ func (o *options) flags(cmd *cobra.Command) {
 	f.IntVar(&o.serverPID, "server-pid", 0, "process of the server on this machine, whose CPU time is reported")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress on stderr")
-	_ = cmd.MarkFlagRequired("server")   // it is there
-	_ = cmd.MarkFlagRequired("password") // it is there
+	_ = cmd.MarkFlagRequired("server") // it is there
 }
 
 // read turns the flags into a configuration.
@@ -85,7 +97,7 @@ func (o *options) read(ctx context.Context) error {
 	if c.Protocols, err = load.Protocols(o.protocol); err != nil {
 		return err
 	}
-	if c.Auth, err = load.Auth(o.auth); err != nil {
+	if err = o.readAuth(&c); err != nil {
 		return err
 	}
 	if c.Cipher, err = load.Cipher(o.cipher); err != nil {
@@ -121,6 +133,35 @@ func (o *options) read(ctx context.Context) error {
 	}
 	o.config = c
 	return nil
+}
+
+// readAuth reads what the clients log in with.
+func (o *options) readAuth(c *load.Config) error {
+	var err error
+	if c.Auth, c.EAP, err = load.Auth(o.auth); err != nil {
+		return err
+	}
+	c.NewPassword, c.EAP.Identity, c.EAP.TLS.ServerName = o.newPassword, o.identity, o.certName
+	tls := slices.ContainsFunc(c.EAP.Methods, func(m byte) bool { return m == eap.TypeTLS || m == eap.TypePEAP })
+	switch {
+	case o.password == "" && !slices.Contains(c.EAP.Methods, eap.TypeTLS):
+		return fmt.Errorf("%w: --auth %s needs --password", errUsage, o.auth)
+	case !tls && (o.cert != "" || o.caCert != ""):
+		return fmt.Errorf("%w: --cert and --cacert are for EAP_TLS and PEAP", errUsage)
+	case o.certName != "" && o.caCert == "":
+		return fmt.Errorf("%w: --cert-name needs --cacert", errUsage)
+	case o.key != "" && o.cert == "":
+		return fmt.Errorf("%w: --key needs --cert", errUsage)
+	}
+	if o.cert != "" {
+		if c.Certificates, err = load.Certificates(o.cert, cmp.Or(o.key, o.cert), o.first, o.count); err != nil {
+			return err
+		}
+	}
+	if o.caCert != "" {
+		c.EAP.TLS.Roots, err = load.Roots(o.caCert)
+	}
+	return err
 }
 
 // resolve finds the server's IPv4 address.

@@ -33,6 +33,7 @@ type Config struct {
 	MaxSessions int    // 1 to MaxSessions
 	API         API
 	Radius      Radius
+	Accounting  Accounting
 	Log         Log
 }
 
@@ -54,6 +55,16 @@ type Radius struct {
 	CoA string // host:port of the UDP socket for CoA and Disconnect (RFC 5176); empty: none
 }
 
+// DefaultAccountingBytes is what accounting records that wait for their delivery may take where the file says nothing.
+const DefaultAccountingBytes = 256 << 20
+
+// Accounting is where accounting records wait, and where those of tenants without a RADIUS server for them go.
+type Accounting struct {
+	File     string // absolute path, one JSON object a line; empty: none
+	Syslog   bool   // to the machine's syslog too (RFC 5424)
+	MaxBytes int64  // octets that records which nobody has acknowledged may take
+}
+
 // Log is what is logged and how.
 type Log struct {
 	Level  slog.Level
@@ -72,14 +83,18 @@ func Default() Config {
 			Metrics: "127.0.0.1:9090",
 			Socket:  "/run/concentrator/api.sock",
 		},
-		Radius: Radius{CoA: "0.0.0.0:3799"},
-		Log:    Log{Level: slog.LevelInfo, Format: LogText},
+		Radius:     Radius{CoA: "0.0.0.0:3799"},
+		Accounting: Accounting{MaxBytes: DefaultAccountingBytes},
+		Log:        Log{Level: slog.LevelInfo, Format: LogText},
 	}
 	c.KeyFile = defaultKeyFile(c.StateDir)
+	c.Accounting.File = defaultAccountingFile(c.StateDir)
 	return c
 }
 
 func defaultKeyFile(stateDir string) string { return filepath.Join(stateDir, "master.key") }
+
+func defaultAccountingFile(stateDir string) string { return filepath.Join(stateDir, "accounting.log") }
 
 // hostInstance makes an instance's name of the machine's.
 func hostInstance(host string, err error) string {

@@ -20,9 +20,10 @@ func TestDefault(t *testing.T) {
 	c.Instance = ""
 	want := Config{
 		StateDir: "/var/lib/concentrator", KeyFile: "/var/lib/concentrator/master.key", MaxSessions: 1000,
-		API:    API{GRPC: "127.0.0.1:9443", REST: "127.0.0.1:8443", Metrics: "127.0.0.1:9090", Socket: "/run/concentrator/api.sock"},
-		Radius: Radius{CoA: "0.0.0.0:3799"},
-		Log:    Log{Level: slog.LevelInfo, Format: LogText},
+		API:        API{GRPC: "127.0.0.1:9443", REST: "127.0.0.1:8443", Metrics: "127.0.0.1:9090", Socket: "/run/concentrator/api.sock"},
+		Radius:     Radius{CoA: "0.0.0.0:3799"},
+		Accounting: Accounting{File: "/var/lib/concentrator/accounting.log", MaxBytes: 256 << 20},
+		Log:        Log{Level: slog.LevelInfo, Format: LogText},
 	}
 	if c != want {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -66,6 +67,10 @@ api:
   tls: {cert: /c, key: /k, client_ca: /ca}
 radius:
   coa: 10.0.0.1:4
+accounting:
+  file: ""
+  syslog: true
+  max_bytes: 1048576
 log:
   level: debug
   format: json
@@ -80,14 +85,17 @@ func TestFull(t *testing.T) {
 	want := Config{
 		StateDir: "/srv/state", KeyFile: "/etc/key", Instance: "7", Shards: 3, MaxSessions: 500,
 		API:    API{GRPC: "[::]:1", REST: "0.0.0.0:2", TLS: TLS{Cert: "/c", Key: "/k", ClientCA: "/ca"}},
-		Radius: Radius{CoA: "10.0.0.1:4"},
-		Log:    Log{Level: slog.LevelDebug, Format: LogJSON},
+		Radius: Radius{CoA: "10.0.0.1:4"}, Accounting: Accounting{Syslog: true, MaxBytes: 1 << 20},
+		Log: Log{Level: slog.LevelDebug, Format: LogJSON},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
 	if got, err := parse("f", []byte("state_dir: /srv/state")); err != nil || got.KeyFile != "/srv/state/master.key" {
 		t.Errorf("key file %s, %v: must follow state_dir", got.KeyFile, err)
+	}
+	if got, err := parse("f", []byte("state_dir: /srv/state")); err != nil || got.Accounting.File != "/srv/state/accounting.log" {
+		t.Errorf("accounting file %s, %v: must follow state_dir", got.Accounting.File, err)
 	}
 	if _, err := Load(filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)
@@ -98,15 +106,26 @@ func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{
 			"unknown key", "state_dir: /s\nstate_dri: /x\n",
-			"f:2: state_dri: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir",
+			"f:2: state_dri: unknown key, allowed here: accounting, api, instance, key_file, log, max_sessions, radius, shards, state_dir",
+		},
+		{"a relative file", "accounting: {file: log}\n", `f:1: accounting.file: "log": must be an absolute path, or "" for none`},
+		{"not given", "accounting: {file: (not given)}\n", `f:1: accounting.file: "(not given)": must be an absolute path, or "" for none`},
+		{"syslog as a word", "accounting: {syslog: local0}\n", `f:1: accounting.syslog: "local0": must be true or false`},
+		{
+			"little room", "accounting:\n  max_bytes: 1000\n",
+			"f:2: accounting.max_bytes: 1000: must be a number of octets from 1048576 to 1099511627776",
+		},
+		{
+			"room as a text", "accounting:\n  max_bytes: 1G\n",
+			`f:2: accounting.max_bytes: "1G": must be a number of octets from 1048576 to 1099511627776`,
 		},
 		{
 			"unknown key inside", "api:\n  # where\n  grpc: 127.0.0.1:1\n  tls:\n    crt: /x\n",
 			"f:5: api.tls.crt: unknown key, allowed here: cert, client_ca, key",
 		},
 		{"unknown key in one line", "log: {lebel: info}\n", "f:1: log.lebel: unknown key, allowed here: format, level"},
-		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
-		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
+		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: accounting, api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
+		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: accounting, api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
 		{"relative path", "state_dir: run\n", `f:1: state_dir: "run": must be an absolute path`},
 		{"empty path", "state_dir: ''\n", `f:1: state_dir: "": must be an absolute path`},
 		{"empty value", "state_dir:\n", `f:1: state_dir: (empty): must be an absolute path`},

@@ -15,6 +15,16 @@ import (
 // maxFile bounds the file, octets.
 const maxFile = 1 << 20
 
+// Bounds of accounting.max_bytes.
+const (
+	minAccountingBytes = 1 << 20
+	maxAccountingBytes = 1 << 40
+)
+
+// notGiven stands for a path that the file does not name, where an empty one means something. It is not absolute, so no
+// file can name it.
+const notGiven = "(not given)"
+
 // Error is one wrong key of a file.
 type Error struct {
 	File    string
@@ -66,7 +76,7 @@ func parse(file string, b []byte) (Config, error) {
 		return Config{}, err
 	}
 	c := Default()
-	c.KeyFile = ""
+	c.KeyFile, c.Accounting.File = "", notGiven
 	r := &reader{file: file, lines: keyLines(string(b))}
 	r.section("", root, keys{
 		"state_dir":    r.path(&c.StateDir),
@@ -86,6 +96,12 @@ func parse(file string, b []byte) (Config, error) {
 			}),
 		}),
 		"radius": r.sub(keys{"coa": r.address(&c.Radius.CoA)}),
+		"accounting": r.sub(keys{
+			"file":   r.optionalPath(&c.Accounting.File),
+			"syslog": r.flag(&c.Accounting.Syslog),
+			"max_bytes": r.long(&c.Accounting.MaxBytes, minAccountingBytes, maxAccountingBytes,
+				"a number of octets from 1048576 to 1099511627776"),
+		}),
 		"log": r.sub(keys{
 			"level":  oneOf(r, &c.Log.Level, logLevels),
 			"format": oneOf(r, &c.Log.Format, logFormats),
@@ -93,6 +109,9 @@ func parse(file string, b []byte) (Config, error) {
 	})
 	if c.KeyFile == "" {
 		c.KeyFile = defaultKeyFile(c.StateDir)
+	}
+	if c.Accounting.File == notGiven {
+		c.Accounting.File = defaultAccountingFile(c.StateDir)
 	}
 	r.checkTogether(c)
 	if err := r.err(); err != nil {

@@ -149,6 +149,29 @@ func (r *reader) number(to *int, least, most int, allowed string) func(string, a
 	}
 }
 
+func (r *reader) long(to *int64, least, most int64, allowed string) func(string, any) {
+	return func(key string, v any) {
+		text, _ := v.(json.Number)
+		n, err := strconv.ParseInt(text.String(), 10, 64)
+		if err != nil || n < least || n > most {
+			r.fail(key, v, "must be "+allowed)
+			return
+		}
+		*to = n
+	}
+}
+
+func (r *reader) flag(to *bool) func(string, any) {
+	return func(key string, v any) {
+		b, ok := v.(bool)
+		if !ok {
+			r.fail(key, v, "must be true or false")
+			return
+		}
+		*to = b
+	}
+}
+
 var (
 	logLevels = []choice[slog.Level]{
 		{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError},

@@ -42,6 +42,7 @@ type SessionSpec struct {
 	// UpBps and DownBps limit the rate of inner packets from and to the client, in bits a second; 0: no limit. Control
 	// frames are not limited.
 	UpBps, DownBps uint64
+	ACL            *policy.ACL // which inner packets may pass; nil: all
 	DSCP           policy.DSCP // how inner and outer Differentiated Services fields are tied (RFC 2983)
 }
 
@@ -138,10 +139,12 @@ func (c *Call) SetOpen(open bool) {
 	c.shard.inbox.push(func(*shard) { c.call.open, c.call.hears = open, open })
 }
 
-// SetRates changes the session's limits, as SessionSpec has them, until the next Attach. It doesn't wait.
-func (c *Call) SetRates(upBps, downBps uint64) {
+// SetPolicy changes the three things that SessionSpec has by these names, until the next Attach, even one that fails. What
+// waits for its rate has passed the ACL before. It doesn't wait.
+func (c *Call) SetPolicy(upBps, downBps uint64, acl *policy.ACL) {
 	c.shard.inbox.push(func(s *shard) {
 		if !c.call.removed {
+			c.call.acl = acl
 			s.setRates(c.call, upBps, downBps)
 		}
 	})
@@ -346,6 +349,7 @@ type call struct {
 	mtu          int
 	pfc, acfc    bool
 	dscp         policy.DSCP
+	acl          *policy.ACL    // nil: everything passes
 	up, down     *policy.Shaper // nil: no limit
 	shaping      bool           // in shard.shaping
 	share        policy.Share   // of the shard, towards the client
@@ -378,6 +382,7 @@ func (c *call) attach(s *shard, n *network, spec SessionSpec) {
 	c.hears = true // the client may send as soon as it has our IPCP Ack, which follows
 	c.pfc, c.acfc, c.requireMPPE = spec.PFC, spec.ACFC, spec.RequireMPPE
 	c.sources = policy.NewSources(spec.Address, spec.Routes)
+	c.acl = spec.ACL
 	s.setRates(c, spec.UpBps, spec.DownBps)
 	if c.dscp = spec.DSCP; c.dscp == policy.Uniform {
 		s.wantTOS()

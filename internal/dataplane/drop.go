@@ -49,6 +49,7 @@ const (
 	DropSpoofedSource           // inner source is neither the session's address nor in its routes
 	DropClientToClient          // to another session of a network that keeps its clients apart
 	DropOtherNetwork            // to a session of another tenant in the same namespace
+	DropACL                     // denied by the session's access list
 	DropNoSession               // outbound to an address that no session has
 	DropTooBig                  // outbound over the session's MTU with DF set; answered with ICMP
 	DropNoRoom                  // does not fit the buffer with its headers
@@ -108,6 +109,7 @@ var dropNames = [NumDrops]string{
 	DropSpoofedSource:      "spoofed_source",
 	DropClientToClient:     "client_to_client",
 	DropOtherNetwork:       "other_network",
+	DropACL:                "acl",
 	DropNoSession:          "no_session",
 	DropTooBig:             "too_big",
 	DropNoRoom:             "no_room",

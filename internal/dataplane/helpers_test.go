@@ -1,6 +1,7 @@
 package dataplane
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"log/slog"
@@ -299,6 +300,14 @@ func (o *fakeOpener) OpenTUN(spec tun.Spec) (netio.Device, error) {
 		o.made[spec.Namespace] = true
 	}
 	return d, nil
+}
+
+func (o *fakeOpener) ListenUDP(string, netip.AddrPort) (net.PacketConn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (o *fakeOpener) Dial(context.Context, netio.DialSpec) (net.Conn, error) {
+	return nil, errors.ErrUnsupported
 }
 
 func (o *fakeOpener) ListenTCP(_ string, at netip.AddrPort) (net.Listener, error) {

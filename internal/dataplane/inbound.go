@@ -292,6 +292,9 @@ func (s *shard) admit(c *call, b *pktbuf.Buf) Drop {
 			return DropClientToClient
 		}
 	}
+	if c.acl != nil && !c.acl.Permit(true, b.Bytes(), h) {
+		return DropACL
+	}
 	policy.ClampMSS(b.Bytes(), h, c.mtu)
 	c.dscp.Inner(b.Bytes(), b.TOS)
 	return Pass

@@ -114,6 +114,10 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropShardBusy)
 		return
 	}
+	if c.acl != nil && !c.acl.Permit(false, b.Bytes(), h) {
+		s.drop(c, DropACL)
+		return
+	}
 	policy.ClampMSS(b.Bytes(), h, c.mtu)
 	b.TOS = c.dscp.Outer(policy.TOS(b.Bytes()))
 	if h.TotalLen > c.mtu && h.DontFragment {

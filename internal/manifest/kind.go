@@ -16,7 +16,7 @@ import (
 const apiPackage = "concentrator.v1."
 
 // order is the kinds that documents may have, what others refer to first.
-var order = []string{"Tenant", "Pool", "Profile", "User", "RadiusServer", "Listener"}
+var order = []string{"Tenant", "Pool", "Acl", "Profile", "User", "RadiusServer", "Listener"}
 
 // Kind is a kind of resource with the standard methods.
 type Kind struct {

@@ -2,6 +2,7 @@ package ppp
 
 import (
 	"bytes"
+	"slices"
 
 	"concentrator/internal/tenant"
 	"concentrator/internal/wire/chap"
@@ -10,7 +11,7 @@ import (
 )
 
 // newChallenge makes a challenge and, as RFC 1994 section 4.1 demands, an identifier to go with it. After an MS-CHAPv2
-// Failure with R=1 it is the challenge that the Failure carries, and the peer counts the identifier up.
+// Failure with R=1 or E=648 it is the challenge that the Failure carries, and the peer counts the identifier up.
 func (a *auth) newChallenge() bool {
 	a.id++
 	a.challenge = make([]byte, challengeLen)
@@ -25,11 +26,17 @@ func (a *auth) sendChallenge() {
 	a.l.send(wire.ProtocolCHAP, chap.CodeChallenge, a.id, data)
 }
 
-// receiveCHAP handles a CHAP packet. Only Responses come to an authenticator.
+// receiveCHAP handles a CHAP packet. Only Responses come to an authenticator, and changes of a password.
 func (a *auth) receiveCHAP(p wire.Packet) {
-	if p.Code != chap.CodeResponse {
-		return
+	switch {
+	case p.Code == chap.CodeResponse:
+		a.receiveResponse(p)
+	case p.Code == mschap.CodeChangePassword && a.method == tenant.AuthMSCHAPv2:
+		a.receiveChange(p)
 	}
+}
+
+func (a *auth) receiveResponse(p wire.Packet) {
 	v, err := chap.ParseValue(p.Data)
 	if err != nil {
 		return
@@ -51,21 +58,52 @@ func (a *auth) receiveCHAP(p wire.Packet) {
 		}
 	case authAsked:
 		// A peer that got our Challenge twice answers twice. MS-CHAPv2 proves us against the latest answer only.
-		if p.ID == a.askedID && !a.sameAsked(p) && a.replaced < maxReplaced {
+		if p.ID == a.askedID && !a.changing && !a.sameAsked(p) && a.replaced < maxReplaced {
 			a.replaced++
 			a.askCHAP(p, v)
 		}
 	case authRetry:
-		if p.ID != a.askedID {
+		switch {
+		case p.ID == a.askedID:
+			a.answerAgain(p)
+		case !a.change:
 			a.id, a.replaced = p.ID, 0
 			a.attempt++
 			a.askCHAP(p, v)
-		} else {
-			a.answerAgain(p)
 		}
 	case authPassed, authFailed:
 		a.answerAgain(p)
 	case authIdle:
+	}
+}
+
+// receiveChange handles a Change-Password packet (RFC 2759 section 7). It counts only as the answer to our Failure with
+// E=648, whose challenge it answers with the new password.
+func (a *auth) receiveChange(p wire.Packet) {
+	c, err := mschap.ParseChangePassword(p.Data)
+	if err != nil {
+		return
+	}
+	switch a.state {
+	case authRetry:
+		if p.ID == a.askedID {
+			a.answerAgain(p)
+			return
+		}
+		if !a.change {
+			return
+		}
+		a.attempt++
+		response, _ := c.Response().AppendBinary(nil) // never fails
+		a.ask(p.ID, p.Data, AuthRequest{
+			Name:        a.name,
+			Challenge:   bytes.Clone(a.challenge),
+			Response:    response,
+			NewPassword: slices.Concat(c.EncryptedPassword[:], c.EncryptedHash[:]),
+		})
+	case authPassed, authFailed:
+		a.answerAgain(p)
+	case authIdle, authWait, authAsked:
 	}
 }
 
@@ -91,10 +129,10 @@ func (a *auth) replyCHAP(allowed bool, d Decision, retry bool) (code byte, data 
 		switch {
 		case !allowed:
 			var challenge [challengeLen]byte
-			if retry {
+			if retry || a.change {
 				copy(challenge[:], a.challenge)
 			}
-			text = mschap.FailureMessage(errorCode(d.Reason), retry, challenge, d.Message)
+			text = mschap.FailureMessage(a.errorCode(d.Reason), retry, challenge, d.Message)
 		case d.Message == "":
 			text = d.Success
 		default:
@@ -112,8 +150,14 @@ func (a *auth) replyCHAP(allowed bool, d Decision, retry bool) (code byte, data 
 const maxReplyText = 512
 
 // errorCode picks the code of RFC 2759 section 6 that makes a client show what comes closest to the reason. Clients have
-// a text of their own for each and ask for the password again after 691.
-func errorCode(r tenant.Reason) int {
+// a text of their own for each, ask for the password again after 691, and for a new one after 648.
+func (a *auth) errorCode(r tenant.Reason) int {
+	switch {
+	case a.change:
+		return mschap.ErrorPasswordExpired
+	case a.changing && (r == tenant.ReasonUserExpired || r == tenant.ReasonRadiusReject):
+		return mschap.ErrorChangingPassword // the login was expected; the server does not like the new password
+	}
 	switch r {
 	case tenant.ReasonUserDisabled:
 		return mschap.ErrorAccountDisabled

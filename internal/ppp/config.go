@@ -64,7 +64,7 @@ func (c Config) machine() automaton.Config {
 	}
 }
 
-// methods are the methods of the list that this room can carry out, each once, in order.
+// methods are the methods of the list, each once, in order.
 func (c Config) methods() []tenant.AuthMethod {
 	var out []tenant.AuthMethod
 	seen := map[tenant.AuthMethod]bool{}

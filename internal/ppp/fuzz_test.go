@@ -19,7 +19,7 @@ import (
 //
 // The input is a list of events: one octet for the kind, and for frames two octets of protocol, one of length and the
 // packet. To get past the identifiers and the verbatim copies that a fuzzer does not guess, two kinds answer our latest
-// frame: with an Ack, or with a login.
+// frame: with an Ack, or with a login. What came later has kinds from fuzzEAP on, so that old inputs keep their meaning.
 func FuzzLinkEvents(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -32,6 +32,15 @@ func FuzzLinkEvents(f *testing.F) {
 	f.Add([]byte(ackOfEveryStrength), byte(0))
 	f.Add([]byte(ackOfEveryStrength), byte(1))
 	f.Add([]byte{fuzzAck, fuzzLogin, fuzzAllow, fuzzAck, fuzzAck, fuzzLater, 5, fuzzTerminate}, byte(2))
+	up := string([]byte{fuzzFrame, 0xc0, 0x21, 4, 1, 1, 0, 4, fuzzAck})
+	for _, events := range [][]byte{
+		{fuzzEAP, 1, fuzzNext, 13, fuzzEAP, 3, fuzzNext, 26, fuzzEAP, 26, fuzzAllow, fuzzAck, fuzzAck},
+		{fuzzEAP, 1, fuzzRestart, fuzzEAP, 1, fuzzNext, 13, fuzzEAP, 13, fuzzRestart},
+		{fuzzEAP, 1, fuzzNext, 13, fuzzLater, 60, fuzzLater, 60, fuzzEAP, 13, fuzzDeny},
+	} {
+		f.Add(append([]byte(up), events...), byte(fuzzEAPMode))
+	}
+	f.Add(append([]byte(up), fuzzLogin, fuzzExpired, fuzzChange, fuzzExpired, fuzzLogin, fuzzChange, fuzzAllow, fuzzAck, fuzzAck), byte(0))
 	f.Fuzz(func(t *testing.T, events []byte, mode byte) {
 		cfg := config()
 		cfg.Echo = tenant.Echo{Interval: 10 * time.Second, Failures: 2}
@@ -44,6 +53,9 @@ func FuzzLinkEvents(f *testing.F) {
 			cfg.CCP = false
 		case 3:
 			cfg.AuthMethods = []tenant.AuthMethod{tenant.AuthPAP, tenant.AuthMSCHAPv2}
+		}
+		if mode&fuzzEAPMode != 0 {
+			cfg.AuthMethods = []tenant.AuthMethod{tenant.AuthEAP, tenant.AuthMSCHAPv2}
 		}
 		g := grant(policy, 128, 40)
 		g.MPPE.AllowStateful = mode&4 != 0
@@ -98,7 +110,16 @@ const (
 	fuzzActivity
 	fuzzAgain
 	fuzzKinds
+
+	fuzzEAP     = 0xf0 // answers our latest EAP Request with the type that follows
+	fuzzNext    = 0xf1 // a step with the type that follows
+	fuzzRestart = 0xf2
+	fuzzExpired = 0xf3 // refuses and asks for a new password
+	fuzzChange  = 0xf4 // sends one
 )
+
+// fuzzEAPMode is the bit of the mode that offers EAP first.
+const fuzzEAPMode = 8
 
 // mute is a host whose verdicts wait for the fuzzer.
 type mute struct {
@@ -119,7 +140,10 @@ func (m *mute) Authenticate(r AuthRequest) {
 
 // step carries out one event and returns the rest.
 func (m *mute) step(w *world, l *Link, g Grant, events []byte) []byte {
-	kind := events[0] % fuzzKinds
+	kind := events[0]
+	if kind < fuzzEAP {
+		kind %= fuzzKinds
+	}
 	events = events[1:]
 	take := func(n int) []byte {
 		n = min(n, len(events))
@@ -173,6 +197,36 @@ func (m *mute) step(w *world, l *Link, g Grant, events []byte) []byte {
 		if d.Reason != "" && l.authenticated && !before {
 			w.t.Error("a refusal let the peer in")
 		}
+	case fuzzEAP:
+		for _, f := range slices.Backward(m.frames) {
+			if f[0] == 0xc2 && f[1] == 0x27 && f[2] == 1 {
+				for _, typ := range take(1) {
+					l.Receive(w.now, 0xc227, eapResponse(f[3], typ, 'a'))
+				}
+				break
+			}
+		}
+	case fuzzNext:
+		if typ := take(1); len(typ) > 0 && len(m.pending) > 0 {
+			r := m.pending[len(m.pending)-1]
+			m.withoutLogin(w, l, eapStep(r, r.ID+typ[0]&3, typ[0], make([]byte, len(events)%3)...))
+		}
+	case fuzzRestart:
+		if len(m.pending) > 0 {
+			m.withoutLogin(w, l, Decision{Serial: m.pending[len(m.pending)-1].Serial, Restart: true})
+		}
+	case fuzzExpired:
+		if len(m.pending) > 0 {
+			r := m.pending[len(m.pending)-1]
+			m.withoutLogin(w, l, Decision{Serial: r.Serial, Reason: tenant.ReasonUserExpired, ChangePassword: true})
+		}
+	case fuzzChange:
+		for _, f := range slices.Backward(m.frames) {
+			if f[0] == 0xc2 && f[1] == 0x23 && f[2] == 4 {
+				l.Receive(w.now, 0xc223, changed(f[3]+1, byte(len(events))))
+				break
+			}
+		}
 	case fuzzTerminate:
 		l.Terminate(w.now, tenant.ReasonAdminDisconnect, "bye")
 	case fuzzReset:
@@ -181,6 +235,15 @@ func (m *mute) step(w *world, l *Link, g Grant, events []byte) []byte {
 		l.NoteActivity(w.now)
 	}
 	return events
+}
+
+// withoutLogin hands over a decision that lets nobody in.
+func (m *mute) withoutLogin(w *world, l *Link, d Decision) {
+	before := l.authenticated
+	l.Decide(w.now, d)
+	if l.authenticated && !before {
+		w.t.Errorf("let in by %+v", d)
+	}
 }
 
 // seed turns a script into events.

@@ -15,7 +15,7 @@ type Config struct {
 	// MRU is what our Configure-Request asks for, in octets of the information field; default 1400.
 	MRU int
 	// AuthMethods are the methods that the peer may use, in the order in which they are offered; a Configure-Nak may
-	// choose another one of the list. Never empty. EAP is skipped: there is no EAP machine in this room.
+	// choose another one of the list. Never empty.
 	AuthMethods []tenant.AuthMethod
 	// CCP says whether MPPE is spoken at all. If not, CCP is Protocol-Rejected and Grant.MPPE is ignored.
 	CCP bool
@@ -81,26 +81,47 @@ type Network struct {
 	ACFC    bool       // we may leave out address and control field
 }
 
-// AuthRequest is one login. All fields own their memory.
+// AuthRequest is one login, or one further step of it. All fields own their memory, but for State.
 type AuthRequest struct {
 	Serial    uint64 // to be repeated in the Decision
 	Method    tenant.AuthMethod
-	Name      string        // octets as the peer sent them
+	Name      string        // octets as the peer sent them; EAP: its identity, in every step
 	ID        byte          // identifier of the peer's packet
 	Challenge []byte        // CHAP and MS-CHAPv2: what we sent, 16 octets
 	Response  []byte        // CHAP: 16 octets; MS-CHAPv2: the value of 49 octets, RFC 2759 section 4
 	Password  tenant.Secret // PAP
-	Attempt   int           // 1 for the first login on this link
+	// NewPassword of MS-CHAPv2 is the Encrypted-Password (516 octets) and the Encrypted-Hash (16 octets) of a
+	// Change-Password packet, RFC 2759 section 7. Response is made of the rest of it, with the new password. Nil: no change.
+	NewPassword []byte
+	EAP         []byte // EAP: the peer's Response, from the code octet, without padding
+	State       any    // EAP: of the EAPStep that this answers; nil: a conversation begins
+	Attempt     int    // 1 for the first login on this link; the steps of one EAP conversation are one login
+	PeerMRU     int    // the largest information field that the peer takes, in octets: no EAP packet may be longer
 }
 
-// Decision is the answer to an AuthRequest.
+// Decision is the answer to an AuthRequest: a further question (Next), a new beginning (Restart), a refusal (Reason) or
+// admission, in this order.
 type Decision struct {
 	Serial  uint64
 	Reason  tenant.Reason // empty: allowed
-	Message string        // for the user, with success and failure
-	Retry   bool          // one more attempt is allowed; the Link itself ends after MaxAuthFailures
+	Message string        // for the user, with success and failure; EAP has no place for it
+	Retry   bool          // one more attempt is allowed; the Link itself ends after MaxAuthFailures. EAP has its own retries
 	Success string        // MS-CHAPv2: "S=" and 40 hexadecimal digits
+	// ChangePassword says with a Reason that the password has expired and that MS-CHAPv2 may change it.
+	ChangePassword bool
+	Next           *EAPStep // EAP: neither allowed nor refused yet
+	EAP            []byte   // EAP: the Success or Failure that goes with the decision; nil: the Link makes one
+	// Restart says that the conversation of EAP is lost, but not the login: it begins anew with a Request of the identity.
+	// The Link itself ends after a few of them, with Reason.
+	Restart bool
 	Grant   Grant
+}
+
+// EAPStep is the next Request of an EAP conversation.
+type EAPStep struct {
+	Packet  []byte        // from the code octet; borrowed until Link.Decide returns
+	Timeout time.Duration // how long the peer may take, repetitions of the Request included; 0: the Link decides
+	State   any           // the owner's, for the AuthRequest that answers this
 }
 
 // Grant is what an allowed peer gets.

@@ -59,7 +59,7 @@ func (c *lcpLayer) init(l *Link) {
 	}
 }
 
-// wireAuth says how LCP names a method, and whether this room can carry it out.
+// wireAuth says how LCP names a method, and false for what is no method.
 func wireAuth(m tenant.AuthMethod) (wirelcp.Auth, bool) {
 	switch m {
 	case tenant.AuthPAP:
@@ -69,6 +69,7 @@ func wireAuth(m tenant.AuthMethod) (wirelcp.Auth, bool) {
 	case tenant.AuthMSCHAPv2:
 		return wirelcp.Auth{Protocol: wire.ProtocolCHAP, Algorithm: wirelcp.AlgorithmMSCHAPv2}, true
 	case tenant.AuthEAP:
+		return wirelcp.Auth{Protocol: wire.ProtocolEAP}, true
 	}
 	return wirelcp.Auth{}, false
 }

@@ -49,6 +49,7 @@ type Link struct {
 	held          []byte    // the peer's latest IPCP request while IPCP waits for CCP
 	waitUntil     time.Time // end of that wait where MPPE is optional; zero: IPCP does not wait, or without end
 
+	anew           bool // LCP must start again, so that the login can
 	started        bool
 	reached        int  // index in tenant.Stages of how far the link ever came
 	everOpen       bool // the link carried IP at some time
@@ -113,10 +114,8 @@ func (l *Link) dispatch(protocol uint16, packet []byte) {
 		return
 	}
 	switch protocol {
-	case wire.ProtocolPAP, wire.ProtocolCHAP:
-		if p, err := wire.ParsePacket(packet); err == nil {
-			l.auth.receive(protocol, p)
-		}
+	case wire.ProtocolPAP, wire.ProtocolCHAP, wire.ProtocolEAP:
+		l.auth.receive(protocol, packet)
 		return
 	case wire.ProtocolIPv4, wire.ProtocolCompressed:
 		return // data; the shard lets them pass when their time has come
@@ -188,7 +187,7 @@ func (l *Link) protocolRejected(protocol uint16) {
 		if l.ipcp.started {
 			l.ipcp.m.Fail(l.now)
 		}
-	case wire.ProtocolPAP, wire.ProtocolCHAP:
+	case wire.ProtocolPAP, wire.ProtocolCHAP, wire.ProtocolEAP:
 		if !l.authenticated {
 			l.fail(tenant.ReasonNoCommonAuthMethod, "The peer agreed to an authentication protocol and then rejected it.", "No authentication")
 		}
@@ -324,6 +323,10 @@ func (l *Link) step() bool {
 		l.terminate()
 	case l.closing:
 		return false
+	case l.anew:
+		l.anew = false
+		l.lcp.m.Down(l.now)
+		l.lcp.m.Up(l.now)
 	case l.lcp.m.Opened() && !l.auth.started:
 		l.echo.start()
 		l.auth.start()

@@ -10,6 +10,7 @@ import (
 
 	"concentrator/internal/tenant"
 	wireccp "concentrator/internal/wire/ccp"
+	"concentrator/internal/wire/eap"
 	wireipcp "concentrator/internal/wire/ipcp"
 	wirelcp "concentrator/internal/wire/lcp"
 	wire "concentrator/internal/wire/ppp"
@@ -107,13 +108,15 @@ func TestAuthMethods(t *testing.T) {
 		{"PAP", []tenant.AuthMethod{tenant.AuthPAP}, []tenant.AuthMethod{tenant.AuthPAP}, tenant.AuthPAP},
 		{"CHAP", []tenant.AuthMethod{tenant.AuthCHAP}, []tenant.AuthMethod{tenant.AuthCHAP}, tenant.AuthCHAP},
 		{"MS-CHAPv2", []tenant.AuthMethod{tenant.AuthMSCHAPv2}, []tenant.AuthMethod{tenant.AuthMSCHAPv2}, tenant.AuthMSCHAPv2},
-		{"EAP is skipped", []tenant.AuthMethod{tenant.AuthEAP, tenant.AuthCHAP}, []tenant.AuthMethod{tenant.AuthCHAP}, tenant.AuthCHAP},
+		{"EAP", []tenant.AuthMethod{tenant.AuthEAP}, []tenant.AuthMethod{tenant.AuthEAP}, tenant.AuthEAP},
+		{"Nak to EAP", []tenant.AuthMethod{tenant.AuthEAP, tenant.AuthCHAP}, []tenant.AuthMethod{tenant.AuthCHAP}, tenant.AuthCHAP},
+		{"Nak for EAP", []tenant.AuthMethod{tenant.AuthMSCHAPv2, tenant.AuthPAP, tenant.AuthEAP}, []tenant.AuthMethod{tenant.AuthEAP, tenant.AuthPAP}, tenant.AuthEAP},
 		{"Nak to the last of three", []tenant.AuthMethod{tenant.AuthMSCHAPv2, tenant.AuthCHAP, tenant.AuthPAP}, []tenant.AuthMethod{tenant.AuthPAP}, tenant.AuthPAP},
 		{"Nak to one that the profile has not", []tenant.AuthMethod{tenant.AuthMSCHAPv2, tenant.AuthPAP}, []tenant.AuthMethod{tenant.AuthCHAP, tenant.AuthPAP}, tenant.AuthPAP},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := macOS()
-			k.methods = c.peer
+			k.methods, k.eapType = c.peer, eap.TypeMSCHAPv2
 			cfg := config()
 			cfg.CCP, cfg.AuthMethods = false, c.profile
 			w := newWorld(t, k, cfg, grant(tenant.MPPEDisabled))
@@ -122,7 +125,7 @@ func TestAuthMethods(t *testing.T) {
 			if got := w.host.requests[0].Method; got != c.want {
 				t.Errorf("logged in by %s, want %s", got, c.want)
 			}
-			if c.want != tenant.AuthMSCHAPv2 && w.peer.success != "welcome" {
+			if (c.want == tenant.AuthPAP || c.want == tenant.AuthCHAP) && w.peer.success != "welcome" {
 				t.Errorf("message %q", w.peer.success)
 			}
 		})
@@ -137,7 +140,8 @@ func TestNoCommonAuthMethod(t *testing.T) {
 	}{
 		{"other methods", []tenant.AuthMethod{tenant.AuthMSCHAPv2, tenant.AuthCHAP}, []tenant.AuthMethod{tenant.AuthPAP}},
 		{"the peer rejects the option", []tenant.AuthMethod{tenant.AuthMSCHAPv2}, nil},
-		{"nothing that can be offered", []tenant.AuthMethod{tenant.AuthEAP}, []tenant.AuthMethod{tenant.AuthPAP}},
+		{"EAP or nothing", []tenant.AuthMethod{tenant.AuthEAP}, []tenant.AuthMethod{tenant.AuthPAP}},
+		{"nothing that can be offered", nil, []tenant.AuthMethod{tenant.AuthPAP}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := pppd()

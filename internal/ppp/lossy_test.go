@@ -26,13 +26,14 @@ func TestBadLines(t *testing.T) {
 		{50, 0, 0, 60},
 		{50, 50, 50, 60},
 	} {
-		for _, kind := range []kind{pppd(), windows10()} {
+		for _, kind := range []kind{pppd(), windows10(), pppdEAP(), windowsEAP()} {
 			t.Run(fmt.Sprintf("%s loss %d dup %d reorder %d", kind.name, c.loss, c.dup, c.reorder), func(t *testing.T) {
 				opened, mutual := 0, 0
 				var longest time.Duration
 				for seed := range uint64(runs) {
 					cfg := config()
 					cfg.Echo, cfg.MaxConfigure = tenant.Echo{Interval: 20 * time.Second, Failures: 10}, c.tries
+					cfg.AuthMethods = kind.methods[:1]
 					w := newWorld(t, kind, cfg, grant(tenant.MPPERequired, 128))
 					w.rng = rand.New(rand.NewPCG(seed, 7))
 					w.loss, w.dup, w.reorder = c.loss, c.dup, c.reorder

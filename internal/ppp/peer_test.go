@@ -1,6 +1,7 @@
 package ppp
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"concentrator/internal/tenant"
 	wireccp "concentrator/internal/wire/ccp"
 	"concentrator/internal/wire/chap"
+	"concentrator/internal/wire/eap"
 	wireipcp "concentrator/internal/wire/ipcp"
 	wirelcp "concentrator/internal/wire/lcp"
 	"concentrator/internal/wire/mschap"
@@ -41,6 +43,9 @@ type kind struct {
 	methods     []tenant.AuthMethod // that it takes, the favourite first
 	user        string
 	passwords   []string // tried one after the other as long as the server allows
+	newPassword string   // what it sets when the server says that the password has expired; empty: it hangs up
+	eapType     byte     // the only EAP method that it has; others get a Nak
+	eapAnew     bool     // answers a copy of a Request anew, as pppd does, and not with its first answer
 	noAddress   bool
 	deaf        bool // answers no Echo-Request
 }
@@ -124,6 +129,21 @@ func android() kind {
 	return k
 }
 
+// pppdEAP is pppd 2.4.9 with a server that wants EAP. It does not know copies of a Request.
+func pppdEAP() kind {
+	k := pppd()
+	k.name, k.methods = "pppd with EAP", []tenant.AuthMethod{tenant.AuthEAP}
+	k.eapType, k.eapAnew = eap.TypeMSCHAPv2, true
+	return k
+}
+
+// windowsEAP is the client of Windows with "Microsoft: Secured password".
+func windowsEAP() kind {
+	k := windows10()
+	k.name, k.methods, k.eapType = "Windows with EAP", []tenant.AuthMethod{tenant.AuthEAP}, eap.TypeMSCHAPv2
+	return k
+}
+
 // peer is the client half of a link. It uses the automaton, but none of the server's layers.
 type peer struct {
 	kind
@@ -140,6 +160,9 @@ type peer struct {
 	response  mschap.Response
 	challenge [16]byte
 	papAt     time.Time
+
+	eapRequest, eapResponse []byte // the latest of each
+	eapProven               bool   // the server has proved itself in the method
 
 	noNetwork bool   // IPCP has failed
 	failure   string // text of the last Failure or Nak
@@ -263,6 +286,8 @@ func (p *peer) receive(now time.Time, protocol uint16, packet []byte) {
 		p.receiveCHAP(pkt)
 	case wire.ProtocolPAP:
 		p.receivePAP(pkt)
+	case wire.ProtocolEAP:
+		p.receiveEAP(packet)
 	case wire.ProtocolCCP:
 		switch {
 		case !p.authenticated || p.ccpMute:
@@ -323,6 +348,7 @@ func (p *peer) lcpUp() {
 
 func (p *peer) lcpDown() {
 	p.authenticated, p.papAt = false, time.Time{}
+	p.eapRequest, p.eapResponse, p.eapProven = nil, nil, false
 	p.ccp.m.Down(p.now)
 	p.ipcp.m.Down(p.now)
 }
@@ -384,6 +410,10 @@ func (p *peer) receiveCHAP(pkt wire.Packet) {
 			return
 		}
 		p.failure = string(pkt.Data)
+		if f.Code == mschap.ErrorPasswordExpired && p.newPassword != "" {
+			p.changePassword(f.Challenge, pkt.ID+1)
+			return
+		}
 		if f.Retry && p.attempt+1 < len(p.passwords) {
 			p.attempt++
 			p.challenge = f.Challenge
@@ -394,16 +424,111 @@ func (p *peer) receiveCHAP(pkt wire.Packet) {
 	}
 }
 
+// newChallenge is the peer's own challenge of MS-CHAPv2.
+func (p *peer) newChallenge() (c [16]byte) {
+	for i := range c {
+		c[i] = byte(p.w.rng.Uint32())
+	}
+	return c
+}
+
+// changePassword answers a Failure with E=648.
+func (p *peer) changePassword(challenge [16]byte, id byte) {
+	old := p.password()
+	p.passwords, p.attempt, p.id, p.challenge = []string{p.newPassword}, 0, id, challenge
+	c, err := mschap.ClientChangePassword(randReader{p.w.rng}, challenge, p.newChallenge(), p.user, old, p.newPassword)
+	if err != nil {
+		p.w.t.Error(err)
+	}
+	p.response, p.newPassword = c.Response(), ""
+	data, _ := c.AppendBinary(nil)
+	p.send(wire.ProtocolCHAP, mschap.CodeChangePassword, id, data)
+}
+
+// receiveEAP is the peer's side of RFC 3748, and of EAP-MSCHAPv2.
+func (p *peer) receiveEAP(packet []byte) {
+	pkt, err := eap.ParsePacket(packet)
+	if err != nil {
+		p.w.t.Errorf("%s: the server sent a broken EAP packet %x", p.name, packet)
+		return
+	}
+	switch pkt.Code {
+	case eap.CodeSuccess:
+		if p.eapProven && !p.authenticated {
+			p.login()
+		}
+		return
+	case eap.CodeFailure:
+		if !p.authenticated {
+			p.lcp.m.Close(p.now, "Failed to authenticate ourselves to peer")
+		}
+		return
+	case eap.CodeResponse:
+		p.w.t.Errorf("%s: the server sent a Response %x", p.name, packet)
+		return
+	}
+	if bytes.Equal(packet, p.eapRequest) && !p.eapAnew {
+		p.w.toLink(wire.ProtocolEAP, slices.Clone(p.eapResponse))
+		return
+	}
+	p.eapRequest = slices.Clone(packet)
+	answer := eap.Packet{Code: eap.CodeResponse, ID: pkt.ID, Type: pkt.Type}
+	switch pkt.Type {
+	case eap.TypeIdentity:
+		answer.Data = []byte(p.user)
+	case eap.TypeNotification:
+		p.success = string(pkt.Data)
+	case p.eapType:
+		answer.Data = p.answerMSCHAPv2(pkt.Data)
+		if answer.Data == nil {
+			return
+		}
+	default:
+		answer.Type, answer.Data = eap.TypeNak, []byte{p.eapType}
+	}
+	p.eapResponse, _ = answer.AppendBinary(nil)
+	p.w.toLink(wire.ProtocolEAP, slices.Clone(p.eapResponse))
+}
+
+// answerMSCHAPv2 is the peer's side of EAP-MSCHAPv2. It returns nil if the peer has hung up.
+func (p *peer) answerMSCHAPv2(data []byte) []byte {
+	m, err := eap.ParseMSCHAPv2(data)
+	if err != nil {
+		p.w.t.Errorf("%s: broken MSCHAPv2 %x", p.name, data)
+		return nil
+	}
+	switch m.Op {
+	case eap.OpChallenge:
+		v, err := chap.ParseValue(m.Data)
+		if err != nil || len(v.Value) != 16 {
+			p.w.t.Errorf("%s: bad challenge %x", p.name, m.Data)
+			return nil
+		}
+		p.challenge = [16]byte(v.Value)
+		p.response = mschap.ClientResponse(p.challenge, p.newChallenge(), p.user, p.password())
+		value, _ := p.response.AppendBinary(nil)
+		text, _ := chap.Value{Value: value, Name: []byte(p.user)}.AppendBinary(nil)
+		out, _ := eap.MSCHAPv2{Op: eap.OpResponse, ID: m.ID, Data: text}.AppendBinary(nil)
+		return out
+	case eap.OpSuccess:
+		if !mschap.CheckAuthenticatorResponse(string(m.Data), p.response, p.challenge, p.user, p.password()) {
+			p.w.mutualFailures++
+			p.lcp.m.Close(p.now, "MS-CHAPv2 mutual authentication failed")
+			return nil
+		}
+		p.eapProven = true
+	case eap.OpFailure:
+		p.failure = string(m.Data)
+	}
+	return []byte{m.Op}
+}
+
 // respond answers the challenge with a new peer challenge each time, as pppd does.
 func (p *peer) respond(id byte) {
 	p.id = id
 	value := []byte{}
 	if p.method == tenant.AuthMSCHAPv2 {
-		var c [16]byte
-		for i := range c {
-			c[i] = byte(p.w.rng.Uint32())
-		}
-		p.response = mschap.ClientResponse(p.challenge, c, p.user, p.password())
+		p.response = mschap.ClientResponse(p.challenge, p.newChallenge(), p.user, p.password())
 		value, _ = p.response.AppendBinary(nil)
 	} else {
 		r := chap.MD5Response(id, []byte(p.password()), p.challenge[:])

@@ -116,9 +116,9 @@ func (c *lcpLayer) methodOf(a wirelcp.Auth) tenant.AuthMethod {
 }
 
 // takeOver asks about the login that a LAC has taken. It returns false if that does not fit the method that the LAC has
-// agreed on with the peer.
+// agreed on with the peer. EAP never fits: RFC 2661 has no way to pass on a conversation, so it begins with us.
 func (a *auth) takeOver(p *ProxyAuth) bool {
-	if p.PAP != (a.method == tenant.AuthPAP) {
+	if p.PAP != (a.method == tenant.AuthPAP) || a.method == tenant.AuthEAP {
 		return false
 	}
 	var data []byte

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/subtle"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -120,6 +121,8 @@ func check(r AuthRequest, g Grant) Decision {
 	d := Decision{Serial: r.Serial, Grant: g, Message: "welcome"}
 	ok := mschap.StripDomain(r.Name) == "alice"
 	switch r.Method {
+	case tenant.AuthEAP:
+		return serveEAP(r, g, password)
 	case tenant.AuthPAP:
 		ok = ok && subtle.ConstantTimeCompare(r.Password, []byte(password)) == 1
 	case tenant.AuthCHAP:
@@ -295,7 +298,7 @@ func (h *host) Authenticate(r AuthRequest) {
 	d := h.verdict(r)
 	h.w.seq++
 	h.w.queue = append(h.w.queue, flight{at: h.w.now.Add(h.think), seq: h.w.seq, decision: &d})
-	h.allowed = d.Reason == ""
+	h.allowed = d.Reason == "" && d.Next == nil && !d.Restart
 }
 
 func (h *host) MPPEReceive(p MPPEParams) {
@@ -393,3 +396,6 @@ func (w *world) wantFinished(stage tenant.Stage, reason tenant.Reason) {
 		w.t.Error("a finished link wants a Tick")
 	}
 }
+
+// hexOf is how a text looks in the trace.
+func hexOf(text string) string { return hex.EncodeToString([]byte(text)) }

@@ -14,6 +14,8 @@ import (
 
 	"concentrator/api/gen"
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/session"
+	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
 
@@ -216,7 +218,7 @@ func TestAIPMessages(t *testing.T) {
 			check(f.Messages().Get(i))
 		}
 	})
-	if resources != 9 {
+	if resources != 12 {
 		t.Errorf("%d resources", resources)
 	}
 }
@@ -245,6 +247,19 @@ func TestEnumsAreTheVocabulary(t *testing.T) {
 	compare(concentratorv1.Tenant_Limits_DuplicatePolicy(0), spelled([]tenant.DuplicatePolicy{tenant.DuplicateDeny, tenant.DuplicateReplace})...)
 	compare(concentratorv1.Tenant_Authentication_Backend(0), spelled([]tenant.Backend{tenant.BackendLocal, tenant.BackendRADIUS})...)
 	compare(concentratorv1.RadiusServer_MessageAuthenticator(0), "REQUIRE", "AUTO", "OFF")
+	compare(concentratorv1.RadiusServer_Transport(0), store.TransportUDP, store.TransportTLS)
+	compare(concentratorv1.RadiusServer_Purpose(0), spelled([]store.RadiusPurpose{store.RadiusAuthentication, store.RadiusAccounting})...)
+	compare(concentratorv1.RadiusServer_Health_State(0), spelled([]session.RadiusState{session.RadiusUnknown, session.RadiusAlive, session.RadiusDead})...)
+	compare(concentratorv1.TestRadiusServerResponse_Secret(0),
+		spelled([]session.SecretCheck{session.SecretUnknown, session.SecretRight, session.SecretWrong})...)
+	compare(concentratorv1.TestRadiusServerResponse_Signature(0), spelled([]session.SignatureCheck{
+		session.SignatureUnknown, session.SignatureSigned, session.SignatureMissing, session.SignatureWrong,
+	})...)
+	compare(concentratorv1.Acl_Rule_Action(0), spelled([]tenant.ACLAction{tenant.ACLPermit, tenant.ACLDeny})...)
+	compare(concentratorv1.Acl_Rule_Direction(0), spelled([]tenant.ACLDirection{tenant.ACLUp, tenant.ACLDown, tenant.ACLBoth})...)
+	compare(concentratorv1.AccountingRecord_Kind(0), spelled([]session.AccountingKind{
+		session.AccountingStart, session.AccountingInterim, session.AccountingStop, session.AccountingOn, session.AccountingOff,
+	})...)
 	compare(concentratorv1.Session_State(0), "ESTABLISHING", "AUTHENTICATING", "OPEN", "CLOSING")
 	compare(concentratorv1.LoginAttempt_Outcome(0), "ACCEPTED", "REFUSED")
 }

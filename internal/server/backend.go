@@ -25,6 +25,16 @@ type Live interface {
 	Logins(f session.LoginFilter) []session.LoginAttempt
 	// PoolUsage says how many addresses tenants/{tenant}/pools/{pool} has to lease, and how many are leased.
 	PoolUsage(pool string) (size, leased int)
+	// RadiusHealth says how tenants/{tenant}/radiusServers/{server} does; false while nothing uses it.
+	RadiusHealth(name string) (session.RadiusHealth, bool)
+	// TestRadiusServer asks one RADIUS server; that it does not answer is no error. It blocks until ctx ends at most.
+	TestRadiusServer(ctx context.Context, name string, t session.RadiusTest) (session.RadiusTestResult, error)
+	// AccountingStatus returns the queue of tenants/{tenant}, or for "" those of all tenants that had records, sorted by
+	// tenant.
+	AccountingStatus(tenant string) []session.AccountingStatus
+	// AccountingUnsent returns up to limit waiting records of tenants/{tenant} with IDs over after, in the order of their
+	// IDs, and whether there are more.
+	AccountingUnsent(tenant string, after uint64, limit int) ([]session.AccountingRecord, bool)
 	// Instance describes this instance.
 	Instance() session.InstanceInfo
 }

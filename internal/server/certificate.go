@@ -126,58 +126,77 @@ func publicOf(key any) (publicKey, error) {
 
 // decodeCertificate checks a listener's certificate and its key, and keeps the key that is not given anew.
 func decodeCertificate(m *concentratorv1.Listener_Certificate, old *store.Listener, bad *fieldErrors) (chain string, key tenant.Secret) {
-	const chainPath, keyPath = "certificate.chainPem", "certificate.privateKeyPem"
-	if old == nil {
-		old = &store.Listener{}
+	p := pair{
+		chainPath: "certificate.chainPem", keyPath: "certificate.privateKeyPem",
+		chain: m.GetChainPem(), key: m.GetPrivateKeyPem(), keyGiven: m != nil && m.PrivateKeyPem != nil,
 	}
-	chain = m.GetChainPem()
-	if chain == "" {
-		if m.GetPrivateKeyPem() != "" {
-			bad.add(chainPath, "is missing, and a key is given")
+	if old != nil {
+		p.oldChain, p.oldKey = old.CertificateChain, old.CertificateKey
+	}
+	return p.decode(bad)
+}
+
+// pair is a chain of certificates and the private key of its first, as a caller gives them.
+type pair struct {
+	chainPath, keyPath string // of their fields
+	chain, key         string // PEM; no chain: no certificate
+	keyGiven           bool
+	oldChain           string
+	oldKey             tenant.Secret
+}
+
+// decode checks the two, and keeps the key that is not given anew.
+func (p pair) decode(bad *fieldErrors) (chain string, key tenant.Secret) {
+	if p.chain == "" {
+		if p.key != "" {
+			bad.add(p.chainPath, "is missing, and a key is given")
 		}
 		return "", nil
 	}
-	certs, err := parseCertificates(chain)
+	certs, err := parseCertificates(p.chain)
 	switch {
 	case err != nil:
-		bad.add(chainPath, "%v", err)
+		bad.add(p.chainPath, "%v", err)
 		return "", nil
 	case len(certs) > maxChain:
-		bad.add(chainPath, "has %d certificates, at most %d are allowed", len(certs), maxChain)
+		bad.add(p.chainPath, "has %d certificates, at most %d are allowed", len(certs), maxChain)
 	}
 	for i, c := range certs[1:] {
 		if err := certs[i].CheckSignatureFrom(c); err != nil {
-			bad.add(chainPath, "block %d is not the certificate that issued that of block %d: %v", i+2, i+1, err)
+			bad.add(p.chainPath, "block %d is not the certificate that issued that of block %d: %v", i+2, i+1, err)
 		}
 	}
-	if chain != old.CertificateChain {
-		bad.validNow(chainPath, certs[0])
+	if p.chain != p.oldChain {
+		bad.validNow(p.chainPath, certs[0])
 	}
 
-	key = old.CertificateKey
-	if m.PrivateKeyPem != nil {
-		key = tenant.Secret(m.GetPrivateKeyPem())
+	key = p.oldKey
+	if p.keyGiven {
+		key = tenant.Secret(p.key)
 	}
 	if len(key) == 0 {
-		bad.add(keyPath, "is missing, and there is no key that could stay")
-		return chain, nil
+		bad.add(p.keyPath, "is missing, and there is no key that could stay")
+		return p.chain, nil
 	}
 	private, err := parseKey(key)
 	if err != nil {
-		bad.add(keyPath, "%v", err)
-		return chain, nil
+		bad.add(p.keyPath, "%v", err)
+		return p.chain, nil
 	}
 	public, err := publicOf(private)
 	switch {
 	case err != nil:
-		bad.add(keyPath, "%v", err)
-	case !public.Equal(certs[0].PublicKey) && m.PrivateKeyPem == nil:
-		bad.add(keyPath, "is missing: the key that is kept is not that of the first certificate of chainPem")
+		bad.add(p.keyPath, "%v", err)
+	case !public.Equal(certs[0].PublicKey) && !p.keyGiven:
+		bad.add(p.keyPath, "is missing: the key that is kept is not that of the first certificate of %s", leaf(p.chainPath))
 	case !public.Equal(certs[0].PublicKey):
-		bad.add(keyPath, "is not the key of the first certificate of chainPem, %s", certs[0].Subject)
+		bad.add(p.keyPath, "is not the key of the first certificate of %s, %s", leaf(p.chainPath), certs[0].Subject)
 	}
-	return chain, key
+	return p.chain, key
 }
+
+// leaf is the last part of a field's path.
+func leaf(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
 
 // validNow wants a certificate to be valid at this time. It is for what is new: a stored one that has expired must not
 // stand in the way of every other change.
@@ -190,9 +209,8 @@ func (f *fieldErrors) validNow(path string, c *x509.Certificate) {
 	}
 }
 
-// decodeCAs checks the authorities of a tenant. It returns those that are in order too, for decodeCRLs.
-func decodeCAs(list, old []string, bad *fieldErrors) ([]string, []*x509.Certificate) {
-	const path = "ipsec.caCertificates"
+// decodeCAs checks a list of authorities, the field at path. It returns those that are in order too, for decodeCRLs.
+func decodeCAs(path string, list, old []string, bad *fieldErrors) ([]string, []*x509.Certificate) {
 	if !bad.short(path, len(list), maxCAs) {
 		return nil, nil
 	}

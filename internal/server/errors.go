@@ -29,6 +29,7 @@ const (
 	reasonInvalid         = "INVALID_FIELD"
 	reasonUnmet           = "UNMET_REFERENCE"
 	reasonTooLarge        = "RESOURCE_TOO_LARGE"
+	reasonUntestable      = "TEST_IMPOSSIBLE"
 	reasonUnauthenticated = "UNAUTHENTICATED"
 	reasonShuttingDown    = "SHUTTING_DOWN"
 	reasonCanceled        = "CANCELED"

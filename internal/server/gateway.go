@@ -71,9 +71,11 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bo
 		concentratorv1.RegisterProfileServiceHandler,
 		concentratorv1.RegisterUserServiceHandler,
 		concentratorv1.RegisterPoolServiceHandler,
+		concentratorv1.RegisterAclServiceHandler,
 		concentratorv1.RegisterRadiusServerServiceHandler,
 		concentratorv1.RegisterSessionServiceHandler,
 		concentratorv1.RegisterLoginAttemptServiceHandler,
+		concentratorv1.RegisterAccountingQueueServiceHandler,
 		concentratorv1.RegisterInstanceServiceHandler,
 	} {
 		if err := register(ctx, r.mux, conn); err != nil {

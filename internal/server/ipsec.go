@@ -60,7 +60,7 @@ func decodeIPsec(m *concentratorv1.Tenant_Ipsec, old store.IPsec, bad *fieldErro
 	if m.GetAggressiveMode() && m.GetGroupName() == "" {
 		bad.add("ipsec.groupName", "is missing; aggressive mode finds the tenant by it")
 	}
-	cas, parsed := decodeCAs(m.GetCaCertificates(), old.CACertificates, bad)
+	cas, parsed := decodeCAs("ipsec.caCertificates", m.GetCaCertificates(), old.CACertificates, bad)
 	r.CACertificates, r.CRLs = cas, decodeCRLs(m.GetCrls(), parsed, bad)
 	return r
 }

@@ -46,6 +46,8 @@ func (f *fixture) seedLive(t *testing.T) {
 func TestRESTEqualsGRPC(t *testing.T) {
 	f := start(t)
 	f.seedLive(t)
+	f.acl(t)
+	f.seedRadius()
 	ctx := t.Context()
 	for _, c := range []struct {
 		path string
@@ -66,6 +68,29 @@ func TestRESTEqualsGRPC(t *testing.T) {
 		}},
 		{"/v1/tenants/acme/pools", &concentratorv1.ListPoolsResponse{}, func() (proto.Message, error) {
 			return concentratorv1.NewPoolServiceClient(f.conn).ListPools(ctx, &concentratorv1.ListPoolsRequest{Parent: "tenants/acme"})
+		}},
+		{"/v1/tenants/acme/acls", &concentratorv1.ListAclsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewAclServiceClient(f.conn).ListAcls(ctx, &concentratorv1.ListAclsRequest{Parent: "tenants/acme"})
+		}},
+		{"/v1/tenants/acme/acls/web", &concentratorv1.Acl{}, func() (proto.Message, error) {
+			return concentratorv1.NewAclServiceClient(f.conn).GetAcl(ctx, &concentratorv1.GetAclRequest{Name: "tenants/acme/acls/web"})
+		}},
+		{"/v1/tenants/acme/accountingQueue", &concentratorv1.AccountingQueue{}, func() (proto.Message, error) {
+			return concentratorv1.NewAccountingQueueServiceClient(f.conn).GetAccountingQueue(ctx,
+				&concentratorv1.GetAccountingQueueRequest{Name: "tenants/acme/accountingQueue"})
+		}},
+		{"/v1/tenants/-/accountingQueues?pageSize=1", &concentratorv1.ListAccountingQueuesResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewAccountingQueueServiceClient(f.conn).ListAccountingQueues(ctx,
+				&concentratorv1.ListAccountingQueuesRequest{Parent: "tenants/-", PageSize: 1})
+		}},
+		{"/v1/tenants/acme/accountingQueue/records", &concentratorv1.ListAccountingRecordsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewAccountingQueueServiceClient(f.conn).ListAccountingRecords(ctx,
+				&concentratorv1.ListAccountingRecordsRequest{Parent: "tenants/acme/accountingQueue"})
+		}},
+		{"/v1/tenants/acme/logins?view=FULL", &concentratorv1.ListLoginAttemptsResponse{}, func() (proto.Message, error) {
+			return concentratorv1.NewLoginAttemptServiceClient(f.conn).ListLoginAttempts(ctx, &concentratorv1.ListLoginAttemptsRequest{
+				Parent: "tenants/acme", View: concentratorv1.LoginAttempt_FULL,
+			})
 		}},
 		{"/v1/tenants/acme/radiusServers", &concentratorv1.ListRadiusServersResponse{}, func() (proto.Message, error) {
 			return concentratorv1.NewRadiusServerServiceClient(f.conn).ListRadiusServers(ctx, &concentratorv1.ListRadiusServersRequest{Parent: "tenants/acme"})
@@ -128,6 +153,7 @@ func TestSessionJSON(t *testing.T) {
 		"clientAddress": "192.0.2.7:1042", "natDetected": false, "address": "10.64.0.9", "profile": "tenants/acme/profiles/staff",
 		"authMethod": "MSCHAPV2", "cipher": "MPPE-128", "mtu": 1400.0, "shard": 1.0, "startTime": "2023-11-14T22:13:20Z",
 		"idleTime": "1.500s", "inBytes": "1099511627776", "outBytes": "2", "inPackets": "3", "outPackets": "4",
+		"acl": "tenants/acme/acls/web",
 	} {
 		if got[k] != want {
 			t.Errorf("%s is %v, want %v", k, got[k], want)

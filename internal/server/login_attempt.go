@@ -26,14 +26,14 @@ func (s loginAttemptService) GetLoginAttempt(_ context.Context, r *concentratorv
 	}
 	for _, a := range s.live.Logins(session.LoginFilter{Tenant: parent}) {
 		if a.Name == name {
-			return encodeLogin(a), nil
+			return encodeFullLogin(a), nil
 		}
 	}
 	return nil, &resourceError{name, fmt.Errorf("%s: %w; only the latest attempts are kept", name, store.ErrNotFound)}
 }
 
 func (s loginAttemptService) ListLoginAttempts(_ context.Context, r *concentratorv1.ListLoginAttemptsRequest) (*concentratorv1.ListLoginAttemptsResponse, error) {
-	q := query{"LoginAttempt", r.GetParent(), r.GetUser(), r.GetPeer(), r.GetOutcome().String()}
+	q := query{"LoginAttempt", r.GetParent(), r.GetUser(), r.GetPeer(), r.GetOutcome().String(), r.GetView().String()}
 	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -46,6 +46,7 @@ func (s loginAttemptService) ListLoginAttempts(_ context.Context, r *concentrato
 	}
 	var bad fieldErrors
 	f.Outcome = session.Outcome(word(&bad, "outcome", r.GetOutcome()))
+	word(&bad, "view", r.GetView())
 	if r.GetPeer() != "" {
 		if f.Peer, err = netip.ParseAddr(r.GetPeer()); err != nil {
 			bad.add("peer", "%q is not an IP address", r.GetPeer())
@@ -68,11 +69,16 @@ func (s loginAttemptService) ListLoginAttempts(_ context.Context, r *concentrato
 		}
 		all = all[i+1:]
 	}
+	encode := encodeLogin
+	if r.GetView() == concentratorv1.LoginAttempt_FULL {
+		encode = encodeFullLogin
+	}
 	page, next := fill(q, all[:min(len(all), limit)], len(all) > limit,
-		func(a session.LoginAttempt) string { return a.Name }, encodeLogin)
+		func(a session.LoginAttempt) string { return a.Name }, encode)
 	return &concentratorv1.ListLoginAttemptsResponse{Logins: page, NextPageToken: next}, nil
 }
 
+// encodeLogin is the view BASIC: all but the attributes.
 func encodeLogin(a session.LoginAttempt) *concentratorv1.LoginAttempt {
 	return &concentratorv1.LoginAttempt{
 		Name:          a.Name,
@@ -84,5 +90,25 @@ func encodeLogin(a session.LoginAttempt) *concentratorv1.LoginAttempt {
 		Outcome:       toEnum[concentratorv1.LoginAttempt_Outcome](a.Outcome),
 		Reason:        toEnum[concentratorv1.LoginAttempt_Reason](a.Reason),
 		Detail:        a.Detail,
+		Server:        a.Trace.Server,
+		RoundTripTime: toDuration(a.Trace.RTT),
 	}
 }
+
+// encodeFullLogin is the view FULL.
+func encodeFullLogin(a session.LoginAttempt) *concentratorv1.LoginAttempt {
+	m := encodeLogin(a)
+	m.Sent, m.Received = encodeAttributes(a.Trace.Sent), encodeAttributes(a.Trace.Received)
+	return m
+}
+
+func encodeAttributes(list []session.Attribute) []*concentratorv1.LoginAttempt_Attribute {
+	var all []*concentratorv1.LoginAttempt_Attribute
+	for _, a := range list {
+		all = append(all, &concentratorv1.LoginAttempt_Attribute{Name: valid(a.Name), Value: valid(a.Value)})
+	}
+	return all
+}
+
+// valid makes a text that others sent fit for a message: protobuf takes nothing but UTF-8.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

@@ -84,6 +84,7 @@ func encodeProfile(r *store.Profile) *concentratorv1.Profile {
 		AcctInterimInterval: toDuration(r.AcctInterimInterval),
 		RateLimit:           encodeRateLimit(r.RateLimit),
 		Dscp:                toEnum[concentratorv1.Profile_Dscp](r.DSCP),
+		Acl:                 r.ACL,
 	}
 	for _, a := range r.AuthMethods {
 		m.AuthMethods = append(m.AuthMethods, toEnum[concentratorv1.Profile_AuthMethod](a))
@@ -120,6 +121,7 @@ func decodeProfile(m *concentratorv1.Profile, _ *store.Profile, bad *fieldErrors
 			DownBps: bad.rate("rateLimit.downBps", m.GetRateLimit().GetDownBps()),
 		},
 		DSCP: tenant.DSCP(word(bad, "dscp", m.GetDscp())),
+		ACL:  bad.reference("acl", m.GetAcl(), store.KindACL),
 	}
 }
 
@@ -196,7 +198,10 @@ func showProfile(_ *backend, m *concentratorv1.Profile) {
 }
 
 func checkProfile(b *backend, r *store.Profile, bad *fieldErrors) error {
-	return checkOwn[store.Pool](b, "pool", store.TenantOf(r.Name), r.Pool, bad)
+	if err := checkOwn[store.Pool](b, "pool", store.TenantOf(r.Name), r.Pool, bad); err != nil {
+		return err
+	}
+	return checkOwn[store.ACL](b, "acl", store.TenantOf(r.Name), r.ACL, bad)
 }
 
 // checkOwn wants ref, unless empty, to be a resource of kind T of the tenant called owner, and to exist.

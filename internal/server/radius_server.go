@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/session"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -18,6 +20,7 @@ import (
 const (
 	defaultAuthPort      = 1812 // RFC 2865 section 3
 	defaultAcctPort      = 1813 // RFC 2866 section 3
+	defaultTLSPort       = 2083 // RFC 6614 section 2.1
 	defaultRadiusTimeout = 3 * time.Second
 	defaultRadiusTries   = 3
 	defaultRadiusWeight  = 1
@@ -29,6 +32,10 @@ const (
 	maxRadiusTimeout = time.Minute
 	maxRadiusTries   = 10
 	maxRadiusSecrets = 4
+	maxOutstanding   = 2048
+	minDeadTime      = time.Second
+	maxDeadTime      = time.Hour
+	maxCoASources    = 100
 	maxPort          = 65535
 	maxHost          = 253
 	maxWeight        = 1000
@@ -75,33 +82,71 @@ func (s radiusServerService) DeleteRadiusServer(_ context.Context, r *concentrat
 }
 
 func encodeRadiusServer(r *store.RadiusServer) *concentratorv1.RadiusServer {
-	return &concentratorv1.RadiusServer{
+	m := &concentratorv1.RadiusServer{
 		Address:              r.Address,
 		AuthPort:             int32(r.AuthPort),
 		AcctPort:             int32(r.AcctPort),
 		Transport:            toEnum[concentratorv1.RadiusServer_Transport](r.Transport),
+		Tls:                  encodeRadiusTLS(r.TLS),
 		Timeout:              toDuration(r.Timeout),
 		Tries:                int32(r.Tries),
 		Priority:             int32(r.Priority),
 		Weight:               int32(r.Weight),
+		MaxOutstanding:       int32(r.MaxOutstanding),
+		DeadTime:             toDuration(r.DeadTime),
 		MessageAuthenticator: toEnum[concentratorv1.RadiusServer_MessageAuthenticator](r.MessageAuthenticator),
 		SourceAddress:        r.SourceAddress,
+		SourceInterface:      r.SourceInterface,
 		Namespace:            r.Namespace,
+		DisableCoa:           r.CoADisabled,
+	}
+	for _, p := range r.Purposes {
+		m.Purposes = append(m.Purposes, toEnum[concentratorv1.RadiusServer_Purpose](p))
+	}
+	for _, p := range r.CoASources {
+		m.CoaSources = append(m.CoaSources, textOfSource(p))
+	}
+	return m
+}
+
+func encodeRadiusTLS(r store.RadiusTLS) *concentratorv1.RadiusServer_Tls {
+	if len(r.CACertificates) == 0 && r.CertificateChain == "" && r.ServerName == "" {
+		return nil
+	}
+	return &concentratorv1.RadiusServer_Tls{
+		CaCertificates: r.CACertificates, CertificateChain: r.CertificateChain, ServerName: r.ServerName,
 	}
 }
 
+// textOfSource spells a network of one address as that address.
+func textOfSource(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
 func decodeRadiusServer(m *concentratorv1.RadiusServer, old *store.RadiusServer, bad *fieldErrors) *store.RadiusServer {
+	if old == nil {
+		old = &store.RadiusServer{}
+	}
 	r := &store.RadiusServer{
 		Address:              m.GetAddress(),
 		AuthPort:             bad.number("authPort", m.GetAuthPort(), 1, maxPort),
 		AcctPort:             bad.number("acctPort", m.GetAcctPort(), 1, maxPort),
 		Transport:            word(bad, "transport", m.GetTransport()),
+		Purposes:             decodePurposes(m.GetPurposes(), bad),
 		Timeout:              bad.duration("timeout", m.GetTimeout(), minRadiusTimeout, maxRadiusTimeout),
 		Tries:                bad.number("tries", m.GetTries(), 1, maxRadiusTries),
 		Priority:             bad.count("priority", m.GetPriority()),
 		Weight:               bad.number("weight", m.GetWeight(), 1, maxWeight),
+		MaxOutstanding:       bad.number("maxOutstanding", m.GetMaxOutstanding(), 1, maxOutstanding),
+		DeadTime:             bad.duration("deadTime", m.GetDeadTime(), minDeadTime, maxDeadTime),
 		MessageAuthenticator: word(bad, "messageAuthenticator", m.GetMessageAuthenticator()),
+		SourceInterface:      bad.device("sourceInterface", m.GetSourceInterface()),
 		Namespace:            bad.namespace("namespace", m.GetNamespace()),
+		CoASources:           decodeCoASources(m.GetCoaSources(), bad),
+		CoADisabled:          m.GetDisableCoa(),
 	}
 	address, err := netip.ParseAddr(m.GetAddress())
 	if err != nil && !isHostName(m.GetAddress()) {
@@ -117,8 +162,8 @@ func decodeRadiusServer(m *concentratorv1.RadiusServer, old *store.RadiusServer,
 		}
 		r.SourceAddress = s
 	}
-	if old != nil {
-		r.Secrets = old.Secrets
+	if r.Transport != store.TransportTLS || old.Transport == store.TransportTLS {
+		r.Secrets = old.Secrets // those of UDP are not the default of TLS
 	}
 	if list := m.GetSecrets(); len(list) > 0 && bad.short("secrets", len(list), maxRadiusSecrets) {
 		r.Secrets = make([]tenant.Secret, len(list))
@@ -126,10 +171,80 @@ func decodeRadiusServer(m *concentratorv1.RadiusServer, old *store.RadiusServer,
 			r.Secrets[i] = bad.secret(at("secrets", i), s)
 		}
 	}
+	if r.Transport == store.TransportTLS {
+		r.TLS = decodeRadiusTLS(m.GetTls(), old.TLS, bad)
+		if len(r.CoASources) > 0 {
+			// The secret of TLS need not be one: anybody could sign with it over UDP.
+			bad.add("coaSources", "is for transport UDP only; with TLS, orders come over the connection")
+		}
+		return r
+	}
+	if m.GetTls() != nil {
+		bad.add("tls", "is for transport TLS only")
+	}
 	if len(r.Secrets) == 0 {
 		bad.add("secrets", "is empty, must hold at least one")
 	}
 	return r
+}
+
+func decodeRadiusTLS(m *concentratorv1.RadiusServer_Tls, old store.RadiusTLS, bad *fieldErrors) store.RadiusTLS {
+	r := store.RadiusTLS{ServerName: m.GetServerName()}
+	r.CACertificates, _ = decodeCAs("tls.caCertificates", m.GetCaCertificates(), old.CACertificates, bad)
+	r.CertificateChain, r.CertificateKey = pair{
+		chainPath: "tls.certificateChain", keyPath: "tls.privateKey",
+		chain: m.GetCertificateChain(), key: m.GetPrivateKey(), keyGiven: m != nil && m.PrivateKey != nil,
+		oldChain: old.CertificateChain, oldKey: old.CertificateKey,
+	}.decode(bad)
+	if _, err := netip.ParseAddr(r.ServerName); err != nil && r.ServerName != "" && !isHostName(r.ServerName) {
+		bad.add("tls.serverName", "%q is neither an IP address nor a host name", r.ServerName)
+	}
+	return r
+}
+
+func decodePurposes(list []concentratorv1.RadiusServer_Purpose, bad *fieldErrors) []store.RadiusPurpose {
+	const path = "purposes"
+	if !bad.short(path, len(list), len(concentratorv1.RadiusServer_Purpose_name)) {
+		return nil
+	}
+	var all []store.RadiusPurpose
+	for i, e := range list {
+		p := store.RadiusPurpose(word(bad, at(path, i), e))
+		switch {
+		case e == 0:
+			bad.add(at(path, i), "is unset, must be one of %s", words(e.Descriptor().Values()))
+		case slices.Contains(all, p):
+			bad.add(at(path, i), "%s stands in the list twice", p)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// decodeCoASources reads IP addresses and networks of both families.
+func decodeCoASources(list []string, bad *fieldErrors) []netip.Prefix {
+	const path = "coaSources"
+	if !bad.short(path, len(list), maxCoASources) {
+		return nil
+	}
+	var all []netip.Prefix
+	for i, s := range list {
+		p, err := netip.ParsePrefix(s)
+		if a, err2 := netip.ParseAddr(s); err2 == nil && a.Zone() == "" {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		switch {
+		case err != nil:
+			bad.add(at(path, i), "%q is neither an IP address nor a network such as 192.0.2.0/24", s)
+			continue
+		case p != p.Masked():
+			bad.add(at(path, i), "%q has bits set behind its prefix, write %s", s, p.Masked())
+		case slices.Contains(all, p):
+			bad.add(at(path, i), "%s stands in the list twice", s)
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // isHostName says whether s can be a DNS name of letters, digits, '_' and '-'. What looks like an IPv4 address is none.
@@ -145,15 +260,24 @@ func isHostName(s string) bool {
 	return true
 }
 
-func showRadiusServer(_ *backend, m *concentratorv1.RadiusServer) {
+func showRadiusServer(b *backend, m *concentratorv1.RadiusServer) {
+	byTLS := m.GetTransport() == concentratorv1.RadiusServer_TLS
 	if m.GetAuthPort() == 0 {
 		m.AuthPort = defaultAuthPort
+		if byTLS {
+			m.AuthPort = defaultTLSPort
+		}
 	}
-	if m.GetAcctPort() == 0 {
+	if m.GetAcctPort() == 0 && !byTLS {
 		m.AcctPort = defaultAcctPort
 	}
 	if m.GetTransport() == 0 {
 		m.Transport = concentratorv1.RadiusServer_UDP
+	}
+	if len(m.GetPurposes()) == 0 {
+		m.Purposes = []concentratorv1.RadiusServer_Purpose{
+			concentratorv1.RadiusServer_AUTHENTICATION, concentratorv1.RadiusServer_ACCOUNTING,
+		}
 	}
 	if m.GetTimeout() == nil {
 		m.Timeout = durationpb.New(defaultRadiusTimeout)
@@ -164,7 +288,33 @@ func showRadiusServer(_ *backend, m *concentratorv1.RadiusServer) {
 	if m.GetWeight() == 0 {
 		m.Weight = defaultRadiusWeight
 	}
+	if m.GetMaxOutstanding() == 0 {
+		m.MaxOutstanding = store.DefaultMaxOutstanding
+	}
+	if m.GetDeadTime() == nil {
+		m.DeadTime = durationpb.New(store.DefaultDeadTime)
+	}
 	if m.GetMessageAuthenticator() == 0 {
 		m.MessageAuthenticator = concentratorv1.RadiusServer_REQUIRE
+		if byTLS {
+			m.MessageAuthenticator = concentratorv1.RadiusServer_AUTO
+		}
+	}
+	if h, ok := b.live.RadiusHealth(m.GetName()); ok {
+		m.Health = encodeHealth(h)
+	}
+}
+
+func encodeHealth(h session.RadiusHealth) *concentratorv1.RadiusServer_Health {
+	return &concentratorv1.RadiusServer_Health{
+		State:         toEnum[concentratorv1.RadiusServer_Health_State](h.State),
+		Since:         timestamp(h.Since),
+		RoundTripTime: toDuration(h.RTT),
+		Outstanding:   int32(h.Outstanding),
+		LastError:     valid(h.LastError),
+		Requests:      int64(h.Requests),
+		Retries:       int64(h.Retries),
+		Timeouts:      int64(h.Timeouts),
+		Dropped:       int64(h.Dropped),
 	}
 }

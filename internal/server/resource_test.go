@@ -98,6 +98,28 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("secrets that were left out did not stay: %q", []string{string(rec.IPsec.PSKs[1].Secret), string(rec.L2TPTunnelSecret)})
 	}
 
+	acl, err := concentratorv1.NewAclServiceClient(f.conn).CreateAcl(t.Context(), &concentratorv1.CreateAclRequest{
+		Parent: "tenants/acme", AclId: "web", Acl: &concentratorv1.Acl{DisplayName: "Web only", Rules: []*concentratorv1.Acl_Rule{
+			{
+				Action: concentratorv1.Acl_Rule_PERMIT, Direction: concentratorv1.Acl_Rule_UP, Protocol: "tcp",
+				Sources: []string{"10.64.0.0/24", "10.65.0.1/32"}, Destinations: []string{"192.0.2.0/24"},
+				SourcePorts: []string{"1024-65535"}, DestinationPorts: []string{"80", "443"},
+			},
+			{Action: concentratorv1.Acl_Rule_DENY, Direction: concentratorv1.Acl_Rule_DOWN, Protocol: "50"},
+			{Action: concentratorv1.Acl_Rule_PERMIT},
+		}},
+	})
+	must(t)(acl, err)
+	same(t, acl, `{"name":"tenants/acme/acls/web","displayName":"Web only","rules":[
+		{"action":"PERMIT","direction":"UP","protocol":"tcp","sources":["10.64.0.0/24","10.65.0.1/32"],"destinations":["192.0.2.0/24"],
+			"sourcePorts":["1024-65535"],"destinationPorts":["80","443"]},
+		{"action":"DENY","direction":"DOWN","protocol":"50","sources":[],"destinations":[],"sourcePorts":[],"destinationPorts":[]},
+		{"action":"PERMIT","direction":"BOTH","protocol":"any","sources":[],"destinations":[],"sourcePorts":[],"destinationPorts":[]}]}`)
+	if rec, err := store.Get[store.ACL](f.store, "tenants/acme/acls/web"); err != nil || tenant.CheckACL(rec.Rules) != nil || len(rec.Rules) != 3 ||
+		rec.Rules[0].DestinationPorts[1] != (tenant.PortRange{First: 443, Last: 443}) {
+		t.Errorf("the ACL is stored as %+v, %v", rec, err)
+	}
+
 	p, err := concentratorv1.NewProfileServiceClient(f.conn).CreateProfile(t.Context(), &concentratorv1.CreateProfileRequest{
 		Parent: "tenants/acme", ProfileId: "full", Profile: &concentratorv1.Profile{
 			AuthMethods: []concentratorv1.Profile_AuthMethod{
@@ -110,6 +132,7 @@ func TestRoundTrip(t *testing.T) {
 			Echo:        &concentratorv1.Profile_Echo{Interval: durationpb.New(2 * time.Second), Failures: 2},
 			IdleTimeout: durationpb.New(time.Minute), SessionTimeout: durationpb.New(time.Hour), AcctInterimInterval: durationpb.New(5 * time.Minute),
 			RateLimit: &concentratorv1.Profile_RateLimit{UpBps: 8_000, DownBps: 100_000_000_000}, Dscp: concentratorv1.Profile_UNIFORM,
+			Acl: "tenants/acme/acls/web",
 		},
 	})
 	must(t)(p, err)
@@ -117,7 +140,7 @@ func TestRoundTrip(t *testing.T) {
 		"mppe":{"policy":"DISABLED","keyBits":[40,56,128],"allowStateful":true},"pool":"tenants/acme/pools/main",
 		"dnsServers":["10.0.0.1","10.0.0.2"],"winsServers":["10.0.0.3"],"clientRoutes":["10.0.0.0/8","192.0.2.1/32"],"mtu":1300,
 		"echo":{"interval":"2s","failures":2},"idleTimeout":"60s","sessionTimeout":"3600s","acctInterimInterval":"300s",
-		"rateLimit":{"upBps":"8000","downBps":"100000000000"},"dscp":"UNIFORM"}`)
+		"rateLimit":{"upBps":"8000","downBps":"100000000000"},"dscp":"UNIFORM","acl":"tenants/acme/acls/web"}`)
 	if rec, err := store.Get[store.Profile](f.store, "tenants/acme/profiles/full"); err != nil ||
 		rec.RateLimit != (tenant.RateLimit{UpBps: 8_000, DownBps: 100_000_000_000}) || rec.DSCP != tenant.DSCPUniform {
 		t.Errorf("rate limit and DSCP are stored as %+v, %v", rec, err)
@@ -147,11 +170,16 @@ func TestRoundTrip(t *testing.T) {
 			Address: "radius.example.com", AuthPort: 11812, AcctPort: 11813, Secrets: []string{"a", "b"}, Transport: concentratorv1.RadiusServer_UDP,
 			Timeout: durationpb.New(500 * time.Millisecond), Tries: 5, Priority: 2, Weight: 7,
 			MessageAuthenticator: concentratorv1.RadiusServer_AUTO, SourceAddress: "192.0.2.1", Namespace: "mgmt",
+			Purposes:       []concentratorv1.RadiusServer_Purpose{concentratorv1.RadiusServer_ACCOUNTING},
+			MaxOutstanding: 2048, DeadTime: durationpb.New(time.Hour), SourceInterface: "mgmt0", DisableCoa: true,
+			CoaSources: []string{"192.0.2.5", "192.0.2.64/26", "2001:db8::5", "2001:db8:1::/48"},
 		},
 	})
 	must(t)(r, err)
 	same(t, r, `{"name":"tenants/acme/radiusServers/two","address":"radius.example.com","authPort":11812,"acctPort":11813,"transport":"UDP",
-		"timeout":"0.500s","tries":5,"priority":2,"weight":7,"messageAuthenticator":"AUTO","sourceAddress":"192.0.2.1","namespace":"mgmt","secrets":[]}`)
+		"timeout":"0.500s","tries":5,"priority":2,"weight":7,"messageAuthenticator":"AUTO","sourceAddress":"192.0.2.1","namespace":"mgmt","secrets":[],
+		"purposes":["ACCOUNTING"],"maxOutstanding":2048,"deadTime":"3600s","sourceInterface":"mgmt0","disableCoa":true,
+		"coaSources":["192.0.2.5","192.0.2.64/26","2001:db8::5","2001:db8:1::/48"]}`)
 
 	l, err := concentratorv1.NewListenerServiceClient(f.conn).CreateListener(t.Context(), &concentratorv1.CreateListenerRequest{
 		ListenerId: "two", Listener: &concentratorv1.Listener{
@@ -187,11 +215,12 @@ func TestDefaultsAreShown(t *testing.T) {
 		"mppe":{"policy":"REQUIRED","keyBits":[128],"allowStateful":false},"pool":"tenants/acme/pools/main","dnsServers":["10.99.0.53"],
 		"winsServers":[],"clientRoutes":[],"mtu":1400,"echo":{"interval":"20s","failures":3},
 		"idleTimeout":"0s","sessionTimeout":"0s","acctInterimInterval":"0s",
-		"rateLimit":{"upBps":"0","downBps":"0"},"dscp":"PIPE"}`)
+		"rateLimit":{"upBps":"0","downBps":"0"},"dscp":"PIPE","acl":""}`)
 	r, err := concentratorv1.NewRadiusServerServiceClient(f.conn).GetRadiusServer(t.Context(), &concentratorv1.GetRadiusServerRequest{Name: "tenants/acme/radiusServers/one"})
 	must(t)(r, err)
 	same(t, r, `{"name":"tenants/acme/radiusServers/one","address":"192.0.2.5","authPort":1812,"acctPort":1813,"transport":"UDP","timeout":"3s",
-		"tries":3,"priority":0,"weight":1,"messageAuthenticator":"REQUIRE","sourceAddress":"","namespace":"","secrets":[]}`)
+		"tries":3,"priority":0,"weight":1,"messageAuthenticator":"REQUIRE","sourceAddress":"","namespace":"","secrets":[],
+		"purposes":["AUTHENTICATION","ACCOUNTING"],"maxOutstanding":256,"deadTime":"30s","sourceInterface":"","disableCoa":false,"coaSources":[]}`)
 	pool, err := concentratorv1.NewPoolServiceClient(f.conn).GetPool(t.Context(), &concentratorv1.GetPoolRequest{Name: "tenants/acme/pools/main"})
 	must(t)(pool, err)
 	same(t, pool, `{"name":"tenants/acme/pools/main","ranges":["10.64.0.0/24"],"gateway":"10.64.0.1","exclude":[],"usage":{"size":"253","leased":"7"}}`)
@@ -222,12 +251,14 @@ func same(t *testing.T, m proto.Message, want string) {
 func TestBadFields(t *testing.T) {
 	f := start(t)
 	f.seed(t)
+	f.acl(t)
 	f.tenant(t, "beta", "beta", "10.64.0.0/24")
 	const (
 		tn = "/v1/tenants/acme"
 		pr = "/v1/tenants/acme/profiles/staff"
 		us = "/v1/tenants/acme/users/alice"
 		po = "/v1/tenants/acme/pools/main"
+		ac = "/v1/tenants/acme/acls/web"
 		ra = "/v1/tenants/acme/radiusServers/one"
 		li = "/v1/listeners/main"
 	)
@@ -296,13 +327,36 @@ func TestBadFields(t *testing.T) {
 		{po, `{"gateway":"10.64.0.255"}`, "gateway"},
 		{po, `{"exclude":["x"]}`, "exclude[0]"},
 
+		{ac, `{"displayName":"a\u0007"}`, "displayName"},
+		{ac, `{"rules":[{"action":"PERMIT"},{}]}`, "rules[1].action"},
+		{ac, `{"rules":[{"action":9,"direction":9}]}`, "rules[0].action rules[0].direction"},
+		{ac, `{"rules":[{"action":"DENY","protocol":"sctp"}]}`, "rules[0].protocol"},
+		{ac, `{"rules":[{"action":"DENY","protocol":"tcp","destinationPorts":["80","x","9-1","65536"]}]}`, "rules[0].destinationPorts[1] rules[0].destinationPorts[2] rules[0].destinationPorts[3]"},
+		{ac, `{"rules":[{"action":"DENY","protocol":"icmp","sourcePorts":["80"]}]}`, "rules[0].protocol"},
+		{ac, `{"rules":[{"action":"DENY","sources":["10.0.0.0/8","10.0.0.1"]}]}`, "rules[0].sources[1]"},
+		{ac, `{"rules":[{"action":"DENY","destinations":["10.0.0.1/8"]}]}`, "rules[0].destinations[0]"},
+		{ac, `{"rules":[{"action":"DENY","destinations":["2001:db8::/32"]}]}`, "rules[0].destinations[0]"},
+		{ac, `{"rules":[` + strings.Repeat(`{"action":"DENY"},`, 1000) + `{"action":"DENY"}]}`, "rules"},
+		{pr, `{"acl":"web"}`, "acl"},
+		{pr, `{"acl":"tenants/acme/acls/none"}`, "acl"},
+		{pr, `{"acl":"tenants/beta/acls/web"}`, "acl"},
+
 		{ra, `{"address":"not a host"}`, "address"},
 		{ra, `{"address":"192.0.2.300"}`, "address"},
 		{ra, `{"authPort":65536,"acctPort":-1}`, "authPort acctPort"},
 		{ra, `{"secrets":["",  "ok"]}`, "secrets[0]"},
 		{ra, `{"timeout":"61s","tries":11}`, "timeout tries"},
 		{ra, `{"priority":-1,"weight":1001}`, "priority weight"},
-		{ra, `{"messageAuthenticator":4,"transport":2}`, "transport messageAuthenticator"},
+		{ra, `{"messageAuthenticator":4,"transport":3}`, "transport messageAuthenticator"},
+		{ra, `{"purposes":["ACCOUNTING",0,"ACCOUNTING"]}`, "purposes[1] purposes[2]"},
+		{ra, `{"maxOutstanding":2049,"deadTime":"0.5s"}`, "maxOutstanding deadTime"},
+		{ra, `{"maxOutstanding":-1,"deadTime":"3601s"}`, "maxOutstanding deadTime"},
+		{ra, `{"sourceInterface":"eth0/1"}`, "sourceInterface"},
+		{ra, `{"coaSources":["192.0.2.5","host.example","192.0.2.1/24","192.0.2.5/32","fe80::1%eth0",""]}`, "coaSources[1] coaSources[2] coaSources[3] coaSources[4] coaSources[5]"},
+		{ra, `{"tls":{"serverName":"radius.example"}}`, "tls"},
+		{ra, `{"transport":"TLS","tls":{"serverName":"-x","caCertificates":["PEM"],"certificateChain":"PEM"}}`, "tls.caCertificates[0] tls.certificateChain tls.serverName"},
+		{ra, `{"transport":"TLS","tls":{"privateKey":"xxxxxxxx"}}`, "tls.certificateChain"},
+		{ra, `{"transport":"TLS","coaSources":["192.0.2.5"]}`, "coaSources"},
 		{ra, `{"sourceAddress":"2001:db8::1"}`, "sourceAddress"},
 		{ra, `{"namespace":"a/b"}`, "namespace"},
 
@@ -482,9 +536,14 @@ func TestEtagAndValidateOnly(t *testing.T) {
 func TestReferrers(t *testing.T) {
 	f := start(t)
 	f.seed(t)
+	f.acl(t)
+	must(t)(concentratorv1.NewProfileServiceClient(f.conn).CreateProfile(t.Context(), &concentratorv1.CreateProfileRequest{
+		Parent: "tenants/acme", ProfileId: "web", Profile: &concentratorv1.Profile{Acl: "tenants/acme/acls/web"},
+	}))
 	for _, c := range []struct{ path, by string }{
 		{"/v1/tenants/acme/pools/main", "tenants/acme/profiles/staff"},
 		{"/v1/tenants/acme/profiles/staff", "tenants/acme/users/alice"},
+		{"/v1/tenants/acme/acls/web", "tenants/acme/profiles/web"},
 		{"/v1/tenants/acme", "listeners/main"},
 	} {
 		code, body := f.rest(t, "DELETE", c.path, "")
@@ -492,7 +551,10 @@ func TestReferrers(t *testing.T) {
 			t.Errorf("DELETE %s: %d %s", c.path, code, body)
 		}
 	}
-	for i, path := range []string{"/v1/listeners/main", "/v1/tenants/acme/users/alice", "/v1/tenants/acme/profiles/staff", "/v1/tenants/acme/pools/main"} {
+	for i, path := range []string{
+		"/v1/listeners/main", "/v1/tenants/acme/users/alice", "/v1/tenants/acme/profiles/staff", "/v1/tenants/acme/profiles/web",
+		"/v1/tenants/acme/acls/web", "/v1/tenants/acme/pools/main",
+	} {
 		if code, body := f.rest(t, "DELETE", path, ""); code != 200 {
 			t.Errorf("DELETE %s: %d %s", path, code, body)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -37,6 +38,12 @@ type fakeLive struct {
 	disconnected []string
 	watch        func(ctx context.Context, tenant, token string, fn func(session.Event) error) error
 	panics       bool
+	health       map[string]session.RadiusHealth
+	tests        []session.RadiusTest // those asked for
+	result       session.RadiusTestResult
+	testErr      error
+	queues       []session.AccountingStatus // sorted by tenant
+	records      []session.AccountingRecord // sorted by tenant and ID
 }
 
 func (f *fakeLive) Sessions(tenantName string) []session.Info {
@@ -87,6 +94,32 @@ func (f *fakeLive) PoolUsage(pool string) (size, leased int) {
 		return 253, 7
 	}
 	return 0, 0
+}
+
+func (f *fakeLive) RadiusHealth(name string) (session.RadiusHealth, bool) {
+	h, ok := f.health[name]
+	return h, ok
+}
+
+func (f *fakeLive) TestRadiusServer(ctx context.Context, _ string, t session.RadiusTest) (session.RadiusTestResult, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		return session.RadiusTestResult{}, errors.New("the test may last for ever")
+	}
+	f.tests = append(f.tests, t)
+	return f.result, f.testErr
+}
+
+func (f *fakeLive) AccountingStatus(tenantName string) []session.AccountingStatus {
+	return slices.DeleteFunc(slices.Clone(f.queues), func(a session.AccountingStatus) bool {
+		return tenantName != "" && a.Tenant != tenantName
+	})
+}
+
+func (f *fakeLive) AccountingUnsent(tenantName string, after uint64, limit int) ([]session.AccountingRecord, bool) {
+	all := slices.DeleteFunc(slices.Clone(f.records), func(r session.AccountingRecord) bool {
+		return r.Tenant != tenantName || r.ID <= after
+	})
+	return all[:min(limit, len(all))], len(all) > limit
 }
 
 func (f *fakeLive) Instance() session.InstanceInfo {
@@ -211,6 +244,17 @@ func (f *fixture) seed(t *testing.T) {
 	}))
 }
 
+// acl makes the ACL web of tenant acme.
+func (f *fixture) acl(t *testing.T) {
+	t.Helper()
+	must(t)(concentratorv1.NewAclServiceClient(f.conn).CreateAcl(t.Context(), &concentratorv1.CreateAclRequest{
+		Parent: "tenants/acme", AclId: "web", Acl: &concentratorv1.Acl{Rules: []*concentratorv1.Acl_Rule{
+			{Action: concentratorv1.Acl_Rule_PERMIT, Direction: concentratorv1.Acl_Rule_UP, Protocol: "tcp", DestinationPorts: []string{"80", "8000-8099"}},
+			{Action: concentratorv1.Acl_Rule_DENY, Sources: []string{"10.64.0.0/24"}, Destinations: []string{"192.0.2.0/24", "198.51.100.7/32"}},
+		}},
+	}))
+}
+
 // tenant makes a tenant with one pool.
 func (f *fixture) tenant(t *testing.T, id, namespace, ranges string) {
 	t.Helper()
@@ -292,7 +336,7 @@ func info(name string) session.Info {
 		Address: netip.MustParseAddr("10.64.0.9"), Profile: "tenants/acme/profiles/staff", AuthMethod: tenant.AuthMSCHAPv2,
 		Cipher: "MPPE-128", MTU: 1400, Shard: 1, StartTime: time.Unix(1700000000, 0), IdleTime: 1500 * time.Millisecond,
 		InBytes: 1 << 40, OutBytes: 2, InPackets: 3, OutPackets: 4, Drops: map[string]uint64{"spoofed_source": 5},
-		RateLimit: tenant.RateLimit{UpBps: 1_000_000, DownBps: 100_000_000_000},
+		RateLimit: tenant.RateLimit{UpBps: 1_000_000, DownBps: 100_000_000_000}, ACL: "tenants/acme/acls/web",
 	}
 }
 

@@ -120,6 +120,7 @@ func encodeSession(i session.Info) *concentratorv1.Session {
 		OutPackets:    int64(i.OutPackets),
 		Drops:         encodeDrops(i.Drops),
 		RateLimit:     encodeRateLimit(i.RateLimit),
+		Acl:           i.ACL,
 	}
 }
 

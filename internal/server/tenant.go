@@ -278,8 +278,12 @@ func tenantReferrers(b *backend, name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	acls, err := referrersOf(b, name, func(a *store.ACL) (string, bool) { return a.Name, true })
+	if err != nil {
+		return nil, err
+	}
 	servers, err := referrersOf(b, name, func(r *store.RadiusServer) (string, bool) { return r.Name, true })
-	return slices.Concat(by, users, profiles, pools, servers), err
+	return slices.Concat(by, users, profiles, pools, acls, servers), err
 }
 
 // optional32 is n in the API's size, nil as nil.

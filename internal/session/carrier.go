@@ -2,6 +2,7 @@ package session
 
 import (
 	"net/netip"
+	"strconv"
 
 	"concentrator/internal/tenant"
 	"concentrator/internal/wire/esphdr"
@@ -26,6 +27,7 @@ type carrier struct {
 	// waits says that PPP begins only when the peer has said that the call is connected (L2TP's ICCN).
 	waits  bool
 	tunnel tunnelCall
+	client string // host name that the client's tunnel gave; may be empty
 	// name is what the client calls its L2TP tunnel; its peer is guarded by Manager.mu. Zero with PPTP.
 	name tunnelName
 }
@@ -44,6 +46,14 @@ func (c *carrier) family() tenant.Protocol {
 		return tenant.ProtocolL2TP
 	}
 	return c.protocol
+}
+
+// tunnelID is our name of the L2TP tunnel; empty with PPTP, whose tunnel is the call.
+func (c *carrier) tunnelID() string {
+	if c.name.local == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(c.name.local))
 }
 
 // protected says whether what the session carries is encrypted below PPP.

@@ -48,6 +48,7 @@ func (s *session) teardown() {
 	s.setState(StateClosing)
 	counters := s.call.Close() // out of the shard, the steering map and the routes
 	s.count(counters)
+	s.endAccount(counters)
 	s.carrier.tunnel.Disconnect(s.end.reason)
 	s.closeMailbox()
 	if s.verdict != nil {
@@ -81,6 +82,6 @@ func (s *session) refuse(stage tenant.Stage, reason tenant.Reason, detail string
 	i := s.snapshot()
 	s.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: time.Now(), Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
-		Stage: stage, Outcome: OutcomeRefused, Reason: reason, Detail: detail,
+		Stage: stage, Outcome: OutcomeRefused, Reason: reason, Detail: detail, Trace: s.lastTrace(),
 	})
 }

@@ -114,7 +114,7 @@ func (m *Manager) tunnelSecret(c *carrier) (secret tenant.Secret, tenantName str
 // IncomingCall implements l2tp.Handler.
 func (h lns) IncomingCall(tc l2tp.Call, r l2tp.CallRequest) l2tp.Answer {
 	c := carrierOf(r.Peer)
-	c.tunnel = tc
+	c.tunnel, c.client = tc, r.HostName
 	c.name = tunnelName{peer: r.Peer, port: r.Port, name: r.PeerTunnel, local: r.LocalTunnel}
 	var d Datagrams
 	var via Peer

@@ -80,16 +80,24 @@ func (h handler) NetworkReady(n ppp.Network) {
 
 // attach makes address, routes and rules of the session live in its shard, or changes them there.
 func (h handler) attach() {
-	v, n := h.verdict, h.attached
-	err := h.call.Attach(v.network, dataplane.SessionSpec{
-		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU, h.room()),
-		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: h.mustEncrypt || v.mppe.Policy == tenant.MPPERequired,
-		UpBps: v.rate.UpBps, DownBps: v.rate.DownBps, DSCP: v.dscp,
-	})
-	if err != nil {
-		h.log.Error("address not installed", telemetry.Framed, n.Address, telemetry.Error, err)
+	if a, err := h.m.compiledACL(h.verdict.acl.name); err == nil { // it may have changed since the verdict
+		h.verdict.acl = a
+	}
+	h.setFilter(h.verdict.acl)
+	if err := h.install(); err != nil {
+		h.log.Error("address not installed", telemetry.Framed, h.attached.Address, telemetry.Error, err)
 		h.pending = &ending{tenant.StageAddress, tenant.ReasonPoolExhausted, "the address could not be installed: " + err.Error()}
 	}
+}
+
+// install is attach's part in the shard.
+func (s *session) install() error {
+	v, n := s.verdict, s.attached
+	return s.call.Attach(v.network, dataplane.SessionSpec{
+		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU, s.room()),
+		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: s.mustEncrypt || v.mppe.Policy == tenant.MPPERequired,
+		UpBps: v.rate.UpBps, DownBps: v.rate.DownBps, ACL: v.acl.rules, DSCP: v.dscp,
+	})
 }
 
 // sessionMTU is the largest inner IP packet towards the client: what the peer receives, what the profile allows and
@@ -139,10 +147,11 @@ func (h handler) Opened(n ppp.Network) {
 		return
 	}
 	h.recorded = true
+	h.beginAccount(now)
 	i := h.snapshot()
 	h.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: now, Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
-		Stage: tenant.StageOpen, Outcome: OutcomeAccepted,
+		Stage: tenant.StageOpen, Outcome: OutcomeAccepted, Trace: h.lastTrace(),
 	})
 	h.log.Info("session open", telemetry.Tenant, i.Tenant, telemetry.User, i.User, telemetry.Framed, i.Address,
 		telemetry.Method, i.AuthMethod, telemetry.Cipher, i.Cipher, telemetry.MTU, i.MTU, telemetry.Shard, i.Shard)
@@ -158,6 +167,9 @@ func (h handler) NetworkDown() {
 
 func (h handler) Ident(text string) {
 	h.log.Debug("client identified itself", telemetry.Detail, printable(text))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.idents = append(h.idents, printable(text)) // three at most, see ppp.Handler
 }
 
 func (h handler) Finished(stage tenant.Stage, reason tenant.Reason, detail string) {

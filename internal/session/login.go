@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/authz/accounting"
 	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/ppp"
 	"concentrator/internal/store"
@@ -27,7 +29,8 @@ type outcome struct {
 	detail   string // for operators
 	tenant   string // resource name; empty if it is not known
 	user     string
-	grant    *granted // nil: refused
+	trace    authz.Trace
+	grant    *granted // nil: refused, or the decision is a further question
 }
 
 // granted is what an admitted user holds and may do.
@@ -35,6 +38,7 @@ type granted struct {
 	profile        string
 	network        Network
 	routes         []netip.Prefix
+	acl            acl
 	mtu            int
 	mppe           tenant.MPPE
 	keys           tenant.KeyPair
@@ -42,7 +46,8 @@ type granted struct {
 	sessionTimeout time.Duration
 	rate           tenant.RateLimit
 	dscp           policy.DSCP
-	release        func() // gives the address back
+	account        accounting.Session // how it is called in accounting
+	release        func()             // gives the address back
 }
 
 // refusal is an error that says why a login is refused, at which stage, and what its user is told.
@@ -51,7 +56,11 @@ type refusal struct {
 	reason  tenant.Reason
 	detail  string
 	message string
-	retry   bool
+	retry   bool // the link may go on
+
+	eap            []byte // the EAP Failure that goes with it; nil: the link makes one
+	restart        bool   // EAP may begin anew
+	changePassword bool   // MS-CHAPv2: a new password may follow
 }
 
 func (r *refusal) Error() string { return string(r.reason) + ": " + r.detail }
@@ -137,9 +146,17 @@ func (s *session) decided(now time.Time) {
 			i.Profile, i.RateLimit = o.grant.profile, o.grant.rate
 		}
 	})
-	if o.grant == nil {
+	s.setTrace(o.trace)
+	switch {
+	case o.grant == nil && o.decision.Next != nil: // a further question of EAP
+	case o.grant == nil && o.decision.Restart:
+		s.log.Info("login begins anew", telemetry.Tenant, o.tenant, telemetry.Detail, o.detail)
+	case o.grant == nil:
 		s.refuse(o.stage, o.decision.Reason, o.detail)
-	} else {
+		if o.decision.Retry || o.decision.ChangePassword { // a user types
+			s.setupBy = now.Add(typingTimeout)
+		}
+	default:
 		if s.verdict != nil { // authenticated anew
 			s.verdict.release()
 		}
@@ -168,6 +185,7 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 	}
 	o.stage, o.detail = no.stage, no.detail
 	o.decision.Reason, o.decision.Message, o.decision.Retry = no.reason, no.message, no.retry
+	o.decision.EAP, o.decision.Restart, o.decision.ChangePassword = no.eap, no.restart, no.changePassword
 	return o
 }
 
@@ -187,13 +205,20 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	if err != nil {
 		return err
 	}
-	v, err := backend.Authenticate(ctx, authz.Request{
-		Tenant: strings.TrimPrefix(t.Name, "tenants/"), User: user, PeerName: r.Name, Protocol: s.carrier.protocol,
-		ClientAddress: s.snapshot().ClientAddress.Addr(), ListenerAddress: s.carrier.local.Addr(),
-		SessionID: s.id, NASPort: uint32(s.call.ID()),
+	ask := authz.Request{
+		Caller: authz.Caller{
+			Tenant: strings.TrimPrefix(t.Name, "tenants/"), SessionID: s.id, Protocol: s.carrier.protocol,
+			ClientAddress: s.snapshot().ClientAddress.Addr(), ListenerAddress: s.carrier.local.Addr(),
+			NASPort: uint32(s.call.ID()), TunnelClient: s.carrier.client, TunnelID: s.carrier.tunnelID(),
+		},
+		User: user, PeerName: r.Name,
 		Method: r.Method, ID: r.ID, Challenge: r.Challenge, Response: r.Response, Password: r.Password,
-		MPPEWanted: s.carrier.ccp,
-	})
+		NewPassword: r.NewPassword, EAP: r.EAP, State: r.State,
+		MTU: r.PeerMRU, MPPEWanted: s.carrier.ccp,
+	}
+	ask.ClientName, ask.ClientVersion = s.identification()
+	v, err := backend.Authenticate(ctx, ask)
+	o.trace = v.Trace
 	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
 		return &refusal{
 			stage: tenant.StageAuthentication, reason: none.Reason, detail: none.Detail,
@@ -204,13 +229,24 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		return fmt.Errorf("ask %s of %s: %w", t.Backend, t.Name, err)
 	}
 	if v.Deny != "" {
-		return &refusal{stage: tenant.StageAuthentication, reason: v.Deny, detail: v.Detail, message: v.Message, retry: v.Retry}
+		return &refusal{
+			stage: tenant.StageAuthentication, reason: v.Deny, detail: v.Detail, message: v.Message, retry: v.Retry,
+			eap: v.EAP, restart: v.Restart, changePassword: v.ChangePassword,
+		}
+	}
+	if n := v.Next; n != nil {
+		o.decision.Next = &ppp.EAPStep{Packet: n.EAP, Timeout: n.Timeout, State: n.State}
+		return nil
 	}
 	p, err := m.profileOf(t.Name, v.Profile)
 	if err != nil {
 		return err
 	}
-	mppe, err := encryption(p, &s.carrier, r.Method, v)
+	mppe, err := encryption(p, &s.carrier, t.Backend, r.Method, v)
+	if err != nil {
+		return err
+	}
+	rules, err := m.aclFor(t.Name, p, v.ACL)
 	if err != nil {
 		return err
 	}
@@ -224,7 +260,11 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	g := &granted{
 		profile: p.Name, routes: v.Routes, mtu: p.MTU, mppe: mppe, keys: v.Keys,
-		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, rate: rateLimit(p, v), dscp: dscp(p),
+		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, rate: rateLimit(p, v), dscp: dscp(p), acl: rules,
+		account: accounting.Session{
+			Caller: ask.Caller, User: cmp.Or(v.UserName, user), Method: r.Method, Local: t.Backend != tenant.BackendRADIUS,
+			Server: v.Trace.Server, Class: v.Class, Domain: v.Domain, InterimInterval: cmp.Or(v.InterimInterval, p.AcctInterimInterval),
+		},
 	}
 	if v.MTU > 0 {
 		g.mtu = v.MTU
@@ -247,7 +287,8 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	g.release = release
 	o.grant = g
-	o.decision.Success, o.decision.Message = v.Success, v.Message
+	g.account.Address = addr
+	o.decision.Success, o.decision.Message, o.decision.EAP = v.Success, v.Message, v.EAP
 	o.decision.Grant = ppp.Grant{Local: local, Address: addr, DNS: p.DNSServers, WINS: p.WINSServers, MPPE: mppe}
 	if len(v.DNS) > 0 {
 		o.decision.Grant.DNS = v.DNS

@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"concentrator/internal/authz/accounting"
 	"concentrator/internal/authz/local"
 	"concentrator/internal/authz/radius"
+	"concentrator/internal/authz/radius/coa"
 	"concentrator/internal/ike/ikev1"
 	"concentrator/internal/ippool"
 	"concentrator/internal/store"
@@ -21,7 +24,7 @@ import (
 	"concentrator/internal/tunnel/pptp"
 )
 
-// Config is what a Manager is made of. All fields but Instance and Version are required.
+// Config is what a Manager is made of. All fields down to MaxSessions are required.
 type Config struct {
 	Store       *store.Store
 	Plane       Plane
@@ -29,8 +32,12 @@ type Config struct {
 	Metrics     *telemetry.Metrics
 	Log         *slog.Logger
 	MaxSessions int // slots of the instance
-	Instance    string
-	Version     string
+
+	Ledger          Ledger          // nil: no accounts are kept
+	LocalAccounting accounting.Sink // of tenants without a RADIUS server for accounting; nil: their records wait
+	CoA             netip.AddrPort  // where CoA- and Disconnect-Requests come in; zero: nowhere
+	Instance        string
+	Version         string
 }
 
 // Manager leads all sessions of the instance. It is safe for concurrent use.
@@ -59,9 +66,17 @@ type Manager struct {
 	policyCache policyCache                              // guarded by passing
 	policies    atomic.Pointer[map[string]*ikev1.Policy] // by listener
 
-	radiusMu sync.Mutex               // held while a server's name is looked up, which may take seconds
-	radius   map[string]*radiusClient // by server resource name
-	retired  map[*radius.Client]struct{}
+	radiusMu  sync.Mutex               // guards the four below
+	radiusRev int64                    // of the store, that radius was made of
+	radius    map[string]*radiusTenant // by tenant
+	retired   map[*radius.Client]struct{}
+
+	coa        *coa.Server
+	coaSockets map[string]net.PacketConn // by namespace; guarded by passing
+	announced  map[string]bool           // tenants that Accounting-On was said for; guarded by passing
+
+	aclMu sync.Mutex
+	acls  map[string]acl // in use, by name
 
 	mu        sync.Mutex
 	closed    bool
@@ -73,11 +88,6 @@ type Manager struct {
 	listeners map[string]*pptpListener
 	faces     map[string]*udpFace
 	pools     map[string]poolState // by pool resource name
-}
-
-type radiusClient struct {
-	etag   string
-	client *radius.Client
 }
 
 // New makes a Manager. Run starts it, and Shutdown must be called even if Run never was.
@@ -93,17 +103,22 @@ func New(cfg Config) *Manager {
 // newManager makes a Manager without IKE and L2TP.
 func newManager(cfg Config) *Manager {
 	ctx, cancel := context.WithCancel(context.Background())
+	if cfg.Ledger == nil {
+		cfg.Ledger = unkept{}
+	}
 	m := &Manager{
 		cfg: cfg, log: cfg.Log, slots: newAdmission(cfg.MaxSessions), feed: newFeed(), started: time.Now(),
 		changed: make(chan struct{}, 1),
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
 		byMark: make(index[any]), byPeer: make(index[l2tp.Peer]),
-		radius: make(map[string]*radiusClient), retired: make(map[*radius.Client]struct{}),
+		radius: make(map[string]*radiusTenant), retired: make(map[*radius.Client]struct{}), radiusRev: -1,
+		coaSockets: make(map[string]net.PacketConn), announced: make(map[string]bool), acls: make(map[string]acl),
 		warned: make(map[string]bool), networks: make(map[string]*netState),
 		listeners: make(map[string]*pptpListener), faces: make(map[string]*udpFace), pools: make(map[string]poolState),
 		errands: newErrands(),
 	}
+	m.coa = coa.New(coa.Config{Host: dynamic{m}, Log: cfg.Log, NASIdentifier: cfg.Instance})
 	m.peers = newPeers(m)
 	m.local = local.New(users{cfg.Store})
 	m.pptp = pptp.NewServer(pptp.Config{
@@ -117,7 +132,12 @@ func newManager(cfg Config) *Manager {
 // Run brings up what the store says and follows its changes until ctx ends. It returns when ready has been called and
 // ctx is over; ready is called once, when the first pass is done.
 func (m *Manager) Run(ctx context.Context, ready func()) error {
-	return m.reconcileLoop(ctx, ready)
+	return m.reconcileLoop(ctx, func() {
+		m.keepBooks(m.ctx) // not before: records of the last run must find their servers
+		if ready != nil {
+			ready()
+		}
+	})
 }
 
 // Shutdown says goodbye to all clients, within ctx, then closes the listeners. No call is taken from its begin on.
@@ -156,6 +176,9 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		}
 		cancel()
 	}
+	bounded, cancel := share(ctx)
+	m.closeBooks(bounded)
+	cancel()
 	m.cancel()
 	m.closeAll()
 	m.wg.Wait()

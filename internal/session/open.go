@@ -113,7 +113,7 @@ func (m *Manager) newSession(c carrier, tenantName string) *session {
 	s := &session{
 		reached: tenant.StageCall,
 		m:       m, id: newID(), carrier: c,
-		inbox: make(chan event, inboxSize), forced: make(chan forcedEnd, 4), done: make(chan struct{}),
+		inbox: make(chan event, inboxSize), forced: make(chan forcedEnd, 4), changes: make(chan changing), done: make(chan struct{}),
 	}
 	s.leases.pools, s.leases.owner = m.cfg.Pools, s.id
 	s.ctx, s.cancel = context.WithCancel(m.ctx)
@@ -217,8 +217,9 @@ func (m *Manager) enter(c *carrier) (entry, error) {
 		if err != nil {
 			return entry{}, err
 		}
-		methods, err := offer(p, c)
-		e.nothing = p.Name + " leaves no authentication method for " + string(c.protocol) + "; see authMethods, allowPlaintext and mppe"
+		methods, err := offer(p, c, t.Backend)
+		e.nothing = p.Name + " leaves no authentication method for " + string(c.protocol) +
+			"; see authMethods (EAP needs the RADIUS backend), allowPlaintext and mppe"
 		if no := (*refusal)(nil); errors.As(err, &no) {
 			e.nothing = no.detail
 		}

@@ -9,6 +9,8 @@ import (
 	"concentrator/internal/authz"
 	"concentrator/internal/dataplane"
 	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/ike/ikev1"
 	"concentrator/internal/tenant"
 	"concentrator/internal/tunnel/l2tp"
@@ -20,6 +22,8 @@ type Plane interface {
 	OpenGRE(namespace string) error
 	CloseGRE(namespace string) error
 	ListenTCP(namespace string, addr netip.AddrPort) (net.Listener, error)
+	ListenUDP(namespace string, addr netip.AddrPort) (net.PacketConn, error)
+	Dial(ctx context.Context, spec netio.DialSpec) (net.Conn, error)
 	OpenNetwork(spec dataplane.NetworkSpec) (Network, error)
 	// OpenCall opens a PPTP call.
 	OpenCall(spec dataplane.CallSpec) (Call, error)
@@ -56,6 +60,7 @@ type Call interface {
 	SetSequencing(on bool)
 	Attach(n Network, s dataplane.SessionSpec) error
 	SetOpen(open bool)
+	SetPolicy(upBps, downBps uint64, acl *policy.ACL)
 	Counters() dataplane.Counters
 	Close() dataplane.Counters
 }

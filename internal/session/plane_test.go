@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +14,8 @@ import (
 
 	"concentrator/internal/dataplane"
 	"concentrator/internal/dataplane/mppe"
+	"concentrator/internal/dataplane/netio"
+	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/wire/chap"
 	wirelcp "concentrator/internal/wire/lcp"
 	wire "concentrator/internal/wire/ppp"
@@ -108,6 +111,14 @@ func (p *fakePlane) ListenTCP(namespace string, addr netip.AddrPort) (net.Listen
 	c := &closing{l, p, name}
 	p.listeners[name] = c
 	return c, nil
+}
+
+func (p *fakePlane) ListenUDP(string, netip.AddrPort) (net.PacketConn, error) {
+	return net.ListenPacket("udp", "127.0.0.1:0")
+}
+
+func (p *fakePlane) Dial(ctx context.Context, spec netio.DialSpec) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, spec.Network, spec.Remote.String())
 }
 
 // dial connects to the listener at an address, from the client's address.
@@ -376,6 +387,13 @@ func (c *fakeCall) SetOpen(open bool) {
 	defer c.mu.Unlock()
 	c.open = open
 	c.note("open %v", open)
+}
+
+func (c *fakeCall) SetPolicy(upBps, downBps uint64, acl *policy.ACL) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session.UpBps, c.session.DownBps, c.session.ACL = upBps, downBps, acl
+	c.note("policy %d %d %v", upBps, downBps, acl != nil)
 }
 
 func (c *fakeCall) Counters() dataplane.Counters {

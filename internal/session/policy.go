@@ -49,7 +49,8 @@ func mppePolicy(p *store.Profile) (tenant.MPPEPolicy, error) {
 
 // offer lists the authentication methods that a profile lets a client of this carrier use, in the profile's order. What
 // ESP protects needs no more protection. Of PPTP, MPPE protects the data but not the login, and plain L2TP has nothing.
-func offer(p *store.Profile, c *carrier) ([]tenant.AuthMethod, error) {
+// EAP is a RADIUS server's business: we only pass it on.
+func offer(p *store.Profile, c *carrier, by tenant.Backend) ([]tenant.AuthMethod, error) {
 	plainToo := true
 	switch {
 	case c.ccp:
@@ -68,7 +69,7 @@ func offer(p *store.Profile, c *carrier) ([]tenant.AuthMethod, error) {
 	var out []tenant.AuthMethod
 	for _, a := range p.AuthMethods {
 		plain := a == tenant.AuthPAP || a == tenant.AuthCHAP
-		if plain && !plainToo || a == tenant.AuthEAP {
+		if plain && !plainToo || a == tenant.AuthEAP && by != tenant.BackendRADIUS {
 			continue
 		}
 		out = append(out, a)
@@ -78,8 +79,8 @@ func offer(p *store.Profile, c *carrier) ([]tenant.AuthMethod, error) {
 
 // encryption checks that the method used is one that the user's profile allows, and says which MPPE the link may and
 // must negotiate, given the keys there are.
-func encryption(p *store.Profile, c *carrier, used tenant.AuthMethod, v authz.Verdict) (tenant.MPPE, error) {
-	methods, err := offer(p, c)
+func encryption(p *store.Profile, c *carrier, by tenant.Backend, used tenant.AuthMethod, v authz.Verdict) (tenant.MPPE, error) {
+	methods, err := offer(p, c, by)
 	if err != nil {
 		return tenant.MPPE{}, err
 	}

@@ -108,7 +108,10 @@ func (m *Manager) reconcile() (again bool) {
 	if m.over {
 		return false
 	}
-	for _, step := range []func() error{m.reconcilePools, m.reconcileNetworks, m.reconcilePolicies, m.reconcileListeners, m.reconcileRadius} {
+	for _, step := range []func() error{
+		m.reconcilePools, m.reconcileNetworks, m.reconcilePolicies, m.reconcileRadius, m.reconcileBooks, m.reconcileACLs,
+		m.reconcileListeners, // last: who comes in finds all the rest
+	} {
 		if err := step(); err != nil {
 			m.log.Error("state not brought up", telemetry.Error, err)
 			again = true
@@ -326,23 +329,6 @@ func (m *Manager) endWhere(match func(Info) bool, detail string) {
 	}
 }
 
-// reconcileRadius closes the clients of servers that are gone; one that changed is made anew at the next login.
-func (m *Manager) reconcileRadius() error {
-	records, err := all(m, "tenants/-", func(r *store.RadiusServer) string { return r.Name })
-	if err != nil {
-		return err
-	}
-	m.radiusMu.Lock()
-	defer m.radiusMu.Unlock()
-	for name, c := range m.radius {
-		if !slices.ContainsFunc(records, func(r *store.RadiusServer) bool { return r.Name == name }) {
-			m.retire(c.client)
-			delete(m.radius, name)
-		}
-	}
-	return nil
-}
-
 // closeAll closes listeners and RADIUS clients, at the end. Networks are the plane's to stop: closing one here would
 // also remove its namespace, with what an operator has put there, and that goes with its tenant only.
 func (m *Manager) closeAll() {
@@ -363,13 +349,16 @@ func (m *Manager) closeAll() {
 	for _, n := range networks {
 		close(n.closed)
 	}
+	m.closeCoA()
 	m.radiusMu.Lock()
 	defer m.radiusMu.Unlock()
-	for _, c := range m.radius {
-		c.client.Close()
+	for _, t := range m.radius {
+		if t.client != nil {
+			t.client.Close()
+		}
 	}
 	for c := range m.retired {
 		c.Close()
 	}
-	m.radius = map[string]*radiusClient{}
+	m.radius = map[string]*radiusTenant{}
 }

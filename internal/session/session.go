@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"concentrator/internal/authz/accounting"
 	"concentrator/internal/ppp"
 	"concentrator/internal/tenant"
 	"concentrator/internal/tunnel/l2tp"
@@ -18,6 +19,8 @@ const (
 	inboxSize = 64
 	// setupTimeout is how long a call may take until it is authenticated, and again until it carries IP.
 	setupTimeout = 30 * time.Second
+	// typingTimeout is how long a user may take to type another password, as ppp's own timer has it.
+	typingTimeout = 60 * time.Second
 	// terminateTimeout bounds a polite goodbye: two Terminate-Requests, three seconds apart.
 	terminateTimeout = 7 * time.Second
 )
@@ -32,7 +35,8 @@ type session struct {
 	inbox  chan event
 	done   chan struct{} // closed when everything it held is free again
 
-	forced chan forcedEnd // one order to end at once, from another goroutine
+	forced  chan forcedEnd // one order to end at once, from another goroutine
+	changes chan changing
 
 	carrier carrier
 	call    Call
@@ -58,14 +62,19 @@ type session struct {
 	reached     tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
 	setupBy     time.Time
 	expires     time.Time // session timeout; zero: none
+	interimAt   time.Time // when the next interim accounting record is due; zero: none
 	lastData    time.Time // inner traffic either way, as of the last look
 	ctx         context.Context
 	cancel      context.CancelFunc
 
 	mu      sync.Mutex
-	info    Info     // what others see
-	mailbox *outcome // the last decision, until the session takes it
-	dead    bool     // no decision is taken any more
+	info    Info                // what others see
+	trace   LoginTrace          // how the last verdict came about
+	idents  []string            // what the client called itself
+	under   acl                 // the rules that it is under
+	account *accounting.Session // as accounting knows it; nil: it has not begun, or has ended
+	mailbox *outcome            // the last decision, until the session takes it
+	dead    bool                // no decision is taken any more
 }
 
 type ending struct {
@@ -84,6 +93,7 @@ type forcedEnd struct {
 type event struct {
 	connected *l2tp.Connect // PPP may begin
 	carrier   bool          // another SA carries the session, or another peer
+	rules     *acl          // the ACL that the session is under has changed
 	frame     []byte        // owned
 	protocol  uint16
 	decided   bool // the mailbox holds a decision
@@ -142,6 +152,8 @@ func (s *session) run() {
 			s.handle(time.Now(), e)
 		case f := <-s.forced:
 			s.endBy(time.Now(), f)
+		case c := <-s.changes:
+			c.done <- s.apply(time.Now(), c.change)
 		case now := <-timer.C:
 			s.tick(now)
 		}
@@ -157,6 +169,8 @@ func (s *session) handle(now time.Time, e event) {
 		s.link.ResetRequest(now)
 	case e.carrier:
 		s.carrierChanged()
+	case e.rules != nil:
+		s.rulesChanged(*e.rules)
 	case e.connected != nil:
 		s.connected(now, e.connected)
 	case !s.begun:
@@ -230,6 +244,7 @@ func (s *session) deadline() time.Time {
 		return d
 	}
 	earlier(s.expires)
+	earlier(s.interimAt)
 	if s.idleTimeout() > 0 && s.opened {
 		earlier(s.lastData.Add(s.idleTimeout()))
 	}
@@ -252,6 +267,9 @@ func (s *session) tick(now time.Time) {
 		}
 		if seen := now.Add(-c.LastActivity); seen.After(s.lastData) {
 			s.lastData = seen
+		}
+		if !s.terminated && !s.interimAt.IsZero() && !now.Before(s.interimAt) {
+			s.interim(now, c)
 		}
 		if s.terminated {
 			// Nothing but the goodbye's own timers counts any more.

@@ -49,6 +49,7 @@ type Info struct {
 	OutPackets    uint64
 	Drops         map[string]uint64 // by reason, only those that happened
 	RateLimit     tenant.RateLimit  // its profile's, or the backend's
+	ACL           string            // full resource name of its access list; empty: none
 }
 
 // Outcome of a login attempt.
@@ -72,6 +73,7 @@ type LoginAttempt struct {
 	Outcome       Outcome
 	Reason        tenant.Reason
 	Detail        string
+	Trace         LoginTrace // of the last verdict
 }
 
 // LoginFilter chooses login attempts; an empty field matches all.

@@ -50,6 +50,7 @@ type world struct {
 	pools  *ippool.Pools
 	m      *Manager
 	errors *errorLog
+	ledger *fakeLedger
 
 	stopRun func()
 	ran     chan error
@@ -88,9 +89,10 @@ func newWorldOf(t *testing.T, bubble bool, slots int, make func(Config) *Manager
 	w.store = storetest.Open(t)
 	w.plane = newFakePlane(t, !bubble)
 	w.pools = ippool.New()
+	w.ledger = newFakeLedger()
 	w.m = make(Config{
 		Store: w.store, Plane: w.plane, Pools: w.pools, Metrics: telemetry.NewMetrics(), Log: slog.New(w.errors),
-		MaxSessions: slots, Instance: "vpn", Version: "test",
+		MaxSessions: slots, Instance: "vpn", Version: "test", Ledger: w.ledger,
 	})
 	t.Cleanup(w.close)
 	return w
@@ -127,6 +129,12 @@ func (w *world) close() {
 	}
 	for _, line := range w.errors.take() {
 		w.t.Errorf("logged: %s", line)
+	}
+	for _, line := range w.ledger.bad {
+		w.t.Errorf("accounting: %s", line)
+	}
+	for id := range w.ledger.open {
+		w.t.Errorf("accounting: the account %s was never closed", id)
 	}
 }
 

@@ -17,6 +17,7 @@ const (
 	KindProfile      Kind = "Profile"
 	KindUser         Kind = "User"
 	KindPool         Kind = "Pool"
+	KindACL          Kind = "Acl"
 	KindRadiusServer Kind = "RadiusServer"
 	KindListener     Kind = "Listener"
 )
@@ -36,6 +37,7 @@ var collections = []struct {
 	{KindUser, "users", true},
 	{KindProfile, "profiles", true},
 	{KindPool, "pools", true},
+	{KindACL, "acls", true},
 	{KindRadiusServer, "radiusServers", true},
 }
 

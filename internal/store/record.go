@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"concentrator/internal/tenant"
@@ -88,6 +89,7 @@ type Profile struct {
 	AcctInterimInterval time.Duration       `json:"acctInterimInterval,omitempty"` // 0: none
 	RateLimit           tenant.RateLimit    `json:"rateLimit,omitzero"`
 	DSCP                tenant.DSCP         `json:"dscp,omitempty"`
+	ACL                 string              `json:"acl,omitempty"` // full resource name; empty: everything may pass
 }
 
 // What a profile has where it says nothing.
@@ -144,6 +146,13 @@ type Pool struct {
 	Exclude []string   `json:"exclude,omitempty"`
 }
 
+// ACL is tenants/{tenant}/acls/{acl}. Its rules are as tenant.CheckACL wants them.
+type ACL struct {
+	Meta
+	DisplayName string           `json:"displayName,omitempty"`
+	Rules       []tenant.ACLRule `json:"rules,omitempty"` // the first that matches decides
+}
+
 // RadiusServer is tenants/{tenant}/radiusServers/{server}.
 type RadiusServer struct {
 	Meta
@@ -158,7 +167,48 @@ type RadiusServer struct {
 	Weight               int             `json:"weight,omitempty"`
 	MessageAuthenticator string          `json:"messageAuthenticator,omitempty"` // REQUIRE, AUTO or OFF
 	SourceAddress        string          `json:"sourceAddress,omitempty"`
+	SourceInterface      string          `json:"sourceInterface,omitempty"`
 	Namespace            string          `json:"namespace,omitempty"`
+	TLS                  RadiusTLS       `json:"tls,omitzero"`
+	Purposes             []RadiusPurpose `json:"purposes,omitempty"`       // empty: all
+	MaxOutstanding       int             `json:"maxOutstanding,omitempty"` // of each purpose; 0: DefaultMaxOutstanding
+	DeadTime             time.Duration   `json:"deadTime,omitempty"`       // 0: DefaultDeadTime
+	CoASources           []netip.Prefix  `json:"coaSources,omitempty"`     // over UDP; empty: Address, if it is an IP address
+	CoADisabled          bool            `json:"coaDisabled,omitempty"`
+}
+
+// RadiusTLS is what RADIUS over TLS needs, RFC 6614.
+type RadiusTLS struct {
+	CACertificates   []string      `json:"caCertificates,omitempty"`   // PEM, each one certificate; empty: the system's
+	CertificateChain string        `json:"certificateChain,omitempty"` // PEM, its own first; empty: none is shown
+	CertificateKey   tenant.Secret `json:"-"`                          // PEM
+	ServerName       string        `json:"serverName,omitempty"`       // what its certificate is for; empty: the address
+}
+
+// RadiusPurpose is what a RADIUS server is asked for.
+type RadiusPurpose string
+
+// The purposes.
+const (
+	RadiusAuthentication RadiusPurpose = "AUTHENTICATION"
+	RadiusAccounting     RadiusPurpose = "ACCOUNTING"
+)
+
+// How a RADIUS server is reached; an empty Transport is TransportUDP.
+const (
+	TransportUDP = "UDP"
+	TransportTLS = "TLS" // RFC 6614
+)
+
+// What a RADIUS server has where it says nothing.
+const (
+	DefaultMaxOutstanding = 256
+	DefaultDeadTime       = 30 * time.Second
+)
+
+// For says whether the server is asked for p.
+func (r *RadiusServer) For(p RadiusPurpose) bool {
+	return len(r.Purposes) == 0 || slices.Contains(r.Purposes, p)
 }
 
 // Listener is listeners/{listener}.
@@ -177,7 +227,7 @@ type Listener struct {
 
 // Record is any kind of record.
 type Record interface {
-	Tenant | Profile | User | Pool | RadiusServer | Listener
+	Tenant | Profile | User | Pool | ACL | RadiusServer | Listener
 }
 
 // secretSlot is one secret of a record: where it lies, and the field that its ciphertext is bound to.
@@ -201,6 +251,7 @@ func (*Tenant) kind() Kind       { return KindTenant }
 func (*Profile) kind() Kind      { return KindProfile }
 func (*User) kind() Kind         { return KindUser }
 func (*Pool) kind() Kind         { return KindPool }
+func (*ACL) kind() Kind          { return KindACL }
 func (*RadiusServer) kind() Kind { return KindRadiusServer }
 func (*Listener) kind() Kind     { return KindListener }
 
@@ -221,9 +272,9 @@ func (r *RadiusServer) secretSlots(stored map[string][]byte) []secretSlot {
 	for stored[field(len(r.Secrets))] != nil {
 		r.Secrets = append(r.Secrets, nil)
 	}
-	slots := make([]secretSlot, len(r.Secrets))
+	slots := []secretSlot{{"tls.privateKey", &r.TLS.CertificateKey}}
 	for i := range r.Secrets {
-		slots[i] = secretSlot{field(i), &r.Secrets[i]}
+		slots = append(slots, secretSlot{field(i), &r.Secrets[i]})
 	}
 	return slots
 }
@@ -234,3 +285,4 @@ func (l *Listener) secretSlots(map[string][]byte) []secretSlot {
 
 func (*Profile) secretSlots(map[string][]byte) []secretSlot { return nil }
 func (*Pool) secretSlots(map[string][]byte) []secretSlot    { return nil }
+func (*ACL) secretSlots(map[string][]byte) []secretSlot     { return nil }

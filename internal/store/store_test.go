@@ -66,6 +66,14 @@ func TestEveryFieldIsStored(t *testing.T) {
 		ClientRoutes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, MTU: 1300, Echo: tenant.Echo{Interval: time.Second, Failures: 2},
 		IdleTimeout: time.Minute, SessionTimeout: time.Hour, AcctInterimInterval: 2 * time.Minute,
 		RateLimit: tenant.RateLimit{UpBps: 1_000_000, DownBps: 100_000_000_000}, DSCP: tenant.DSCPUniform,
+		ACL: "tenants/acme/acls/web",
+	})
+	checkStored(t, s, &store.ACL{
+		Meta: named("tenants/acme/acls/web"), DisplayName: "Web only", Rules: []tenant.ACLRule{{
+			Action: tenant.ACLPermit, Direction: tenant.ACLUp, Protocol: "tcp",
+			Sources: []netip.Prefix{netip.MustParsePrefix("10.8.0.0/24")}, Destinations: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+			SourcePorts: []tenant.PortRange{{First: 1024, Last: 65535}}, DestinationPorts: []tenant.PortRange{{First: 80, Last: 80}},
+		}},
 	})
 	checkStored(t, s, &store.User{
 		Meta: named("tenants/acme/users/CORP%5Calice"), Password: tenant.Secret("correct horse"), Profile: "tenants/acme/profiles/default",
@@ -79,6 +87,12 @@ func TestEveryFieldIsStored(t *testing.T) {
 		Meta: named("tenants/acme/radiusServers/r1"), Address: "198.51.100.7", AuthPort: 1812, AcctPort: 1813,
 		Secrets: []tenant.Secret{tenant.Secret("new"), tenant.Secret("old")}, Transport: "UDP", Timeout: time.Second, Tries: 3,
 		Priority: 1, Weight: 2, MessageAuthenticator: "REQUIRE", SourceAddress: "198.51.100.1", Namespace: "acme",
+		SourceInterface: "mgmt0", MaxOutstanding: 100, DeadTime: time.Minute, CoADisabled: true,
+		Purposes:   []store.RadiusPurpose{store.RadiusAccounting},
+		CoASources: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/28"), netip.MustParsePrefix("2001:db8::7/128")},
+		TLS: store.RadiusTLS{
+			CACertificates: []string{"ca"}, CertificateChain: "chain", CertificateKey: tenant.Secret("key"), ServerName: "radius.example",
+		},
 	})
 	checkStored(t, s, &store.Listener{
 		Meta: named("listeners/main"), Address: "198.51.100.1", Protocols: []tenant.Protocol{tenant.ProtocolPPTP}, Tenants: []string{"tenants/acme"},
@@ -544,14 +558,17 @@ func TestSecretsAreSealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := []string{"p4ssw0rd-of-alice", "p4ssw0rd-of-bob", "pre-shared-one", "pre-shared-two", "tunnel-secret", "radius-new", "radius-old", "private-key"}
+	secrets := []string{"p4ssw0rd-of-alice", "p4ssw0rd-of-bob", "pre-shared-one", "pre-shared-two", "tunnel-secret", "radius-new", "radius-old", "private-key", "radsec-key"}
 	create(t, s, &store.Tenant{
 		Meta: named("tenants/acme"), L2TPTunnelSecret: tenant.Secret(secrets[4]),
 		IPsec: store.IPsec{PSKs: []store.PSK{{Secret: tenant.Secret(secrets[2])}, {ID: "x", Secret: tenant.Secret(secrets[3])}}},
 	})
 	create(t, s, &store.User{Meta: named("tenants/acme/users/alice"), Password: tenant.Secret(secrets[0])})
 	create(t, s, &store.User{Meta: named("tenants/acme/users/bob"), Password: tenant.Secret(secrets[1])})
-	create(t, s, &store.RadiusServer{Meta: named("tenants/acme/radiusServers/r"), Secrets: []tenant.Secret{tenant.Secret(secrets[5]), tenant.Secret(secrets[6])}})
+	create(t, s, &store.RadiusServer{
+		Meta: named("tenants/acme/radiusServers/r"), Secrets: []tenant.Secret{tenant.Secret(secrets[5]), tenant.Secret(secrets[6])},
+		TLS: store.RadiusTLS{CertificateChain: "chain", CertificateKey: tenant.Secret(secrets[8])},
+	})
 	create(t, s, &store.Listener{Meta: named("listeners/main"), CertificateChain: "chain", CertificateKey: tenant.Secret(secrets[7])})
 
 	raw, err := os.ReadFile(path)
@@ -640,5 +657,23 @@ func TestProfileDefaults(t *testing.T) {
 	}
 	if got := own.WithDefaults(); !reflect.DeepEqual(got, own) {
 		t.Errorf("own values became %+v", got)
+	}
+}
+
+func TestRadiusServerFor(t *testing.T) {
+	only := &store.RadiusServer{Purposes: []store.RadiusPurpose{store.RadiusAccounting}}
+	for _, c := range []struct {
+		server  *store.RadiusServer
+		purpose store.RadiusPurpose
+		want    bool
+	}{
+		{new(store.RadiusServer), store.RadiusAuthentication, true},
+		{new(store.RadiusServer), store.RadiusAccounting, true},
+		{only, store.RadiusAccounting, true},
+		{only, store.RadiusAuthentication, false},
+	} {
+		if got := c.server.For(c.purpose); got != c.want {
+			t.Errorf("%v for %s: %v", c.server.Purposes, c.purpose, got)
+		}
 	}
 }

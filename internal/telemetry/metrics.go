@@ -88,6 +88,18 @@ var (
 	Peers    = Live{"ipsec_peers", "IPsec peers, by tenant.", false, []string{"tenant"}}
 	Tunnels  = Live{"l2tp_tunnels", "L2TP tunnels, half-open ones too.", false, nil}
 
+	RadiusUp         = Live{"radius_server_up", "1: a RADIUS server answers, 0: it is dead.", false, []string{"tenant", "server"}}
+	RadiusInFlight   = Live{"radius_requests_in_flight", "Requests to a RADIUS server under way.", false, []string{"tenant", "server"}}
+	RadiusRequests   = Live{"radius_requests_total", "Requests to a RADIUS server by what came of them.", true, []string{"tenant", "server", "outcome"}}
+	RadiusRetries    = Live{"radius_retransmits_total", "Requests to a RADIUS server that were sent again.", true, []string{"tenant", "server"}}
+	RadiusDropped    = Live{"radius_dropped_replies_total", "Replies of a RADIUS server that were not used.", true, []string{"tenant", "server", "drop"}}
+	DynamicRequests  = Live{"coa_requests_total", "CoA- and Disconnect-Requests by their answer.", true, []string{"answer"}}
+	DynamicDropped   = Live{"coa_dropped_total", "Datagrams to the CoA port that were not answered.", true, []string{"drop"}}
+	AccountsUnsent   = Live{"accounting_unsent_records", "Accounting records that nobody has acknowledged yet.", false, []string{"tenant"}}
+	AccountsSent     = Live{"accounting_sent_total", "Accounting records that were acknowledged.", true, []string{"tenant"}}
+	AccountsFailures = Live{"accounting_failures_total", "Deliveries of accounting records that failed.", true, []string{"tenant"}}
+	AccountsDropped  = Live{"accounting_dropped_total", "Interim accounting records given up for want of room.", true, []string{"tenant"}}
+
 	ShardInPackets  = Live{"shard_in_packets_total", "Packets received from clients, by shard.", true, []string{"shard"}}
 	ShardOutPackets = Live{"shard_out_packets_total", "Packets sent to clients, by shard.", true, []string{"shard"}}
 	ShardWrong      = Live{"shard_wrong_total", "Packets that arrived on another shard than their session's.", true, []string{"shard"}}

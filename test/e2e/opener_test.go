@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -145,6 +146,14 @@ func (o *opener) OpenUDP(_ string, at netip.AddrPort, shards int) (out []netio.U
 	defer o.mu.Unlock()
 	o.udp[at.Port()] = ends
 	return out, nil
+}
+
+func (*opener) ListenUDP(_ string, addr netip.AddrPort) (net.PacketConn, error) {
+	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr))
+}
+
+func (*opener) Dial(ctx context.Context, spec netio.DialSpec) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, spec.Network, spec.Remote.String())
 }
 
 func (*opener) ListenTCP(string, netip.AddrPort) (net.Listener, error) {

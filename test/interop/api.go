@@ -16,6 +16,7 @@ type Session struct {
 	Name, User, Protocol, State, Listener, ClientAddress, Address, Profile, AuthMethod, Cipher string
 
 	NatDetected bool
+	MTU         int
 
 	RateLimit struct{ UpBps, DownBps Number }
 

@@ -27,16 +27,16 @@ const (
 	metricsAddress = "127.0.0.1:9090"
 )
 
-// Build builds the daemon and ctl of this checkout into the folder dir.
+// Build builds the daemon, ctl and loadgen of this checkout into the folder dir.
 func Build(dir string) error {
-	cmd := exec.Command("go", "build", "-o", dir+"/", "concentrator/cmd/concentrator", "concentrator/cmd/ctl")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "concentrator/cmd/concentrator", "concentrator/cmd/ctl", "concentrator/cmd/loadgen")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return nil
 }
 
-// Daemon is a running concentrator in the namespace "srv", with a state of its own.
+// Daemon is a running concentrator in a part of the lab, with a state of its own.
 type Daemon struct {
 	Dir  string // holds config.yaml, apply.yaml, log and the folder state
 	bin  string
@@ -47,8 +47,8 @@ type Daemon struct {
 
 // NewDaemon lays out the files of a daemon: the configuration and the documents that it shall apply, which come from the
 // template testdata/APPLY. Start starts it. bin is where Build put the programs.
-func (l *Lab) NewDaemon(name, bin, apply string) (*Daemon, error) {
-	d := &Daemon{Dir: filepath.Join(l.Dir, name), bin: bin, ns: l.NS("srv")}
+func (l *Lab) NewDaemon(name, part, bin, apply string) (*Daemon, error) {
+	d := &Daemon{Dir: filepath.Join(l.Dir, name), bin: bin, ns: l.NS(part)}
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -60,6 +60,7 @@ func (l *Lab) NewDaemon(name, bin, apply string) (*Daemon, error) {
 	if err := tmpl.Execute(&documents, map[string]any{
 		"Net1": l.NS("net1"), "Net2": l.NS("net2"),
 		"RadiusAddress": innerHost, "RadiusSecret": radiusSecret, "RadiusPort": radiusPort, "RadiusOldPort": radiusOldPort,
+		"ForeignSecret": foreignSecret, "AccRadius": accRadius, "AccRadius2": accRadius2, "AccSlow": accSlow, "AccAddress": accAddress,
 		"PKI": l.PKI,
 	}); err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ const (
 	AuthPAP      Auth = "pap"
 	AuthCHAP     Auth = "chap MD5"
 	AuthMSCHAPv2 Auth = "chap MS-v2"
+	AuthEAP      Auth = "eap"
 )
 
 // Cipher is an encryption that a client insists on.
@@ -56,12 +57,14 @@ func (d Dial) options(name string) string {
 		"noauth", "noipdefault", "nodefaultroute", "usepeerdns", "noipv6",
 		"debug", "logfile /lab/" + name + ".log", "unit " + strconv.Itoa(d.Unit), "maxfail 1", "mtu 1400", "mru 1400",
 		"name " + quoteOption(d.User), "password " + quoteOption(d.Password),
-		"refuse-eap", "refuse-mschap",
+		"refuse-mschap",
 	}
 	if d.L2TP == nil {
 		lines = append(lines, "updetach", fmt.Sprintf("pty \"pptp %s --nolaunchpppd --loglevel 1 --logstring %s\"", d.Server, name))
 	}
-	for auth, refuse := range map[Auth]string{AuthPAP: "refuse-pap", AuthCHAP: "refuse-chap", AuthMSCHAPv2: "refuse-mschap-v2"} {
+	for auth, refuse := range map[Auth]string{
+		AuthPAP: "refuse-pap", AuthCHAP: "refuse-chap", AuthMSCHAPv2: "refuse-mschap-v2", AuthEAP: "refuse-eap",
+	} {
 		if d.Auth != auth {
 			lines = append(lines, refuse)
 		}

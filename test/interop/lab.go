@@ -24,6 +24,10 @@ import (
 //	                             |
 //	atk   outer 198.51.100.250 --+
 //
+//	acc   outer 198.51.100.31 --+   a daemon of its own, that may be killed
+//	                             |   inner 10.98.0.1 ---- 10.98.0.2 to .4  accfar   its FreeRADIUS servers
+//	gen   outer 198.51.100.32 --+   simulated clients
+//
 //	net1  inner 10.99.0.1 ---- 10.99.0.2  far1     two tenants' own networks, with the same addresses
 //	net2  inner 10.99.0.1 ---- 10.99.0.2  far2
 //
@@ -42,12 +46,19 @@ const (
 	firstGuest    = 11 // last octet of guest 0, outside and behind a NAT
 	firstNAT      = 201
 	demoAddress   = "198.51.100.9"
+	accAddress    = "198.51.100.31"
+	accGateway    = "10.98.0.1"
+	accRadius     = "10.98.0.2"
+	accRadius2    = "10.98.0.3"
+	accSlow       = "10.98.0.4" // leads to accRadius, slowly
+	genAddress    = "198.51.100.32"
+	genNet        = "198.51.100.160/28" // more addresses of the same
 	attacker      = "198.51.100.250"
 	spoofed       = "100.64.0.0/10" // RFC 6598
 )
 
 // listenerAddresses are the daemon's; demoAddress lies between.
-var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10}
+var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10, 20}
 
 // labPrefix begins the names of all namespaces of all runs; the process ID and a part's name follow.
 const labPrefix = "interop-"
@@ -79,7 +90,7 @@ func NewLab() (*Lab, error) {
 // NS is the full name of the namespace of a part of the lab.
 func (l *Lab) NS(part string) string { return fmt.Sprintf("%s%d-%s", labPrefix, os.Getpid(), part) }
 
-var parts = []string{"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2", "nat0", "nat1", "nat2"}
+var parts = []string{"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2", "acc", "accfar", "gen", "nat0", "nat1", "nat2"}
 
 // bridge0 is the outer switch; lanN is the one behind NAT number N.
 const bridge0 = "bridge0"
@@ -149,12 +160,12 @@ func (l *Lab) build() error {
 			return err
 		}
 		if link.port == "" {
-			if err := run("ip", "-n", peer, "route", "add", "default", "via", innerGateway); err != nil {
+			if err := run("ip", "-n", peer, "route", "add", "default", "via", strings.TrimSuffix(link.addresses[0], "/24")); err != nil {
 				return err
 			}
 		}
 	}
-	for _, part := range []string{"srv", "net1", "net2"} {
+	for _, part := range []string{"srv", "net1", "net2", "acc"} {
 		for _, key := range []string{"all", "default", "inner"} {
 			if err := sysctl(l.NS(part), "net/ipv4/conf/"+key+"/rp_filter", "0"); err != nil {
 				return err
@@ -169,7 +180,23 @@ func (l *Lab) build() error {
 			return err
 		}
 	}
-	return run("ip", "-n", l.NS("srv"), "route", "add", spoofed, "via", attacker)
+	return errors.Join(
+		run("ip", "-n", l.NS("srv"), "route", "add", spoofed, "via", attacker),
+		run("ip", "-n", l.NS("accfar"), "addr", "add", accRadius2+"/24", "dev", "eth0"),
+		run("ip", "-n", l.NS("accfar"), "addr", "add", accSlow+"/24", "dev", "eth0"),
+		l.addGenNet(),
+	)
+}
+
+// addGenNet gives the simulated clients the addresses of genNet.
+func (l *Lab) addGenNet() error {
+	p := netip.MustParsePrefix(genNet)
+	for a := p.Addr(); p.Contains(a); a = a.Next() {
+		if err := run("ip", "-n", l.NS("gen"), "addr", "add", a.String()+"/24", "dev", "outer"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // links lists the cables of the lab.
@@ -181,6 +208,9 @@ func links() []labLink {
 	all := []labLink{
 		{part: "srv", name: "outer", addresses: serverAddresses, peer: "sw", peerName: "srv", port: bridge0},
 		{part: "demo", name: "outer", addresses: []string{demoAddress + "/24"}, peer: "sw", peerName: "demo", port: bridge0},
+		{part: "acc", name: "outer", addresses: []string{accAddress + "/24"}, peer: "sw", peerName: "acc", port: bridge0},
+		{part: "acc", name: "inner", addresses: []string{accGateway + "/24"}, peer: "accfar", peerName: "eth0", peerAddr: accRadius + "/24"},
+		{part: "gen", name: "outer", addresses: []string{genAddress + "/24"}, peer: "sw", peerName: "gen", port: bridge0},
 		{part: "atk", name: "outer", addresses: []string{attacker + "/24"}, peer: "sw", peerName: "atk", port: bridge0},
 		{part: "srv", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "lan", peerName: "eth0", peerAddr: innerHost + "/24"},
 		{part: "net1", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "far1", peerName: "eth0", peerAddr: innerHost + "/24"},

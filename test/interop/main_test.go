@@ -112,7 +112,7 @@ func requireTools() error {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root (namespaces, TUN, raw sockets)")
 	}
-	for _, tool := range []string{"ip", "nsenter", "ethtool", "ping", "linux.uml", "busybox", "pppd", "pptp", "xl2tpd", "ipsec", "nft", "freeradius", "modprobe"} {
+	for _, tool := range []string{"ip", "nsenter", "ethtool", "ping", "linux.uml", "busybox", "pppd", "pptp", "xl2tpd", "ipsec", "nft", "freeradius", "radclient", "modprobe"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			missing = append(missing, tool)
 		}
@@ -156,10 +156,13 @@ func setUp() (err error) {
 			return err
 		}
 	}
-	if world.radius, err = world.lab.StartRadius(); err != nil {
+	if world.radius, err = world.lab.NewRadius("freeradius", "lan", innerHost, innerGateway); err != nil {
 		return err
 	}
-	if world.daemon, err = world.lab.NewDaemon("daemon", world.bin, "apply.yaml"); err != nil {
+	if err := world.radius.Start(); err != nil {
+		return err
+	}
+	if world.daemon, err = world.lab.NewDaemon("daemon", "srv", world.bin, "apply.yaml"); err != nil {
 		return err
 	}
 	return world.daemon.Start()
@@ -176,7 +179,7 @@ func tearDown() (err error) {
 		if world.daemon != nil && world.daemon.proc != nil {
 			err = world.daemon.Stop()
 		}
-		if world.radius != nil {
+		if world.radius != nil && world.radius.proc != nil {
 			world.radius.Stop()
 		}
 		for {

@@ -2,6 +2,7 @@ package env
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"concentrator/internal/manifest"
@@ -52,6 +54,27 @@ func Name(head string, back int) Column {
 	}}
 }
 
+// Count makes a column of how many entries a list has.
+func Count(head, list string) Column {
+	return Column{Head: head, Cell: func(m protoreflect.Message) string {
+		f := m.Descriptor().Fields().ByName(protoreflect.Name(list))
+		if f == nil || !f.IsList() {
+			return ""
+		}
+		return strconv.Itoa(m.Get(f).List().Len())
+	}}
+}
+
+// Part makes a column of one part of the resource name, counted from the front: 1 is the tenant of what stands below one.
+func Part(head string, i int) Column {
+	return Column{Head: head, Cell: func(m protoreflect.Message) string {
+		if parts := strings.Split(text(m, "name"), "/"); i < len(parts) {
+			return parts[i]
+		}
+		return ""
+	}}
+}
+
 // text shows a field: lists by commas, messages that have a text of their own by it, enums by name.
 func text(m protoreflect.Message, name protoreflect.Name) string {
 	f := m.Descriptor().Fields().ByName(name)
@@ -79,6 +102,9 @@ func scalar(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 	case f.Message() != nil:
 		if ts, ok := v.Message().Interface().(*timestamppb.Timestamp); ok {
 			return ts.AsTime().Format(time.RFC3339)
+		}
+		if d, ok := v.Message().Interface().(*durationpb.Duration); ok && d.AsDuration().Abs() < time.Second {
+			return d.AsDuration().Round(time.Microsecond).String() // 277µs is easier to read than 0.000277039s
 		}
 		b, err := protojson.Marshal(v.Message().Interface())
 		if err != nil {

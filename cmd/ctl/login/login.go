@@ -15,5 +15,5 @@ var columns = []env.Column{
 
 // Command makes the noun's command.
 func Command(e *env.Env) *cobra.Command {
-	return env.Noun("login", "Who logged in, who was refused, and why", list(e))
+	return env.Noun("login", "Who logged in, who was refused, and why", list(e), explain(e))
 }

@@ -1,5 +1,5 @@
 // Package resource has the verbs of every configured noun: create, get, list, update and delete. The flags of create
-// and update are made of the API's own descriptors, so that a new field is a new flag.
+// and update are made of the API's own descriptors, so that a new field is a new flag. A radius-server can be tested too.
 package resource
 
 import (
@@ -19,6 +19,9 @@ type noun struct {
 	columns []env.Column
 }
 
+// radiusServer is the kind that has a verb of its own.
+const radiusServer = "RadiusServer"
+
 var nouns = []noun{
 	{"tenant", "Tenant", "Customers, each with its own users, addresses and network", []env.Column{
 		env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Field("REALMS", "realms"),
@@ -28,7 +31,11 @@ var nouns = []noun{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("METHODS", "auth_methods"), env.Field("POOL", "pool"),
 		env.Field("DNS", "dns_servers"), env.Field("MPPE", "mppe").OnlyWide(), env.Field("PLAINTEXT", "allow_plaintext").OnlyWide(),
 		env.Field("UP BPS", "rate_limit.up_bps").OnlyWide(), env.Field("DOWN BPS", "rate_limit.down_bps").OnlyWide(),
-		env.Field("DSCP", "dscp").OnlyWide(),
+		env.Field("DSCP", "dscp").OnlyWide(), env.Field("ACL", "acl").OnlyWide(),
+	}},
+	{"acl", "Acl", "Which packets may pass in a session", []env.Column{
+		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Count("RULES", "rules"),
+		env.Field("TEXT", "rules").OnlyWide(),
 	}},
 	{"user", "User", "Who may log in, where the tenant decides itself", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("PROFILE", "profile"), env.Field("ADDRESS", "static_address"),
@@ -38,9 +45,13 @@ var nouns = []noun{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("RANGES", "ranges"), env.Field("GATEWAY", "gateway"),
 		env.Field("USAGE", "usage"),
 	}},
-	{"radius-server", "RadiusServer", "Who decides logins, where the tenant asks RADIUS", []env.Column{
+	{"radius-server", radiusServer, "Who decides logins, where the tenant asks RADIUS, and takes accounting", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PORT", "auth_port"),
-		env.Field("PRIORITY", "priority"), env.Field("MESSAGE-AUTHENTICATOR", "message_authenticator"),
+		env.Field("TRANSPORT", "transport"), env.Field("PRIORITY", "priority"), env.Field("PURPOSES", "purposes"),
+		env.Field("MESSAGE-AUTHENTICATOR", "message_authenticator"), env.Field("STATE", "health.state"),
+		env.Field("ROUND TRIP", "health.round_trip_time").OnlyWide(), env.Field("SINCE", "health.since").OnlyWide(),
+		env.Field("REQUESTS", "health.requests").OnlyWide(), env.Field("TIMEOUTS", "health.timeouts").OnlyWide(),
+		env.Field("LAST ERROR", "health.last_error").OnlyWide(),
 	}},
 	{"listener", "Listener", "Where clients arrive", []env.Column{
 		env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PROTOCOLS", "protocols"), env.Field("TENANTS", "tenants"),
@@ -56,8 +67,11 @@ func Commands(e *env.Env) []*cobra.Command {
 		if err != nil {
 			panic("ctl: " + err.Error()) // nouns names a kind that the API does not have
 		}
-		out = append(out, env.Noun(n.name, n.short,
-			create(e, n, k), get(e, n, k), list(e, n, k), update(e, n, k), remove(e, n, k)))
+		verbs := []*cobra.Command{create(e, n, k), get(e, n, k), list(e, n, k), update(e, n, k), remove(e, n, k)}
+		if n.kind == radiusServer {
+			verbs = append(verbs, test(e, k))
+		}
+		out = append(out, env.Noun(n.name, n.short, verbs...))
 	}
 	return out
 }

@@ -50,14 +50,14 @@ func unhex(t *testing.T, s string) []byte {
 }
 
 func pap(user, password string) authz.Request {
-	return authz.Request{Tenant: "acme", User: user, PeerName: user, Method: tenant.AuthPAP, Password: tenant.Secret(password)}
+	return authz.Request{Caller: authz.Caller{Tenant: "acme"}, User: user, PeerName: user, Method: tenant.AuthPAP, Password: tenant.Secret(password)}
 }
 
 func md5(user, password string) authz.Request {
 	challenge := []byte("0123456789abcdef")
 	sum := chap.MD5Response(7, []byte(password), challenge)
 	return authz.Request{
-		Tenant: "acme", User: user, PeerName: user, Method: tenant.AuthCHAP, ID: 7, Challenge: challenge, Response: sum[:],
+		Caller: authz.Caller{Tenant: "acme"}, User: user, PeerName: user, Method: tenant.AuthCHAP, ID: 7, Challenge: challenge, Response: sum[:],
 	}
 }
 
@@ -65,7 +65,7 @@ func v2(user, peerName, password string) authz.Request {
 	challenge, peer := [16]byte{1, 2, 3}, [16]byte{4, 5, 6}
 	response, _ := mschap.ClientResponse(challenge, peer, peerName, password).AppendBinary(nil)
 	return authz.Request{
-		Tenant: "acme", User: user, PeerName: peerName, Method: tenant.AuthMSCHAPv2, ID: 9,
+		Caller: authz.Caller{Tenant: "acme"}, User: user, PeerName: peerName, Method: tenant.AuthMSCHAPv2, ID: 9,
 		Challenge: challenge[:], Response: response,
 	}
 }
@@ -187,7 +187,7 @@ func TestUnknownUserLooksLikeWrongPassword(t *testing.T) {
 func TestRFC2759Section9_2(t *testing.T) {
 	a := authenticator(table{"User": {Password: tenant.Secret("clientPass")}})
 	v, err := a.Authenticate(t.Context(), authz.Request{
-		Tenant: "acme", User: "User", PeerName: `BIGCO\User`, Method: tenant.AuthMSCHAPv2,
+		Caller: authz.Caller{Tenant: "acme"}, User: "User", PeerName: `BIGCO\User`, Method: tenant.AuthMSCHAPv2,
 		Challenge: unhex(t, "5b5d7c7d7b3f2f3e3c2c602132262628"),
 		Response: unhex(t, "21402324255e262a28295f2b3a337c7e"+"0000000000000000"+
 			"82309ecd8d708b5ea08faa3981cd83544233114a3d85d6df"+"00"),

@@ -2,51 +2,146 @@ package radius
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
+	"sync"
+	"time"
+
+	"layeh.com/radius"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/authz/accounting"
+	"concentrator/internal/authz/radius/transport"
+	"concentrator/internal/tenant"
 )
 
-// Client asks RADIUS servers. It is safe for concurrent use; Close releases its sockets.
+// Client asks the RADIUS servers of one tenant. It is safe for concurrent use; Close releases its sockets.
 type Client struct {
-	server *server
+	group      *transport.Group
+	challenges challenges
+
+	mu  sync.Mutex
+	cfg transport.Config // of New or the last Update
 }
 
-var _ authz.Authenticator = (*Client)(nil)
+var (
+	_ authz.Authenticator = (*Client)(nil)
+	_ accounting.Sink     = (*Client)(nil)
+)
 
-// New checks cfg and returns a Client for it. It does not block: a server's DNS name is looked up behind its back, and
-// again when a login comes if that fails.
+// New checks cfg and returns a Client for it. It does not block: names are looked up and connections made behind its back.
 func New(cfg Config) (*Client, error) {
-	return newClient(cfg, environment{lookup: lookup, sockets: maxSockets})
-}
-
-func newClient(cfg Config, env environment) (*Client, error) {
-	if len(cfg.Servers) != 1 {
-		return nil, fmt.Errorf("radius: %d servers are configured, want exactly one", len(cfg.Servers))
-	}
-	if cfg.Log == nil {
-		cfg.Log = slog.Default()
-	}
-	sc, err := cfg.Servers[0].withDefaults()
+	group, err := transport.New(cfg.Config)
 	if err != nil {
-		return nil, fmt.Errorf("radius server %s: %w", cfg.Servers[0].Name, err)
+		return nil, fmt.Errorf("RADIUS servers of %s: %w", cfg.Tenant, err)
 	}
-	return &Client{server: newServer(sc, cfg.Log, env)}, nil
+	return &Client{group: group, cfg: cfg.Config}, nil
 }
 
-// Authenticate implements authz.Authenticator. It takes at most Tries × Timeout, jitter included, once the request has
-// an identifier, and ctx bounds it all.
+// Update replaces the configuration. Servers that stay keep their sockets, their health and the requests under way. After
+// an error everything is as before.
+func (c *Client) Update(cfg Config) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.group.Update(cfg.Config); err != nil {
+		return fmt.Errorf("RADIUS servers of %s: %w", cfg.Tenant, err)
+	}
+	c.cfg = cfg.Config
+	return nil
+}
+
+// Health says how each server does, in the order of the configuration.
+func (c *Client) Health() []transport.Health { return c.group.Health() }
+
+// Close ends the requests under way without an answer, closes the sockets and waits until every goroutine has ended. It may
+// be called again.
+func (c *Client) Close() { c.group.Close() }
+
+// Authenticate implements authz.Authenticator.
+//
+// A conversation (Request.State, or a PAP password that answers an Access-Challenge) stays with its server: nobody else
+// knows its State. If that server does not answer, the error's Verdict has Restart where EAP can begin anew with another.
 func (c *Client) Authenticate(ctx context.Context, r authz.Request) (authz.Verdict, error) {
-	if v, ok := askable(r); !ok {
+	if v, ok := askable(&r); !ok {
 		return v, nil
 	}
-	return c.server.ask(ctx, r)
+	who := asked{user: userName(&r), client: r.ClientAddress}
+	at := c.goesOn(&r, who)
+	o := &outgoing{
+		packet: inRequest, Caller: r.Caller, user: who.user, method: r.Method, ask: &r, state: at.state, at: time.Now(),
+	}
+	reply, err := c.group.Exchange(ctx, transport.Request{
+		Purpose: transport.Access, Code: radius.CodeAccessRequest, Build: o.build, Server: at.server,
+	})
+	if err != nil {
+		v, err := noAnswer(err)
+		v.Restart = r.Method == tenant.AuthEAP && at.server != ""
+		v.Trace.Sent = o.describe()
+		return v, err
+	}
+	v, kept := interpret(reply.Packet, answering{
+		server: reply.Server, method: r.Method, id: r.ID, mppeWanted: r.MPPEWanted,
+		authenticator: reply.Authenticator, secret: reply.Secret,
+	})
+	if kept != nil {
+		c.challenges.put(who, kept)
+	}
+	v.Trace = traceOf(&reply)
+	return v, nil
 }
 
-// Stats returns the counters.
-func (c *Client) Stats() Stats { return c.server.snapshot() }
+// goesOn returns the conversation that r is a part of; the zero value: r begins one.
+func (c *Client) goesOn(r *authz.Request, who asked) conversation {
+	switch r.Method {
+	case tenant.AuthEAP:
+		if at, ok := r.State.(*conversation); ok && at != nil {
+			return *at
+		}
+	case tenant.AuthPAP:
+		if at, ok := c.challenges.take(who); ok {
+			return at
+		}
+	default: // CHAP and MS-CHAPv2 are over with one answer
+	}
+	return conversation{}
+}
 
-// Close ends the requests in flight without an answer, closes the sockets and waits until every goroutine has ended.
-// It may be called again.
-func (c *Client) Close() { c.server.close() }
+// noAnswer is what Authenticate returns when no server decided.
+func noAnswer(err error) (authz.Verdict, error) {
+	none := (*transport.NoAnswer)(nil)
+	if !errors.As(err, &none) {
+		return authz.NoAnswer(tenant.ReasonRadiusTimeout, err.Error(), err)
+	}
+	return authz.NoAnswer(none.Reason, none.Detail, err)
+}
+
+// traceOf is how a reply came about.
+func traceOf(reply *transport.Reply) authz.Trace {
+	return authz.Trace{
+		Server: reply.Server, RTT: reply.RTT, Sent: describe(reply.Sent), Received: describe(reply.Packet),
+	}
+}
+
+// build makes the packet for one server.
+func (o *outgoing) build(t transport.Target) (*radius.Packet, error) {
+	o.nasIdentifier, o.nasAddress = t.NASIdentifier, t.LocalAddr.Unmap()
+	o.authenticator, o.secret = t.Authenticator, t.Secret
+	list, err := o.attributes()
+	if err != nil {
+		return nil, err
+	}
+	o.built = &radius.Packet{Attributes: list}
+	return o.built, nil
+}
+
+// describe is what was last sent, if anything was.
+func (o *outgoing) describe() []authz.Attribute {
+	if o.built == nil {
+		return nil
+	}
+	b, err := (&radius.Packet{Attributes: o.built.Attributes}).MarshalBinary()
+	if err != nil { // it was too long to be sent
+		return nil
+	}
+	return describe(b)
+}

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"layeh.com/radius/rfc2865"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/authz/radius/transport"
 	"concentrator/internal/tenant"
 )
 
@@ -33,12 +35,12 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// clientGoroutines returns the stacks of the goroutines that run a server's methods.
+// clientGoroutines returns the stacks of the goroutines of the transport.
 func clientGoroutines() string {
 	buf := make([]byte, 1<<20)
 	var left []string
 	for g := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "radius.(*server)") {
+		if strings.Contains(g, "radius/transport.") {
 			left = append(left, g)
 		}
 	}
@@ -210,21 +212,22 @@ func unhex(t testing.TB, s string) []byte {
 }
 
 // start returns a Client for the fake, with a short timeout. change may be nil.
-func start(t *testing.T, f *fake, change func(*ServerConfig)) *Client {
+func start(t *testing.T, f *fake, change func(*transport.ServerConfig)) *Client {
 	t.Helper()
-	return startEnv(t, f, change, environment{lookup: lookup, sockets: maxSockets})
-}
-
-func startEnv(t *testing.T, f *fake, change func(*ServerConfig), env environment) *Client {
-	t.Helper()
-	sc := ServerConfig{
-		Name: "one", Address: "127.0.0.1", AuthPort: f.port(), Secrets: []tenant.Secret{tenant.Secret(secret)},
-		Timeout: 10 * time.Second, Tries: 3, NASIdentifier: "nas-1",
+	sc := transport.ServerConfig{
+		Name: "one", Address: "127.0.0.1", AuthPort: f.port(), AcctPort: f.port(), Secrets: []tenant.Secret{tenant.Secret(secret)},
+		Timeout: 10 * time.Second, Tries: 3, NASIdentifier: "nas-1", MaxOutstanding: 2048,
 	}
 	if change != nil {
 		change(&sc)
 	}
-	c, err := newClient(Config{Servers: []ServerConfig{sc}, Log: quiet}, env)
+	return startAll(t, sc)
+}
+
+// startAll returns a Client for several servers.
+func startAll(t *testing.T, servers ...transport.ServerConfig) *Client {
+	t.Helper()
+	c, err := New(Config{Tenant: "tenants/acme", Config: transport.Config{Servers: servers, Log: quiet}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,11 +235,24 @@ func startEnv(t *testing.T, f *fake, change func(*ServerConfig), env environment
 	return c
 }
 
+// access returns the counters of the first server's port for logins, and what is under way there.
+func access(c *Client) (transport.Stats, transport.Health) {
+	h := c.Health()[0]
+	for _, p := range h.Ports {
+		if slices.Contains(p.Purposes, transport.Access) {
+			return p.Stats, h
+		}
+	}
+	return transport.Stats{}, h
+}
+
 func papRequest() authz.Request {
 	return authz.Request{
-		Tenant: "acme", User: "alice", PeerName: "alice", Protocol: tenant.ProtocolPPTP,
-		ClientAddress: netip.MustParseAddr("198.51.100.7"), ListenerAddress: netip.MustParseAddr("192.0.2.1"),
-		SessionID: "s-1", NASPort: 17, Method: tenant.AuthPAP, Password: tenant.Secret("wonder-1"),
+		Caller: authz.Caller{
+			Tenant: "acme", SessionID: "s-1", Protocol: tenant.ProtocolPPTP,
+			ClientAddress: netip.MustParseAddr("198.51.100.7"), ListenerAddress: netip.MustParseAddr("192.0.2.1"), NASPort: 17,
+		},
+		User: "alice", PeerName: "alice", Method: tenant.AuthPAP, Password: tenant.Secret("wonder-1"),
 	}
 }
 

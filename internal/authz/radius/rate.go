@@ -66,7 +66,7 @@ func (a *answer) bounded(bps uint64) *uint64 {
 func setMikrotikRate(a *answer, v radius.Attribute) error {
 	up, down, rest, err := parseRateLimit(string(v))
 	if err != nil {
-		a.notef("Mikrotik-Rate-Limit %q is not applied: %v", printable(v), err)
+		a.ignoref("Mikrotik-Rate-Limit %q is not applied: %v", printable(v), err)
 		return nil // text is for the NAS to understand or not; it is no attribute of invalid length
 	}
 	if rest != "" {

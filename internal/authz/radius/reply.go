@@ -4,13 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"layeh.com/radius"
-	"layeh.com/radius/rfc2865"
 
 	"concentrator/internal/authz"
 	"concentrator/internal/tenant"
@@ -27,28 +26,42 @@ type answering struct {
 	method        tenant.AuthMethod
 	id            byte // identifier of the CHAP exchange
 	mppeWanted    bool
-	authenticator [authenticatorLen]byte // of the request
-	secret        tenant.Secret          // that the reply is signed with
+	authenticator [16]byte      // of the request
+	secret        tenant.Secret // that the reply is signed with
 }
 
-// answer gathers the attributes of one reply.
+// answer gathers the attributes of one packet from a server.
 type answer struct {
 	answering
-	v         authz.Verdict
-	messages  []string
-	notes     []string
-	success   radius.Attribute // MS-CHAP2-Success as received
-	failure   radius.Attribute // MS-CHAP-Error as received
-	dns, wins [2]netip.Addr
-	limits    limits
+	v           authz.Verdict
+	messages    []string
+	notes       []string
+	ignored     string           // the first of the notes that says that a value is not applied; empty: all are
+	success     radius.Attribute // MS-CHAP2-Success as received
+	failure     radius.Attribute // MS-CHAP-Error as received
+	eap         []byte           // EAP-Message, joined
+	state       []byte
+	kept        *challenge
+	until       time.Time // WISPr-Session-Terminate-Time
+	classOctets int
+	dns, wins   [2]netip.Addr
+	limits      limits
 }
 
 func (a *answer) notef(format string, args ...any) {
 	a.notes = append(a.notes, fmt.Sprintf(format, args...))
 }
 
+// ignoref is notef for a value that is not applied at all.
+func (a *answer) ignoref(format string, args ...any) {
+	a.notef(format, args...)
+	if a.ignored == "" {
+		a.ignored = a.notes[len(a.notes)-1]
+	}
+}
+
 // askable says whether RADIUS can carry r. If not, the verdict is a refusal.
-func askable(r authz.Request) (authz.Verdict, bool) {
+func askable(r *authz.Request) (authz.Verdict, bool) {
 	refuse := func(reason tenant.Reason, detail string) (authz.Verdict, bool) {
 		return authz.Verdict{Deny: reason, Detail: detail}, false
 	}
@@ -70,14 +83,21 @@ func askable(r authz.Request) (authz.Verdict, bool) {
 		if len(r.Response) != mschap.ResponseLen || len(r.Challenge) != mschap.ChallengeLen {
 			return refuse(tenant.ReasonProtocolError, "the MS-CHAPv2 challenge or response has the wrong length")
 		}
+		if r.NewPassword != nil && len(r.NewPassword) != newPasswordLen {
+			return refuse(tenant.ReasonProtocolError, "the new password of the Change-Password packet has the wrong length")
+		}
+	case tenant.AuthEAP:
+		if !wellFormed(r.EAP) || len(r.EAP) > maxEAP {
+			return refuse(tenant.ReasonProtocolError, fmt.Sprintf("the EAP packet is malformed or longer than %d octets", maxEAP))
+		}
 	default:
 		return refuse(tenant.ReasonNoCommonAuthMethod, fmt.Sprintf("%s can't be asked for by RADIUS here", r.Method))
 	}
 	return authz.Verdict{}, true
 }
 
-// interpret turns a verified packet into a verdict.
-func interpret(b []byte, about answering) authz.Verdict {
+// interpret turns a verified packet into a verdict. kept is not nil if the user's next PAP password answers it.
+func interpret(b []byte, about answering) (v authz.Verdict, kept *challenge) {
 	a := &answer{answering: about}
 	code := radius.Code(b[0])
 	bad := a.read(b, code)
@@ -93,8 +113,13 @@ func interpret(b []byte, about answering) authz.Verdict {
 			a.say("%s accepted, but: %v", a.server, bad)
 		}
 	case radius.CodeAccessChallenge:
-		a.v.Deny = tenant.ReasonRadiusReject
-		a.say("%s asks for a further step (Access-Challenge, as for a one-time password), which is not supported", a.server)
+		if bad == nil {
+			bad = a.challenged()
+		}
+		if bad != nil {
+			a.v = authz.Verdict{Deny: tenant.ReasonRadiusReject, Message: a.v.Message}
+			a.say("%s asks for a further step: %v", a.server, bad)
+		}
 	default:
 		a.rejected()
 		if len(a.messages) > 0 {
@@ -105,12 +130,13 @@ func interpret(b []byte, about answering) authz.Verdict {
 		a.v.Detail = strings.TrimPrefix(a.v.Detail+"; "+strings.Join(a.notes, "; "), "; ")
 	}
 	a.v.Detail = clip(a.v.Detail, maxDetail)
-	return a.v
+	return a.v, a.kept
 }
 
 func (a *answer) say(format string, args ...any) { a.v.Detail = fmt.Sprintf(format, args...) }
 
-// read goes through the attributes of b, whose lengths verify has checked, and returns the first one's error.
+// read goes through the attributes of b, whose lengths the transport has checked, and returns the first one's error.
+// Attributes without a value are ignored: they should not have been sent.
 func (a *answer) read(b []byte, code radius.Code) error {
 	in := inReject
 	switch code {
@@ -120,43 +146,15 @@ func (a *answer) read(b []byte, code radius.Code) error {
 		in = inChallenge
 	default: // an Access-Reject
 	}
-	p, err := radius.Parse(b, a.secret)
-	if err != nil {
-		return err
-	}
-	seen := make([]bool, len(honoured))
-	set := func(vendor uint32, typ radius.Type, v radius.Attribute) error {
-		if len(v) == 0 {
-			return nil
-		}
-		for i, h := range honoured {
-			if h.vendor != vendor || h.typ != typ || h.in&in == 0 || seen[i] && !h.many {
-				continue
-			}
-			seen[i] = true
-			if err := h.set(a, v); err != nil {
-				return fmt.Errorf("%s: %w", h.name, err)
-			}
-		}
-		return nil
-	}
-	for _, avp := range p.Attributes {
-		if avp.Type != rfc2865.VendorSpecific_Type {
-			if err := set(0, avp.Type, avp.Attribute); err != nil {
-				return err
-			}
+	seen := make(map[number]bool)
+	for n, v := range walk(b) {
+		row := byNumber[n]
+		if len(v) == 0 || row == nil || row.in&in == 0 || row.set == nil || seen[n] && !row.many {
 			continue
 		}
-		// A vendor may give its attribute any form (RFC 2865 section 5.26), so others' are skipped.
-		vendor, rest, err := radius.VendorSpecific(avp.Attribute)
-		if err != nil || !slices.Contains(understood, vendor) {
-			continue
-		}
-		for len(rest) >= attributeHeader && int(rest[1]) >= attributeHeader && int(rest[1]) <= len(rest) {
-			if err := set(vendor, radius.Type(rest[0]), rest[attributeHeader:rest[1]]); err != nil {
-				return err
-			}
-			rest = rest[rest[1]:]
+		seen[n] = true
+		if err := row.set(a, v); err != nil {
+			return fmt.Errorf("%s: %w", row.name, err)
 		}
 	}
 	return nil
@@ -166,6 +164,15 @@ func (a *answer) read(b []byte, code radius.Code) error {
 func (a *answer) accepted() error {
 	a.v.DNS, a.v.WINS = valid(a.dns), valid(a.wins)
 	a.v.UpBps, a.v.DownBps = a.limits.settle()
+	if !a.until.IsZero() {
+		left := time.Until(a.until).Truncate(time.Second)
+		if left <= 0 {
+			return fmt.Errorf("its WISPr-Session-Terminate-Time %s is past", a.until.Format(time.RFC3339))
+		}
+		if a.v.SessionTimeout == 0 || left < a.v.SessionTimeout {
+			a.v.SessionTimeout = left
+		}
+	}
 	if (len(a.v.Keys.Send) == 0) != (len(a.v.Keys.Recv) == 0) {
 		a.v.Keys = tenant.KeyPair{}
 		a.notef("one MPPE key came without the other, both are ignored")
@@ -173,11 +180,19 @@ func (a *answer) accepted() error {
 	if a.mppeWanted && len(a.v.Keys.Send) == 0 {
 		a.notef("%s sent no MS-MPPE-Send-Key and MS-MPPE-Recv-Key, so MPPE is not possible", a.server)
 	}
-	if a.method != tenant.AuthMSCHAPv2 {
+	switch a.method {
+	case tenant.AuthMSCHAPv2:
+		return a.proven()
+	case tenant.AuthEAP:
+		return a.acceptedEAP()
+	default:
 		return nil
 	}
-	// Without a proof that the server knows the password too, every MS-CHAPv2 peer hangs up (RFC 2759 section 5): better to
-	// say here why.
+}
+
+// proven takes over the server's proof for the peer. Without one, that it knows the password too, every MS-CHAPv2 peer hangs
+// up (RFC 2759 section 5): better to say here why.
+func (a *answer) proven() error {
 	if len(a.success) == 0 {
 		return errors.New("it sent no MS-CHAP2-Success, which an MS-CHAPv2 peer needs")
 	}
@@ -195,10 +210,26 @@ func (a *answer) accepted() error {
 	return nil
 }
 
+// challenged completes the verdict of an Access-Challenge, or says why it can't stand.
+func (a *answer) challenged() error {
+	switch a.method {
+	case tenant.AuthEAP:
+		return a.challengedEAP()
+	case tenant.AuthPAP:
+		a.challengedPAP()
+		return nil
+	default:
+		return fmt.Errorf("an Access-Challenge, as for a one-time password, which %s has no place for", a.method)
+	}
+}
+
 // rejected completes the verdict of an Access-Reject.
 func (a *answer) rejected() {
 	a.v.Deny = tenant.ReasonRadiusReject
 	a.say("%s rejected the login", a.server)
+	if a.method == tenant.AuthEAP {
+		a.rejectedEAP()
+	}
 	if a.method != tenant.AuthMSCHAPv2 || len(a.failure) == 0 {
 		return
 	}
@@ -221,11 +252,11 @@ func (a *answer) rejected() {
 	case mschap.ErrorAccountDisabled:
 		a.v.Deny = tenant.ReasonUserDisabled
 	case mschap.ErrorPasswordExpired:
-		a.v.Deny = tenant.ReasonUserExpired
+		a.v.Deny, a.v.ChangePassword = tenant.ReasonUserExpired, true
+	case mschap.ErrorChangingPassword:
+		a.v.Deny = tenant.ReasonUserExpired // and stays so
 	case mschap.ErrorAuthentication:
-		// Only here a further try makes sense: what an expired password needs, a change, is not supported. The challenge in
-		// the text is not used, the next one is our own.
-		a.v.Retry = f.Retry
+		a.v.Retry = f.Retry // the challenge in the text is not used, the next one is our own
 	}
 	if a.v.Message == "" {
 		a.v.Message = printable([]byte(f.Text))

@@ -15,18 +15,20 @@ import (
 	"layeh.com/radius/rfc2869"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/authz/radius/packet"
+	"concentrator/internal/authz/radius/transport"
 	"concentrator/internal/tenant"
 )
 
 const proof = "S=407A5589115FD0D6209F510FE9C04566932CDA56"
 
-func success(id byte, text string) []byte { return ms(msCHAP2Success, append([]byte{id}, text...)...) }
-func failure(id byte, text string) []byte { return ms(msCHAPError, append([]byte{id}, text...)...) }
+func success(id byte, text string) []byte { return ms(26, append([]byte{id}, text...)...) }
+func failure(id byte, text string) []byte { return ms(2, append([]byte{id}, text...)...) }
 func words(typ radius.Type, s string) []byte {
 	return attr(typ, []byte(s)...)
 }
 
-func mikrotik(s string) []byte { return vsa(vendorMikrotik, mikrotikRateLimit, []byte(s)...) }
+func mikrotik(s string) []byte { return vsa(vendorMikrotik, 8, []byte(s)...) }
 
 func wispr(typ radius.Type, bps uint32) []byte {
 	return vsa(vendorWISPr, typ, binary.BigEndian.AppendUint32(nil, bps)...)
@@ -52,6 +54,12 @@ func addrs(s ...string) (out []netip.Addr) {
 	return out
 }
 
+// msk is the Master Session Key of EAP.
+var msk = []byte("recv-key-0123456789abcdef-0123456send-key-0123456789abcdef-0123456")
+
+// longEAP is an EAP Request that takes two attributes.
+var longEAP = eapPacket(1, 9, bytes.Repeat([]byte{13}, 400)...)
+
 // interpretations are replies to exchange 7 and what is made of them. The Detail is compared word by word with detail.
 var interpretations = []struct {
 	name   string
@@ -71,9 +79,9 @@ var interpretations = []struct {
 		attr(rfc2865.Class_Type, 0, 1), attr(rfc2865.Class_Type, 2),
 		attr(rfc2865.SessionTimeout_Type, 0, 0, 0x0e, 0x10), attr(rfc2865.IdleTimeout_Type, 0, 0, 0, 60),
 		words(rfc2869.FramedPool_Type, "staff"),
-		ms(msPrimaryDNS, 10, 0, 0, 53), ms(msSecondaryDNS, 10, 0, 1, 53), ms(msSecondaryNBNS, 10, 0, 0, 2),
-		ms(msMPPEPolicy, 0, 0, 0, 2), ms(msMPPETypes, 0, 0, 0, 0xe),
-		mppeKey(msMPPESendKey, []byte("0123456789abcdef")), mppeKey(msMPPERecvKey, []byte("fedcba9876543210")),
+		ms(28, 10, 0, 0, 53), ms(29, 10, 0, 1, 53), ms(31, 10, 0, 0, 2),
+		ms(7, 0, 0, 0, 2), ms(8, 0, 0, 0, 0xe),
+		mppeKey(16, []byte("0123456789abcdef")), mppeKey(17, []byte("fedcba9876543210")),
 		attr(250, 1, 2, 3), attr(26, 0, 0, 0, 9, 1, 3, 'x'),
 	), want: authz.Verdict{
 		Address: netip.MustParseAddr("10.9.0.7"), MTU: 1400, Message: "Welcome, alice [31m",
@@ -85,7 +93,7 @@ var interpretations = []struct {
 	}},
 	{
 		name: "several in one Vendor-Specific", code: radius.CodeAccessAccept, attrs: attr(26,
-			0, 0, 1, 0x37, byte(msMPPEPolicy), 6, 0, 0, 0, 1, byte(msMPPETypes), 6, 0, 0, 0, 4),
+			0, 0, 1, 0x37, byte(7), 6, 0, 0, 0, 1, byte(8), 6, 0, 0, 0, 4),
 		want: authz.Verdict{MPPEPolicy: tenant.MPPEOptional, MPPEKeyBits: []int{128}},
 	},
 	{name: "the first of what may come once", code: radius.CodeAccessAccept, attrs: join(
@@ -103,9 +111,12 @@ var interpretations = []struct {
 		name: "route that is none", code: radius.CodeAccessAccept, attrs: words(22, "default"),
 		detail: []string{"Framed-Route", "default"},
 	},
-	{name: "filter", code: radius.CodeAccessAccept, attrs: words(11, "web-only"), detail: []string{`Filter-Id "web-only"`}},
+	{
+		name: "filter, the last one", code: radius.CodeAccessAccept, attrs: join(words(11, "all.in"), words(11, "web-only.in")),
+		want: authz.Verdict{ACL: "web-only.in"},
+	},
 	{name: "termination action", code: radius.CodeAccessAccept, attrs: attr(29, 0, 0, 0, 1), detail: []string{"Termination-Action"}},
-	{name: "unknown MPPE policy", code: radius.CodeAccessAccept, attrs: ms(msMPPEPolicy, 0, 0, 0, 3), detail: []string{"Policy 3"}},
+	{name: "unknown MPPE policy", code: radius.CodeAccessAccept, attrs: ms(7, 0, 0, 0, 3), detail: []string{"Policy 3"}},
 	{
 		name: "longest session timeout", code: radius.CodeAccessAccept, attrs: attr(27, 255, 255, 255, 255),
 		want: authz.Verdict{SessionTimeout: (1<<32 - 1) * time.Second},
@@ -126,7 +137,7 @@ var interpretations = []struct {
 	},
 	{
 		name: "Mikrotik-Rate-Limit that is none", code: radius.CodeAccessAccept,
-		attrs:  join(mikrotik("fast\x1b"), wispr(wisprMaxUp, 1_000_000)),
+		attrs:  join(mikrotik("fast\x1b"), wispr(7, 1_000_000)),
 		want:   authz.Verdict{UpBps: new(uint64(1_000_000))},
 		detail: []string{`Mikrotik-Rate-Limit "fast" is not applied`},
 	},
@@ -136,40 +147,133 @@ var interpretations = []struct {
 		detail: []string{"1000 bits a second", "8000 is applied", "999000000000", "100000000000 is applied"},
 	},
 	{
-		name: "WISPr", code: radius.CodeAccessAccept, attrs: join(wispr(wisprMaxUp, 256_000), wispr(wisprMaxDown, 4_000_000_000)),
+		name: "WISPr", code: radius.CodeAccessAccept, attrs: join(wispr(7, 256_000), wispr(8, 4_000_000_000)),
 		want: authz.Verdict{UpBps: new(uint64(256_000)), DownBps: new(uint64(4_000_000_000))},
 	},
 	{
-		name: "WISPr down alone", code: radius.CodeAccessAccept, attrs: wispr(wisprMaxDown, 1_000_000),
+		name: "WISPr down alone", code: radius.CodeAccessAccept, attrs: wispr(8, 1_000_000),
 		want: authz.Verdict{DownBps: new(uint64(1_000_000))},
 	},
 	{
-		name: "Ascend-Data-Rate alone is both", code: radius.CodeAccessAccept, attrs: ascend(ascendDataRate, 1_000_000),
+		name: "Ascend-Data-Rate alone is both", code: radius.CodeAccessAccept, attrs: ascend(197, 1_000_000),
 		want: authz.Verdict{UpBps: new(uint64(1_000_000)), DownBps: new(uint64(1_000_000))},
 	},
 	{
 		name: "two Ascend-Data-Rate are down and up", code: radius.CodeAccessAccept,
-		attrs: join(ascend(ascendDataRate, 2_000_000), ascend(ascendDataRate, 1_000_000)),
+		attrs: join(ascend(197, 2_000_000), ascend(197, 1_000_000)),
 		want:  authz.Verdict{UpBps: new(uint64(1_000_000)), DownBps: new(uint64(2_000_000))},
 	},
 	{
 		name: "Ascend-Data-Rate and Ascend-Xmit-Rate are up and down", code: radius.CodeAccessAccept,
-		attrs: join(ascend(ascendDataRate, 1_000_000), ascend(ascendXmitRate, 2_000_000)),
+		attrs: join(ascend(197, 1_000_000), ascend(255, 2_000_000)),
 		want:  authz.Verdict{UpBps: new(uint64(1_000_000)), DownBps: new(uint64(2_000_000))},
 	},
 	{
 		name: "Mikrotik before Ascend before WISPr", code: radius.CodeAccessAccept,
-		attrs: join(wispr(wisprMaxUp, 8_001), wispr(wisprMaxDown, 8_002), ascend(ascendDataRate, 8_003), mikrotik("9k/10k")),
+		attrs: join(wispr(7, 8_001), wispr(8, 8_002), ascend(197, 8_003), mikrotik("9k/10k")),
 		want:  authz.Verdict{UpBps: new(uint64(9_000)), DownBps: new(uint64(10_000))},
 	},
 	{
 		name: "Ascend before WISPr, each way", code: radius.CodeAccessAccept,
-		attrs: join(wispr(wisprMaxUp, 8_001), ascend(ascendXmitRate, 8_003), wispr(wisprMaxDown, 8_002)),
+		attrs: join(wispr(7, 8_001), ascend(255, 8_003), wispr(8, 8_002)),
 		want:  authz.Verdict{UpBps: new(uint64(8_001)), DownBps: new(uint64(8_003))},
 	},
 	{
-		name: "rate of wrong length", code: radius.CodeAccessAccept, attrs: vsa(vendorWISPr, wisprMaxUp, 1, 2, 3),
+		name: "rate of wrong length", code: radius.CodeAccessAccept, attrs: vsa(vendorWISPr, 7, 1, 2, 3),
 		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"WISPr-Bandwidth-Max-Up", "length"},
+	},
+
+	{
+		name: "accounting", code: radius.CodeAccessAccept, attrs: join(
+			words(1, "ALICE"), ms(10, 7, 'A', 'C', 'M', 'E'), attr(85, 0, 0, 1, 0x2c), attr(62, 0, 0, 0, 2)),
+		want: authz.Verdict{UserName: "ALICE", Domain: "ACME", InterimInterval: 5 * time.Minute, MaxSessions: 2},
+	},
+	{
+		name: "short interim interval", code: radius.CodeAccessAccept, attrs: attr(85, 0, 0, 0, 59),
+		want: authz.Verdict{InterimInterval: time.Minute}, detail: []string{"Acct-Interim-Interval 59s", "1m0s is applied"},
+	},
+	{name: "no interim records", code: radius.CodeAccessAccept, attrs: attr(85, 0, 0, 0, 0)},
+	{name: "no sessions", code: radius.CodeAccessAccept, attrs: attr(62, 0, 0, 0, 0), detail: []string{"Port-Limit 0"}},
+	{name: "netmask of a host", code: radius.CodeAccessAccept, attrs: attr(9, 255, 255, 255, 255)},
+	{
+		name: "netmask of a network", code: radius.CodeAccessAccept, attrs: attr(9, 255, 255, 255, 0),
+		detail: []string{"Framed-IP-Netmask 255.255.255.0", "Framed-Route"},
+	},
+	{
+		name: "too much Class", code: radius.CodeAccessAccept, attrs: bytes.Repeat(attr(25, make([]byte, 250)...), 9),
+		want: authz.Verdict{Class: slices.Repeat([][]byte{make([]byte, 250)}, 8)}, detail: []string{"2048"},
+	},
+	{
+		name: "quota", code: radius.CodeAccessAccept, attrs: vsa(vendorMikrotik, 17, 0, 0, 0, 1),
+		detail: []string{"Mikrotik-Total-Limit is not applied"},
+	},
+	{name: "IPv6", code: radius.CodeAccessAccept, attrs: attr(97, 0, 64), detail: []string{"Framed-IPv6-Prefix is not applied"}},
+	{
+		name: "end in the past", code: radius.CodeAccessAccept, attrs: vsa(vendorWISPr, 9, []byte("2001-02-03T04:05:06+01:00")...),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"WISPr-Session-Terminate-Time", "past"},
+	},
+	{
+		name: "end that is no time", code: radius.CodeAccessAccept, attrs: vsa(vendorWISPr, 9, []byte("tomorrow")...),
+		detail: []string{"WISPr-Session-Terminate-Time", "tomorrow"},
+	},
+
+	{name: "EAP, no message", code: radius.CodeAccessAccept, method: tenant.AuthEAP},
+	{
+		name: "EAP Success", code: radius.CodeAccessAccept, method: tenant.AuthEAP, wanted: true,
+		attrs: join(attr(79, 3, 9, 0, 4), mppeKey(16, msk[32:]), mppeKey(17, msk[:32])),
+		want: authz.Verdict{
+			EAP: []byte{3, 9, 0, 4}, Keys: tenant.KeyPair{Send: tenant.Secret(msk[32:48]), Recv: tenant.Secret(msk[:16])},
+		},
+	},
+	{
+		name: "accept with EAP Failure", code: radius.CodeAccessAccept, method: tenant.AuthEAP, attrs: attr(79, 4, 9, 0, 4),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one accepted, but", "no EAP Success"},
+	},
+	{
+		name: "accept with EAP Request", code: radius.CodeAccessAccept, method: tenant.AuthEAP, attrs: attr(79, 1, 9, 0, 5, 1),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"no EAP Success"},
+	},
+	{
+		name: "accept with broken EAP", code: radius.CodeAccessAccept, method: tenant.AuthEAP, attrs: attr(79, 3, 9, 0),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"no EAP Success"},
+	},
+	{
+		name: "accept of PAP with EAP Failure", code: radius.CodeAccessAccept, attrs: attr(79, 4, 9, 0, 4),
+	},
+	{
+		name: "EAP Failure", code: radius.CodeAccessReject, method: tenant.AuthEAP, attrs: attr(79, 4, 9, 0, 4),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject, EAP: []byte{4, 9, 0, 4}}, detail: []string{"one rejected"},
+	},
+	{
+		name: "reject with EAP Success", code: radius.CodeAccessReject, method: tenant.AuthEAP, attrs: attr(79, 3, 9, 0, 4),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected"},
+	},
+	{
+		name: "EAP Request", code: radius.CodeAccessChallenge, method: tenant.AuthEAP,
+		attrs: join(attr(79, longEAP[:253]...), attr(24, 1, 2), attr(79, longEAP[253:]...), attr(27, 0, 0, 0, 30)),
+		want: authz.Verdict{Next: &authz.Step{
+			EAP: longEAP, Timeout: 30 * time.Second, State: &conversation{server: "one", state: []byte{1, 2}},
+		}},
+	},
+	{
+		name: "EAP Request without State", code: radius.CodeAccessChallenge, method: tenant.AuthEAP, attrs: attr(79, 1, 9, 0, 5, 4),
+		want: authz.Verdict{Next: &authz.Step{EAP: []byte{1, 9, 0, 5, 4}, State: &conversation{server: "one"}}},
+	},
+	{
+		name: "challenge without EAP", code: radius.CodeAccessChallenge, method: tenant.AuthEAP, attrs: attr(24, 1, 2),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"no EAP-Message"},
+	},
+	{
+		name: "challenge with EAP Success", code: radius.CodeAccessChallenge, method: tenant.AuthEAP, attrs: attr(79, 3, 9, 0, 4),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"no EAP Request"},
+	},
+	{
+		name: "challenge with cut EAP", code: radius.CodeAccessChallenge, method: tenant.AuthEAP, attrs: attr(79, 1, 9, 0, 6, 4),
+		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"no EAP Request"},
+	},
+	{
+		name: "709", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2, attrs: failure(7, "E=709 R=0 V=3 M=Too short"),
+		want: authz.Verdict{Deny: tenant.ReasonUserExpired, Message: "Too short"}, detail: []string{"E=709", "could not be changed"},
 	},
 
 	{
@@ -186,7 +290,7 @@ var interpretations = []struct {
 		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"Session-Timeout", "length"},
 	},
 	{
-		name: "vendor attribute of wrong length", code: radius.CodeAccessAccept, attrs: ms(msPrimaryDNS, 1, 2, 3),
+		name: "vendor attribute of wrong length", code: radius.CodeAccessAccept, attrs: ms(28, 1, 2, 3),
 		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-Primary-DNS-Server", "length"},
 	},
 
@@ -204,7 +308,7 @@ var interpretations = []struct {
 	},
 	{
 		name: "MS-CHAPv2 without MS-CHAP2-Success", code: radius.CodeAccessAccept, method: tenant.AuthMSCHAPv2,
-		attrs: join(attr(8, 10, 9, 0, 7), mppeKey(msMPPESendKey, make([]byte, 16)), mppeKey(msMPPERecvKey, make([]byte, 16))),
+		attrs: join(attr(8, 10, 9, 0, 7), mppeKey(16, make([]byte, 16)), mppeKey(17, make([]byte, 16))),
 		want:  authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one accepted, but", "no MS-CHAP2-Success"},
 	},
 	{
@@ -229,20 +333,20 @@ var interpretations = []struct {
 		want: authz.Verdict{Success: proof}, detail: []string{"no MS-MPPE-Send-Key"},
 	},
 	{
-		name: "one key", code: radius.CodeAccessAccept, attrs: mppeKey(msMPPESendKey, make([]byte, 16)),
+		name: "one key", code: radius.CodeAccessAccept, attrs: mppeKey(16, make([]byte, 16)),
 		detail: []string{"one MPPE key"},
 	},
 	{
 		name: "key of 8 octets", code: radius.CodeAccessAccept, wanted: true,
-		attrs: join(mppeKey(msMPPESendKey, []byte("12345678")), mppeKey(msMPPERecvKey, []byte("87654321"))),
+		attrs: join(mppeKey(16, []byte("12345678")), mppeKey(17, []byte("87654321"))),
 		want:  authz.Verdict{Keys: tenant.KeyPair{Send: tenant.Secret("12345678"), Recv: tenant.Secret("87654321")}},
 	},
 	{
-		name: "key of 7 octets", code: radius.CodeAccessAccept, attrs: mppeKey(msMPPESendKey, make([]byte, 7)),
+		name: "key of 7 octets", code: radius.CodeAccessAccept, attrs: mppeKey(16, make([]byte, 7)),
 		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-MPPE-Send-Key", "7 octets"},
 	},
 	{
-		name: "key that does not decrypt", code: radius.CodeAccessAccept, attrs: ms(msMPPERecvKey, make([]byte, 34)...),
+		name: "key that does not decrypt", code: radius.CodeAccessAccept, attrs: ms(17, make([]byte, 34)...),
 		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"MS-MPPE-Recv-Key", "decrypt"},
 	},
 
@@ -272,7 +376,7 @@ var interpretations = []struct {
 	{
 		name: "648", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
 		attrs:  join(words(18, "Renew it"), failure(7, "E=0000000648 R=1 V=3 M=Expired")),
-		want:   authz.Verdict{Deny: tenant.ReasonUserExpired, Message: "Renew it"},
+		want:   authz.Verdict{Deny: tenant.ReasonUserExpired, Message: "Renew it", ChangePassword: true},
 		detail: []string{"E=648", "expired"},
 	},
 	{
@@ -281,7 +385,7 @@ var interpretations = []struct {
 	},
 	{
 		name: "error without identifier", code: radius.CodeAccessReject, method: tenant.AuthMSCHAPv2,
-		attrs: ms(msCHAPError, []byte("E=647 R=0 V=3")...),
+		attrs: ms(2, []byte("E=647 R=0 V=3")...),
 		want:  authz.Verdict{Deny: tenant.ReasonUserDisabled}, detail: []string{"E=647"},
 	},
 	{
@@ -298,9 +402,15 @@ var interpretations = []struct {
 		want: authz.Verdict{Deny: tenant.ReasonRadiusReject}, detail: []string{"one rejected"},
 	},
 	{
-		name: "challenge", code: radius.CodeAccessChallenge, attrs: join(words(18, "Enter the code"), attr(24, 1, 2, 3)),
+		name: "challenge, PAP", code: radius.CodeAccessChallenge, attrs: join(words(18, "Enter the code"), attr(24, 1, 2, 3)),
+		want:   authz.Verdict{Deny: tenant.ReasonRadiusReject, Message: "Enter the code", Retry: true},
+		detail: []string{"Access-Challenge", "1m0s"},
+	},
+	{
+		name: "challenge, MS-CHAPv2", code: radius.CodeAccessChallenge, method: tenant.AuthMSCHAPv2,
+		attrs:  join(words(18, "Enter the code"), attr(24, 1, 2, 3)),
 		want:   authz.Verdict{Deny: tenant.ReasonRadiusReject, Message: "Enter the code"},
-		detail: []string{"Access-Challenge", "not supported"},
+		detail: []string{"Access-Challenge", "no place"},
 	},
 }
 
@@ -311,7 +421,7 @@ func TestInterpret(t *testing.T) {
 			if tt.method == "" {
 				tt.method = tenant.AuthPAP
 			}
-			got := interpret(answerOf{code: tt.code, attrs: tt.attrs}.build(query), answering{
+			got, _ := interpret(answerOf{code: tt.code, attrs: tt.attrs}.build(query), answering{
 				server: "one", method: tt.method, id: 7, mppeWanted: tt.wanted, secret: tenant.Secret(secret),
 			})
 			if len(tt.detail) == 0 && got.Detail != "" {
@@ -332,8 +442,8 @@ func TestInterpret(t *testing.T) {
 
 func TestDetailIsBounded(t *testing.T) {
 	query := append([]byte{1, 200, 0, 20}, make([]byte, 16)...)
-	b := answerOf{code: radius.CodeAccessAccept, attrs: bytes.Repeat(words(11, strings.Repeat("é", 100)), 19)}.build(query)
-	got := interpret(b, answering{method: tenant.AuthPAP})
+	b := answerOf{code: radius.CodeAccessAccept, attrs: bytes.Repeat(words(22, strings.Repeat("é", 100)), 19)}.build(query)
+	got, _ := interpret(b, answering{method: tenant.AuthPAP})
 	if len(got.Detail) > maxDetail || len(got.Detail) < maxDetail-3 || strings.ToValidUTF8(got.Detail, "") != got.Detail {
 		t.Errorf("a detail of %d octets: %q", len(got.Detail), got.Detail)
 	}
@@ -361,11 +471,18 @@ func TestAskable(t *testing.T) {
 		{"MS-CHAPv2", v2, func(*authz.Request) {}, ""},
 		{"MS-CHAPv2, response", v2, func(r *authz.Request) { r.Response = r.Response[1:] }, tenant.ReasonProtocolError},
 		{"MS-CHAPv2, challenge", v2, func(r *authz.Request) { r.Challenge = r.Challenge[1:] }, tenant.ReasonProtocolError},
-		{"EAP", papRequest(), func(r *authz.Request) { r.Method = tenant.AuthEAP }, tenant.ReasonNoCommonAuthMethod},
+		{"MS-CHAPv2, new password", v2, func(r *authz.Request) { r.NewPassword = make([]byte, 532) }, ""},
+		{"MS-CHAPv2, short new password", v2, func(r *authz.Request) { r.NewPassword = make([]byte, 531) }, tenant.ReasonProtocolError},
+		{"EAP", eapRequest(identity), func(*authz.Request) {}, ""},
+		{"EAP, longest", eapRequest(eapPacket(2, 1, make([]byte, 1496)...)), func(*authz.Request) {}, ""},
+		{"EAP, longer", eapRequest(eapPacket(2, 1, make([]byte, 1497)...)), func(*authz.Request) {}, tenant.ReasonProtocolError},
+		{"EAP, cut", eapRequest(identity[:5]), func(*authz.Request) {}, tenant.ReasonProtocolError},
+		{"EAP, none", eapRequest(nil), func(*authz.Request) {}, tenant.ReasonProtocolError},
+		{"unknown method", papRequest(), func(r *authz.Request) { r.Method = "MD4" }, tenant.ReasonNoCommonAuthMethod},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.change(&tt.r)
-			v, ok := askable(tt.r)
+			v, ok := askable(&tt.r)
 			if ok != (tt.want == "") || v.Deny != tt.want || !ok && v.Detail == "" {
 				t.Errorf("askable = %+v, %t, want %q", v, ok, tt.want)
 			}
@@ -374,12 +491,11 @@ func TestAskable(t *testing.T) {
 			}
 			// What is askable can be built, with the longest of everything that we add.
 			tt.r.SessionID = strings.Repeat("s", 300)
-			if _, err := request(asking{
-				Request: tt.r, nasIdentifier: strings.Repeat("n", 253), secret: tenant.Secret(secret),
-				nasAddress: netip.IPv6Loopback(),
-			}, 1); err != nil {
-				t.Error(err)
-			}
+			tt.r.TunnelClient, tt.r.TunnelID = strings.Repeat("t", 300), strings.Repeat("t", 300)
+			tt.r.ClientName, tt.r.ClientVersion = strings.Repeat("c", 300), strings.Repeat("c", 300)
+			build(t, &tt.r, bytes.Repeat([]byte{7}, 253), transport.Target{
+				NASIdentifier: strings.Repeat("n", 253), LocalAddr: netip.IPv6Loopback(), Secret: tenant.Secret(secret),
+			})
 		})
 	}
 }
@@ -399,71 +515,9 @@ func TestUserName(t *testing.T) {
 		{tenant.AuthMSCHAPv2, "alice", "alice@acme", "alice@acme"}, // the peer hashed it with the realm
 	} {
 		r := authz.Request{Method: tt.method, User: tt.user, PeerName: tt.peerName}
-		if got := userName(r); got != tt.want {
+		if got := userName(&r); got != tt.want {
 			t.Errorf("%s, %s of %s: %q, want %q", tt.method, tt.user, tt.peerName, got, tt.want)
 		}
-	}
-}
-
-func TestRequestAttributes(t *testing.T) {
-	v2 := papRequest()
-	v2.Method, v2.ID, v2.Challenge = tenant.AuthMSCHAPv2, 9, bytes.Repeat([]byte{0xaa}, 16)
-	v2.Response = append(bytes.Repeat([]byte{0xbb}, 48), 0xcc)
-	md5 := papRequest()
-	md5.Method, md5.ID, md5.Challenge, md5.Response = tenant.AuthCHAP, 9, []byte("0123456789"), bytes.Repeat([]byte{0xdd}, 16)
-	l2tp := papRequest()
-	l2tp.Protocol, l2tp.SessionID = tenant.ProtocolL2TPIPsec, ""
-	l2tp.ClientAddress, l2tp.ListenerAddress = netip.MustParseAddr("::ffff:198.51.100.7"), netip.MustParseAddr("2001:db8::1")
-
-	build := func(r authz.Request) *radius.Packet {
-		b, err := request(asking{
-			Request: r, nasIdentifier: "nas-1", nasAddress: netip.MustParseAddr("192.0.2.1"), secret: tenant.Secret(secret),
-		}, 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := radius.Parse(b, []byte(secret))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
-	}
-	all := func(p *radius.Packet) (out []string) {
-		for _, a := range p.Attributes {
-			if a.Type != 80 && a.Type != 2 {
-				out = append(out, string(attr(a.Type, a.Attribute...)))
-			}
-		}
-		return out
-	}
-	common := []string{
-		string(attr(6, 0, 0, 0, 2)), string(attr(7, 0, 0, 0, 1)), string(words(32, "nas-1")), string(attr(4, 192, 0, 2, 1)),
-		string(attr(5, 0, 0, 0, 17)), string(attr(61, 0, 0, 0, 5)), string(words(31, "198.51.100.7")),
-	}
-	pptp := append(slices.Clone(common), string(words(30, "192.0.2.1")), string(words(44, "s-1")),
-		string(attr(64, 0, 0, 0, 1)), string(attr(65, 0, 0, 0, 1)), string(words(66, "198.51.100.7")), string(words(67, "192.0.2.1")))
-	for _, tt := range []struct {
-		name string
-		r    authz.Request
-		want []string
-	}{
-		{"PAP", papRequest(), append([]string{string(words(1, "alice"))}, pptp...)},
-		{"CHAP", md5, append([]string{
-			string(words(1, "alice")), string(attr(3, append([]byte{9}, md5.Response...)...)), string(words(60, "0123456789")),
-		}, pptp...)},
-		{"MS-CHAPv2", v2, append([]string{
-			string(words(1, "alice")), string(ms(11, v2.Challenge...)),
-			string(ms(25, append([]byte{9, 0xcc}, v2.Response[:48]...)...)),
-		}, pptp...)},
-		{"L2TP", l2tp, append(append([]string{string(words(1, "alice"))}, common...), string(words(30, "2001:db8::1")),
-			string(attr(64, 0, 0, 0, 3)), string(attr(65, 0, 0, 0, 1)), string(words(66, "198.51.100.7")), string(words(67, "2001:db8::1")))},
-	} {
-		if got := all(build(tt.r)); !slices.Equal(got, tt.want) {
-			t.Errorf("%s:\ngot  %q\nwant %q", tt.name, got, tt.want)
-		}
-	}
-	if p := build(papRequest()); len(p.Get(2)) != 16 {
-		t.Errorf("User-Password of %d octets, want 16", len(p.Get(2)))
 	}
 }
 
@@ -518,16 +572,41 @@ func FuzzParseFramedRoute(f *testing.F) {
 	})
 }
 
-func TestDropNames(t *testing.T) {
-	seen := map[string]bool{}
-	for d := range Drop(NumDrops) {
-		if n := d.String(); n == "" || n == "unknown" || seen[n] {
-			t.Errorf("drop %d is called %q", d, n)
-		} else {
-			seen[n] = true
+func FuzzParseReply(f *testing.F) {
+	query := append([]byte{1, 7, 0, 20}, make([]byte, 16)...)
+	for _, tt := range interpretations {
+		f.Add(answerOf{code: tt.code, attrs: tt.attrs}.build(query))
+	}
+	secrets := []tenant.Secret{tenant.Secret(secret)}
+	methods := []tenant.AuthMethod{tenant.AuthMSCHAPv2, tenant.AuthEAP, tenant.AuthPAP, tenant.AuthCHAP}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, drop := packet.Trim(b)
+		if drop != packet.DropNone {
+			return
 		}
-	}
-	if Drop(NumDrops).String() != "unknown" {
-		t.Error("a drop beyond the table has a name")
-	}
+		_, _, drop = packet.Verify(p, radius.CodeAccessRequest, [16]byte{}, secrets)
+		switch drop {
+		case packet.DropCode, packet.DropAttributes, packet.DropManyAuthenticators, packet.DropAuthenticatorLength:
+			return // what interpret never sees
+		default:
+		}
+		for _, m := range methods {
+			v, kept := interpret(p, answering{server: "one", method: m, id: 7, secret: secrets[0]})
+			switch {
+			case radius.Code(p[0]) != radius.CodeAccessAccept && v.Deny == "" && v.Next == nil:
+				t.Fatal("let in without an Access-Accept")
+			case v.Next != nil && (m != tenant.AuthEAP || v.Deny != "" || radius.Code(p[0]) != radius.CodeAccessChallenge):
+				t.Fatal("a next step without an Access-Challenge for EAP")
+			case m == tenant.AuthMSCHAPv2 && v.Deny == "" && v.Success == "":
+				t.Fatal("MS-CHAPv2 let in without its proof")
+			case len(v.Detail) > maxDetail:
+				t.Fatalf("a detail of %d octets", len(v.Detail))
+			case kept != nil && (m != tenant.AuthPAP || !v.Retry):
+				t.Fatal("a challenge is kept that nobody can answer")
+			}
+		}
+		if list := describe(p); len(list) > maxTraced+1 {
+			t.Fatalf("a trace of %d attributes", len(list))
+		}
+	})
 }

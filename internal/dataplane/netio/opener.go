@@ -1,6 +1,7 @@
 package netio
 
 import (
+	"context"
 	"net"
 	"net/netip"
 
@@ -25,6 +26,10 @@ type Opener interface {
 	OpenUDP(namespace string, addr netip.AddrPort, shards int) ([]UDPSocket, error)
 	// ListenTCP opens a listening socket in a namespace that exists. The caller closes it.
 	ListenTCP(namespace string, addr netip.AddrPort) (net.Listener, error)
+	// Dial connects to a server of the operator's, in a namespace that exists. The caller closes the connection.
+	Dial(ctx context.Context, spec DialSpec) (net.Conn, error)
+	// ListenUDP opens one UDP socket for the control side, in a namespace that exists. The caller closes it.
+	ListenUDP(namespace string, addr netip.AddrPort) (net.PacketConn, error)
 	// OpenTUN makes a TUN device, and its namespace where that is missing. The caller closes it.
 	OpenTUN(spec tun.Spec) (Device, error)
 	// RemoveNamespace removes a namespace that OpenTUN made, in this run or in one that crashed. One that is gone is no

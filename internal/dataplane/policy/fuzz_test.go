@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -57,6 +58,37 @@ func FuzzParseIPv4(f *testing.F) {
 		was := slices.Clone(p)
 		if ClampMSS(p, h, int(mtu)) == bytes.Equal(was, p) {
 			t.Fatal("ClampMSS doesn't tell what it did")
+		}
+	})
+}
+
+// FuzzPermit gives any packet to any ACL: what is compiled says the same as the rules one by one.
+func FuzzPermit(f *testing.F) {
+	for _, s := range ipv4Table {
+		f.Add(s.p, uint64(1), uint16(3))
+	}
+	rnd := rand.New(rand.NewPCG(9, 10))
+	for i := range 50 {
+		f.Add(randomPacket(rnd), uint64(i), uint16(rnd.IntN(200)))
+	}
+	f.Add(ipv4(17, []byte{0x83, 3, 4, 1}, pattern(300)), uint64(4), uint16(70))
+	f.Fuzz(func(t *testing.T, p []byte, seed uint64, n uint16) {
+		if len(p) >= minHeaderLen && p[0]>>4 == 4 {
+			p = slices.Clone(p)
+			if n := int(p[0]&0xf) * 4; n >= minHeaderLen && n <= len(p) {
+				putChecksum(p[:n])
+			}
+		}
+		h, ok := ParseIPv4(p)
+		if !ok {
+			return
+		}
+		rules := randomRules(rand.New(rand.NewPCG(seed, 0)), 1+int(n)%130)
+		a := compile(t, rules...)
+		for _, up := range []bool{true, false} {
+			if got, want := a.Permit(up, p, h), slowPermit(rules, up, p, h); got != want {
+				t.Fatalf("up %v: %v, rule by rule %v", up, got, want)
+			}
 		}
 	})
 }

@@ -161,6 +161,9 @@ func (l *link) end(err error) {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	if l.m != nil {
+		l.m.Close()
+	}
 }
 
 // sendFrame sends a PPP frame in the call.

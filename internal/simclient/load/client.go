@@ -23,8 +23,12 @@ const hello = 20 * time.Second
 // ppp is how client number n logs in by PPP.
 func (c Config) ppp(n int, encrypt bool) simppp.Config {
 	p := simppp.Pppd(numbered(c.User, n), numbered(c.Password, n))
-	p.Methods = []tenant.AuthMethod{c.Auth}
-	if !encrypt || c.Auth != tenant.AuthMSCHAPv2 {
+	p.Methods, p.EAP = []tenant.AuthMethod{c.Auth}, c.EAP
+	p.NewPassword, p.EAP.Identity = numbered(c.NewPassword, n), numbered(c.EAP.Identity, n)
+	if len(c.Certificates) > 0 {
+		p.EAP.TLS.Certificate = c.Certificates[(n-c.First)%len(c.Certificates)]
+	}
+	if !encrypt || c.Auth == tenant.AuthPAP || c.Auth == tenant.AuthCHAP {
 		p.CCPMode, p.CCP = simppp.CCPNone, nil
 	}
 	return p

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,7 +10,9 @@ import (
 	"strings"
 
 	"concentrator/internal/ike/ikev1"
+	"concentrator/internal/simclient/eap"
 	"concentrator/internal/tenant"
+	wireeap "concentrator/internal/wire/eap"
 	wireike "concentrator/internal/wire/ike"
 )
 
@@ -20,9 +23,14 @@ type Config struct {
 	Protocols []tenant.Protocol
 	// User and Password are those of all clients; a %d in them is the client's number, which begins with First.
 	User, Password string
+	NewPassword    string // in the place of a Password that has expired; %d as there; empty: none
 	First          int
-	// Auth is the one method that the clients take. With another than MS-CHAPv2, PPTP has no MPPE.
+	// Auth is the one method that the clients take, and EAP which one of EAP's. With PAP and CHAP, PPTP has no MPPE. A %d
+	// in EAP.Identity is the client's number.
 	Auth tenant.AuthMethod
+	EAP  eap.Config
+	// Certificates are the clients' own, for EAP-TLS and PEAP, which they take in turn. EAP-TLS needs some.
+	Certificates []*tls.Certificate
 
 	PSK          tenant.Secret // IPsec's pre-shared key
 	TunnelSecret tenant.Secret // L2TP's; nil: none
@@ -52,6 +60,8 @@ func (c Config) check(count int) error {
 		return wrong("no protocol")
 	case count < 1 || count > maxClients:
 		return wrong("%d clients; 1 to %d can be", count, maxClients)
+	case c.Auth == tenant.AuthEAP && slices.Contains(c.EAP.Methods, wireeap.TypeTLS) && len(c.Certificates) == 0:
+		return wrong("%s needs a certificate", nameEAPTLS)
 	case ipsec && len(c.PSK) == 0:
 		return wrong("%s needs a pre-shared key", tenant.ProtocolL2TPIPsec)
 	case ipsec && !c.NATT && len(c.Sources) > 0 && len(c.Sources) < count:
@@ -149,13 +159,6 @@ func Groups() []string { return names(groups) }
 
 // Group is the Diffie-Hellman group by its name.
 func Group(name string) (wireike.GroupID, error) { return byName("group", name, groups) }
-
-// Auth is the authentication method by its name.
-func Auth(name string) (tenant.AuthMethod, error) {
-	return byName("authentication method", name, []named[tenant.AuthMethod]{
-		{"MSCHAPV2", tenant.AuthMSCHAPv2}, {"CHAP", tenant.AuthCHAP}, {"PAP", tenant.AuthPAP},
-	})
-}
 
 // Sources are the addresses of a network but for the first and the last, which are none of a host's; all of a /31 or /32.
 func Sources(network netip.Prefix) ([]netip.Addr, error) {

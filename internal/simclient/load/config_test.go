@@ -55,7 +55,7 @@ func TestNames(t *testing.T) {
 	for _, err := range []error{
 		func() error { _, err := Group("modp768"); return err }(),
 		func() error { _, err := Cipher("ROT-13"); return err }(),
-		func() error { _, err := Auth("EAP"); return err }(),
+		func() error { _, _, err := Auth("EAP"); return err }(),
 	} {
 		if !errors.Is(err, ErrConfig) || !strings.Contains(err.Error(), "is none of") {
 			t.Errorf("%v", err)

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"strings"
@@ -86,11 +87,30 @@ func Reason(err error) tenant.Reason {
 			return s.reason
 		}
 	}
+	if r := untrusted(err); r != "" {
+		return r
+	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
 		return ReasonLocalError
 	}
 	return tenant.ReasonProtocolError
+}
+
+// untrusted is what was wrong with the server's certificate; empty: nothing.
+func untrusted(err error) tenant.Reason {
+	var (
+		invalid x509.CertificateInvalidError
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+	)
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return tenant.ReasonCertificateExpired
+	case errors.As(err, &invalid), errors.As(err, &unknown), errors.As(err, &name):
+		return tenant.ReasonCertificateUntrusted
+	}
+	return ""
 }
 
 // refusal is the reason in a server's no; empty: there is none.

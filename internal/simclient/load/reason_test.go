@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -48,6 +49,10 @@ func TestReason(t *testing.T) {
 		{simppp.ErrNoMPPE, tenant.ReasonMPPERequired},
 		{simppp.ErrTimeout, tenant.ReasonPeerTimeout},
 		{simppp.ErrImpostor, tenant.ReasonProtocolError},
+		{fmt.Errorf("EAP: %w", x509.UnknownAuthorityError{}), tenant.ReasonCertificateUntrusted},
+		{fmt.Errorf("EAP: %w", x509.HostnameError{Certificate: &x509.Certificate{}}), tenant.ReasonCertificateUntrusted},
+		{fmt.Errorf("EAP: %w", x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}), tenant.ReasonCertificateUntrusted},
+		{fmt.Errorf("EAP: %w", x509.CertificateInvalidError{Reason: x509.Expired}), tenant.ReasonCertificateExpired},
 		{&ipsec.RefusedError{Refusal: ikev1.Refusal{Reason: tenant.ReasonNoCommonProposal}}, tenant.ReasonNoCommonProposal},
 		{fmt.Errorf("IKE: %w", context.DeadlineExceeded), tenant.ReasonPeerTimeout},
 		{l2tp(wirel2tp.TypeStopCCN, 4, 0), tenant.ReasonTunnelSecretMismatch},

@@ -289,6 +289,9 @@ func (c *Client) bury() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	if c.ppp != nil {
+		c.ppp.Close()
+	}
 	close(c.out)
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"concentrator/internal/simclient/eap"
 	"concentrator/internal/tenant"
 	"concentrator/internal/wire/chap"
 	"concentrator/internal/wire/mschap"
@@ -22,6 +23,8 @@ type auth struct {
 	mschap    mschapTry // MS-CHAPv2: what we answered last
 	repeatAt  time.Time // PAP: when to send the request again; zero: not at all
 	tries     int       // PAP: requests sent for this attempt
+	changed   bool      // MS-CHAPv2: the expired password was replaced by Config.NewPassword
+	eap       *eap.Peer // nil before the server's first packet
 }
 
 // mschapTry is what the server's proof is checked against.
@@ -30,7 +33,12 @@ type mschapTry struct {
 	response  mschap.Response
 }
 
-func (c *Machine) password() string { return c.cfg.Passwords[c.auth.attempt] }
+func (c *Machine) password() string {
+	if c.auth.changed {
+		return c.cfg.NewPassword
+	}
+	return c.cfg.Passwords[c.auth.attempt]
+}
 
 // next goes to the next password, if there is one.
 func (c *Machine) next() bool {
@@ -182,11 +190,31 @@ func (c *Machine) failed(p wire.Packet) {
 		f.Text = string(p.Data)
 	}
 	e := &AuthError{Method: tenant.AuthMSCHAPv2, Code: f.Code, Retry: f.Retry, Message: f.Text}
+	if f.Code == mschap.ErrorPasswordExpired && c.cfg.NewPassword != "" && !c.auth.changed {
+		c.ev.Refused(e)
+		c.changePassword(p.ID+1, f.Challenge)
+		return
+	}
 	if c.refused(e, f.Retry) {
 		// The Failure carries the challenge of the next attempt (RFC 2759 section 6).
 		c.auth.challenge = f.Challenge[:]
 		c.respond(p.ID + 1)
 	}
+}
+
+// changePassword answers a Failure that says that the password has expired with a new one (RFC 2759 section 7).
+func (c *Machine) changePassword(id byte, challenge [mschap.ChallengeLen]byte) {
+	var own [mschap.ChallengeLen]byte
+	c.random(own[:])
+	p, err := mschap.ClientChangePassword(c.cfg.Rand, challenge, own, c.cfg.Name, c.password(), c.cfg.NewPassword)
+	if err != nil {
+		c.fail(err, "Internal error")
+		return
+	}
+	data, _ := p.AppendBinary(nil) // never fails
+	c.auth.id, c.auth.changed, c.auth.challenge = id, true, challenge[:]
+	c.auth.mschap = mschapTry{challenge: challenge, response: p.Response()}
+	c.send(wire.ProtocolCHAP, mschap.CodeChangePassword, id, data)
 }
 
 // refused reports whether another attempt is to be made, and ends the link if not.

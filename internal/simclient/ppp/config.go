@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"concentrator/internal/ppp/automaton"
+	"concentrator/internal/simclient/eap"
 	"concentrator/internal/tenant"
 	wireccp "concentrator/internal/wire/ccp"
 	wireipcp "concentrator/internal/wire/ipcp"
@@ -36,8 +37,14 @@ type Config struct {
 	Name string // the login, exactly as it is sent
 	// Passwords are tried one after the other as long as the server allows another attempt. Never empty.
 	Passwords []string
+	// NewPassword takes the place of one of which the server says that it has expired, with MS-CHAPv2 and EAP-MSCHAPv2.
+	// Empty: it is not changed.
+	NewPassword string
 	// Methods are the authentication methods that we take, the favourite first. None: authentication is rejected.
 	Methods []tenant.AuthMethod
+	// EAP says how we log in where Methods has EAP. Name, passwords and Rand are those of this Config; MTU is at most what
+	// the server takes.
+	EAP eap.Config
 
 	// LCP, CCP and IPCP are the options of the first Configure-Requests; what the server rejects is left out later, what
 	// it proposes is taken. A magic number of zero is replaced by a random one.

@@ -13,7 +13,8 @@ var (
 	ErrTimeout = errors.New("ppp: no answer in time")
 	// ErrNoMethod: the server wants an authentication method that we do not have.
 	ErrNoMethod = errors.New("ppp: no common authentication method")
-	// ErrImpostor: the server let us in but did not prove that it knows the password, RFC 2759 section 5.
+	// ErrImpostor: the server let us in but did not prove that it knows the password, RFC 2759 section 5, or did not end
+	// the method of EAP as it must.
 	ErrImpostor = errors.New("ppp: the server does not know the password")
 	// ErrNoMPPE: MPPE is required and the server did not come to terms.
 	ErrNoMPPE = errors.New("ppp: no encryption")
@@ -26,7 +27,7 @@ var (
 // AuthError is a refused login.
 type AuthError struct {
 	Method  tenant.AuthMethod
-	Code    int    // of MS-CHAPv2, RFC 2759 section 6; else 0
+	Code    int    // of MS-CHAPv2, also in EAP, RFC 2759 section 6; else 0
 	Retry   bool   // the server allows another attempt; only MS-CHAPv2 says so
 	Message string // for the user
 }

@@ -23,6 +23,7 @@ func wireAuth(m tenant.AuthMethod) wirelcp.Auth {
 	case tenant.AuthMSCHAPv2:
 		return wirelcp.Auth{Protocol: wire.ProtocolCHAP, Algorithm: wirelcp.AlgorithmMSCHAPv2}
 	case tenant.AuthEAP:
+		return wirelcp.Auth{Protocol: wire.ProtocolEAP}
 	}
 	return wirelcp.Auth{}
 }

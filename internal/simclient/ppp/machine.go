@@ -16,9 +16,11 @@ import (
 type Events interface {
 	// SendFrame sends one control packet, from its code octet to its end.
 	SendFrame(protocol uint16, packet []byte)
-	// Refused says that a login was refused. If another password is left and the server allows it, that is tried next.
+	// Refused says that a login was refused. If another password is left and the server allows it, that is tried next; a
+	// password that has expired is changed if there is a new one.
 	Refused(e *AuthError)
-	// Authenticated says that the server let us in; with MS-CHAPv2 it has proved itself. message is its text for the user.
+	// Authenticated says that the server let us in; with MS-CHAPv2 and EAP, but for MD5, it has proved itself. message is
+	// its text for the user.
 	Authenticated(message string)
 	// MPPEReceive names what the server may send from now on. It comes before the packet that permits it, and again if
 	// that changes.
@@ -138,6 +140,8 @@ func (c *Machine) Receive(now time.Time, protocol uint16, packet []byte) {
 		c.receivePAP(p)
 	case wire.ProtocolCHAP:
 		c.receiveCHAP(p)
+	case wire.ProtocolEAP:
+		c.receiveEAP(packet)
 	case wire.ProtocolCCP:
 		c.receiveCCP(p, packet)
 	case wire.ProtocolIPCP:
@@ -265,7 +269,8 @@ func (c *Machine) lcpDown() {
 	c.ipcp.reset()
 	c.ccp.reset()
 	c.network, c.ipcpStarted, c.server, c.mppe = false, false, netip.Addr{}, encryption{}
-	c.auth = auth{attempt: c.auth.attempt}
+	c.Close()
+	c.auth = auth{attempt: c.auth.attempt, changed: c.auth.changed}
 }
 
 func (c *Machine) networkDown() {

@@ -28,16 +28,17 @@ var (
 
 // world joins a Machine and the server's Link by a wire with a delay, under a clock that the test owns.
 type world struct {
-	t      testing.TB
-	rng    *rand.Rand
-	now    time.Time
-	client *Machine
-	link   *server.Link
-	me     *me
-	host   *host
-	queue  []flight
-	loss   int // in percent
-	drop   func(toServer bool, protocol uint16, packet []byte) bool
+	t       testing.TB
+	rng     *rand.Rand
+	now     time.Time
+	client  *Machine
+	link    *server.Link
+	me      *me
+	host    *host
+	queue   []flight
+	loss    int // in percent
+	largest int // EAP packet, in octets
+	drop    func(toServer bool, protocol uint16, packet []byte) bool
 }
 
 // flight is a frame or a verdict on its way.
@@ -68,6 +69,9 @@ type host struct {
 	w        *world
 	grant    server.Grant
 	wrong    bool // its Success proves nothing
+	password string
+	expired  bool // the password has
+	noChange bool // and can't be changed
 	requests int
 	keys     tenant.KeyPair
 	send     mppe.Params
@@ -75,6 +79,10 @@ type host struct {
 	open     bool
 	idents   []string
 	finished int
+	eapType  byte // EAP: the method
+	newEAP   func() eapServer
+	eap      eapServer
+	identity string
 	reason   tenant.Reason
 	detail   string
 }
@@ -82,7 +90,7 @@ type host struct {
 func newWorld(t testing.TB, cfg Config, policy tenant.MPPEPolicy, change func(*server.Config, *server.Grant)) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(1, 2)), now: epoch}
 	w.me = &me{w: w}
-	w.host = &host{w: w, grant: server.Grant{
+	w.host = &host{w: w, password: password, grant: server.Grant{
 		Local: serverAddr, Address: clientAddr, DNS: []netip.Addr{dns1, dns2},
 		MPPE: tenant.MPPE{Policy: policy, KeyBits: []int{128}},
 	}}
@@ -234,8 +242,19 @@ func (h *host) SendFrame(protocol uint16, packet []byte) { h.w.fly(false, protoc
 
 func (h *host) Authenticate(r server.AuthRequest) {
 	h.requests++
-	d := h.check(r)
+	d := h.decide(r)
 	h.w.queue = append(h.w.queue, flight{at: h.w.now.Add(10 * time.Millisecond), decision: &d})
+}
+
+func (h *host) decide(r server.AuthRequest) server.Decision {
+	switch {
+	case r.Method == tenant.AuthEAP:
+		return h.eapCheck(r)
+	case r.NewPassword != nil:
+		return h.change(r)
+	default:
+		return h.check(r)
+	}
 }
 
 // check is the authenticator; the arithmetic of MS-CHAPv2 is that of wire/mschap, which the RFC's vectors hold.
@@ -244,9 +263,9 @@ func (h *host) check(r server.AuthRequest) server.Decision {
 	d := server.Decision{Serial: r.Serial, Grant: h.grant, Message: "welcome"}
 	switch r.Method {
 	case tenant.AuthPAP:
-		ok = ok && string(r.Password) == password
+		ok = ok && string(r.Password) == h.password
 	case tenant.AuthCHAP:
-		want := chap.MD5Response(r.ID, []byte(password), r.Challenge)
+		want := chap.MD5Response(r.ID, []byte(h.password), r.Challenge)
 		ok = ok && bytes.Equal(r.Response, want[:])
 	case tenant.AuthMSCHAPv2:
 		resp, err := mschap.ParseResponse(r.Response)
@@ -254,7 +273,7 @@ func (h *host) check(r server.AuthRequest) server.Decision {
 			h.w.t.Errorf("response of %d octets", len(r.Response))
 		}
 		auth := [16]byte(r.Challenge)
-		hash := mschap.NTPasswordHash(password)
+		hash := mschap.NTPasswordHash(h.password)
 		want := mschap.NTResponse(mschap.ChallengeHash(resp.PeerChallenge, auth, r.Name), hash)
 		ok = ok && resp.NTResponse == want
 		hashHash := mschap.HashNTPasswordHash(hash)
@@ -268,6 +287,11 @@ func (h *host) check(r server.AuthRequest) server.Decision {
 	if !ok {
 		return server.Decision{
 			Serial: r.Serial, Reason: tenant.ReasonWrongCredentials, Message: "wrong user name or password", Retry: true,
+		}
+	}
+	if h.expired {
+		return server.Decision{
+			Serial: r.Serial, Reason: tenant.ReasonUserExpired, Message: "password expired", ChangePassword: true,
 		}
 	}
 	return d

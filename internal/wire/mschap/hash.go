@@ -24,6 +24,15 @@ func StripDomain(name string) string { return name[strings.LastIndexByte(name, '
 // NTPasswordHash is MD4 of the password in UTF-16, little endian (RFC 2759 section 8.3). The password is UTF-8; octets
 // that are none count as U+FFFD.
 func NTPasswordHash(password string) [HashLen]byte {
+	b := utf16LE(password)
+	h := md4.New()
+	h.Write(b)
+	clear(b)
+	return [HashLen]byte(h.Sum(nil))
+}
+
+// utf16LE is the password as the protocol has it.
+func utf16LE(password string) []byte {
 	var units []uint16
 	for _, r := range password {
 		units = utf16.AppendRune(units, r)
@@ -32,11 +41,8 @@ func NTPasswordHash(password string) [HashLen]byte {
 	for _, u := range units {
 		b = binary.LittleEndian.AppendUint16(b, u)
 	}
-	h := md4.New()
-	h.Write(b)
-	clear(b)
 	clear(units)
-	return [HashLen]byte(h.Sum(nil))
+	return b
 }
 
 // HashNTPasswordHash is MD4 of the password hash (RFC 2759 section 8.4).

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -342,6 +343,59 @@ func (LoginAttempt_Reason) EnumDescriptor() ([]byte, []int) {
 	return file_concentrator_v1_login_attempt_proto_rawDescGZIP(), []int{0, 2}
 }
 
+// View is how much of an attempt a list shows.
+type LoginAttempt_View int32
+
+const (
+	// The default: BASIC.
+	LoginAttempt_VIEW_UNSPECIFIED LoginAttempt_View = 0
+	// All but sent and received.
+	LoginAttempt_BASIC LoginAttempt_View = 1
+	// All.
+	LoginAttempt_FULL LoginAttempt_View = 2
+)
+
+// Enum value maps for LoginAttempt_View.
+var (
+	LoginAttempt_View_name = map[int32]string{
+		0: "VIEW_UNSPECIFIED",
+		1: "BASIC",
+		2: "FULL",
+	}
+	LoginAttempt_View_value = map[string]int32{
+		"VIEW_UNSPECIFIED": 0,
+		"BASIC":            1,
+		"FULL":             2,
+	}
+)
+
+func (x LoginAttempt_View) Enum() *LoginAttempt_View {
+	p := new(LoginAttempt_View)
+	*p = x
+	return p
+}
+
+func (x LoginAttempt_View) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (LoginAttempt_View) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_login_attempt_proto_enumTypes[3].Descriptor()
+}
+
+func (LoginAttempt_View) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_login_attempt_proto_enumTypes[3]
+}
+
+func (x LoginAttempt_View) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use LoginAttempt_View.Descriptor instead.
+func (LoginAttempt_View) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_login_attempt_proto_rawDescGZIP(), []int{0, 3}
+}
+
 // LoginAttempt is a login that was accepted or refused. The latest few thousand are kept, in memory.
 type LoginAttempt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -362,7 +416,15 @@ type LoginAttempt struct {
 	// Why it was refused; unset if it was accepted.
 	Reason LoginAttempt_Reason `protobuf:"varint,8,opt,name=reason,proto3,enum=concentrator.v1.LoginAttempt_Reason" json:"reason,omitempty"`
 	// One sentence for the operator.
-	Detail        string `protobuf:"bytes,9,opt,name=detail,proto3" json:"detail,omitempty"`
+	Detail string `protobuf:"bytes,9,opt,name=detail,proto3" json:"detail,omitempty"`
+	// The RADIUS server that answered last: tenants/{tenant}/radiusServers/{radiusServer}; empty if none did.
+	Server string `protobuf:"bytes,10,opt,name=server,proto3" json:"server,omitempty"`
+	// How long its answer took.
+	RoundTripTime *durationpb.Duration `protobuf:"bytes,11,opt,name=round_trip_time,json=roundTripTime,proto3" json:"round_trip_time,omitempty"`
+	// The attributes of the last request, in order. Lists show them only in the view FULL.
+	Sent []*LoginAttempt_Attribute `protobuf:"bytes,12,rep,name=sent,proto3" json:"sent,omitempty"`
+	// The attributes of its answer, in order. Lists show them only in the view FULL.
+	Received      []*LoginAttempt_Attribute `protobuf:"bytes,13,rep,name=received,proto3" json:"received,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -460,6 +522,34 @@ func (x *LoginAttempt) GetDetail() string {
 	return ""
 }
 
+func (x *LoginAttempt) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *LoginAttempt) GetRoundTripTime() *durationpb.Duration {
+	if x != nil {
+		return x.RoundTripTime
+	}
+	return nil
+}
+
+func (x *LoginAttempt) GetSent() []*LoginAttempt_Attribute {
+	if x != nil {
+		return x.Sent
+	}
+	return nil
+}
+
+func (x *LoginAttempt) GetReceived() []*LoginAttempt_Attribute {
+	if x != nil {
+		return x.Received
+	}
+	return nil
+}
+
 // GetLoginAttemptRequest is the input of GetLoginAttempt.
 type GetLoginAttemptRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -521,7 +611,9 @@ type ListLoginAttemptsRequest struct {
 	// Only attempts from this client address.
 	Peer string `protobuf:"bytes,5,opt,name=peer,proto3" json:"peer,omitempty"`
 	// Only attempts that came out so.
-	Outcome       LoginAttempt_Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=concentrator.v1.LoginAttempt_Outcome" json:"outcome,omitempty"`
+	Outcome LoginAttempt_Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=concentrator.v1.LoginAttempt_Outcome" json:"outcome,omitempty"`
+	// How much to show of each; default BASIC. GetLoginAttempt always shows all.
+	View          LoginAttempt_View `protobuf:"varint,7,opt,name=view,proto3,enum=concentrator.v1.LoginAttempt_View" json:"view,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -598,6 +690,13 @@ func (x *ListLoginAttemptsRequest) GetOutcome() LoginAttempt_Outcome {
 	return LoginAttempt_OUTCOME_UNSPECIFIED
 }
 
+func (x *ListLoginAttemptsRequest) GetView() LoginAttempt_View {
+	if x != nil {
+		return x.View
+	}
+	return LoginAttempt_VIEW_UNSPECIFIED
+}
+
 // ListLoginAttemptsResponse is one page.
 type ListLoginAttemptsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -653,11 +752,66 @@ func (x *ListLoginAttemptsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// Attribute is one RADIUS attribute as text.
+type LoginAttempt_Attribute struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, as in the RFCs.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its value; secrets are masked.
+	Value         string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LoginAttempt_Attribute) Reset() {
+	*x = LoginAttempt_Attribute{}
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LoginAttempt_Attribute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LoginAttempt_Attribute) ProtoMessage() {}
+
+func (x *LoginAttempt_Attribute) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LoginAttempt_Attribute.ProtoReflect.Descriptor instead.
+func (*LoginAttempt_Attribute) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_login_attempt_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *LoginAttempt_Attribute) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *LoginAttempt_Attribute) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 var File_concentrator_v1_login_attempt_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_login_attempt_proto_rawDesc = "" +
 	"\n" +
-	"#concentrator/v1/login_attempt.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\f\n" +
+	"#concentrator/v1/login_attempt.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x0f\n" +
 	"\fLoginAttempt\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x123\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x04time\x12C\n" +
@@ -667,7 +821,16 @@ const file_concentrator_v1_login_attempt_proto_rawDesc = "" +
 	"\x05stage\x18\x06 \x01(\x0e2#.concentrator.v1.LoginAttempt.StageB\x03\xe0A\x03R\x05stage\x12D\n" +
 	"\aoutcome\x18\a \x01(\x0e2%.concentrator.v1.LoginAttempt.OutcomeB\x03\xe0A\x03R\aoutcome\x12A\n" +
 	"\x06reason\x18\b \x01(\x0e2$.concentrator.v1.LoginAttempt.ReasonB\x03\xe0A\x03R\x06reason\x12\x1b\n" +
-	"\x06detail\x18\t \x01(\tB\x03\xe0A\x03R\x06detail\"\x9d\x01\n" +
+	"\x06detail\x18\t \x01(\tB\x03\xe0A\x03R\x06detail\x129\n" +
+	"\x06server\x18\n" +
+	" \x01(\tB!\xe0A\x03\xfaA\x1b\n" +
+	"\x19concentrator/RadiusServerR\x06server\x12F\n" +
+	"\x0fround_trip_time\x18\v \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rroundTripTime\x12@\n" +
+	"\x04sent\x18\f \x03(\v2'.concentrator.v1.LoginAttempt.AttributeB\x03\xe0A\x03R\x04sent\x12H\n" +
+	"\breceived\x18\r \x03(\v2'.concentrator.v1.LoginAttempt.AttributeB\x03\xe0A\x03R\breceived\x1a?\n" +
+	"\tAttribute\x12\x17\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\x03R\x04name\x12\x19\n" +
+	"\x05value\x18\x02 \x01(\tB\x03\xe0A\x03R\x05value\"\x9d\x01\n" +
 	"\x05Stage\x12\x15\n" +
 	"\x11STAGE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rIKE_MAIN_MODE\x10\x01\x12\x12\n" +
@@ -722,11 +885,15 @@ const file_concentrator_v1_login_attempt_proto_rawDesc = "" +
 	"\x10ADMIN_DISCONNECT\x10 \x12\x12\n" +
 	"\x0eCOA_DISCONNECT\x10!\x12\f\n" +
 	"\bREPLACED\x10\"\x12\f\n" +
-	"\bSHUTDOWN\x10#:^\xeaA[\n" +
+	"\bSHUTDOWN\x10#\"1\n" +
+	"\x04View\x12\x14\n" +
+	"\x10VIEW_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05BASIC\x10\x01\x12\b\n" +
+	"\x04FULL\x10\x02:^\xeaA[\n" +
 	"\x19concentrator/LoginAttempt\x12\x1ftenants/{tenant}/logins/{login}\x12\x0elogins/{login}*\x06logins2\x05login\"O\n" +
 	"\x16GetLoginAttemptRequest\x125\n" +
 	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
-	"\x19concentrator/LoginAttemptR\x04name\"\x93\x02\n" +
+	"\x19concentrator/LoginAttemptR\x04name\"\xd0\x02\n" +
 	"\x18ListLoginAttemptsRequest\x129\n" +
 	"\x06parent\x18\x01 \x01(\tB!\xe0A\x01\xfaA\x1b\x12\x19concentrator/LoginAttemptR\x06parent\x12 \n" +
 	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
@@ -734,7 +901,8 @@ const file_concentrator_v1_login_attempt_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\x12\x17\n" +
 	"\x04user\x18\x04 \x01(\tB\x03\xe0A\x01R\x04user\x12\x17\n" +
 	"\x04peer\x18\x05 \x01(\tB\x03\xe0A\x01R\x04peer\x12D\n" +
-	"\aoutcome\x18\x06 \x01(\x0e2%.concentrator.v1.LoginAttempt.OutcomeB\x03\xe0A\x01R\aoutcome\"z\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2%.concentrator.v1.LoginAttempt.OutcomeB\x03\xe0A\x01R\aoutcome\x12;\n" +
+	"\x04view\x18\a \x01(\x0e2\".concentrator.v1.LoginAttempt.ViewB\x03\xe0A\x01R\x04view\"z\n" +
 	"\x19ListLoginAttemptsResponse\x125\n" +
 	"\x06logins\x18\x01 \x03(\v2\x1d.concentrator.v1.LoginAttemptR\x06logins\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd1\x02\n" +
@@ -755,36 +923,43 @@ func file_concentrator_v1_login_attempt_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_login_attempt_proto_rawDescData
 }
 
-var file_concentrator_v1_login_attempt_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_concentrator_v1_login_attempt_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_concentrator_v1_login_attempt_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_concentrator_v1_login_attempt_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_concentrator_v1_login_attempt_proto_goTypes = []any{
 	(LoginAttempt_Stage)(0),           // 0: concentrator.v1.LoginAttempt.Stage
 	(LoginAttempt_Outcome)(0),         // 1: concentrator.v1.LoginAttempt.Outcome
 	(LoginAttempt_Reason)(0),          // 2: concentrator.v1.LoginAttempt.Reason
-	(*LoginAttempt)(nil),              // 3: concentrator.v1.LoginAttempt
-	(*GetLoginAttemptRequest)(nil),    // 4: concentrator.v1.GetLoginAttemptRequest
-	(*ListLoginAttemptsRequest)(nil),  // 5: concentrator.v1.ListLoginAttemptsRequest
-	(*ListLoginAttemptsResponse)(nil), // 6: concentrator.v1.ListLoginAttemptsResponse
-	(*timestamppb.Timestamp)(nil),     // 7: google.protobuf.Timestamp
-	(Listener_Protocol)(0),            // 8: concentrator.v1.Listener.Protocol
+	(LoginAttempt_View)(0),            // 3: concentrator.v1.LoginAttempt.View
+	(*LoginAttempt)(nil),              // 4: concentrator.v1.LoginAttempt
+	(*GetLoginAttemptRequest)(nil),    // 5: concentrator.v1.GetLoginAttemptRequest
+	(*ListLoginAttemptsRequest)(nil),  // 6: concentrator.v1.ListLoginAttemptsRequest
+	(*ListLoginAttemptsResponse)(nil), // 7: concentrator.v1.ListLoginAttemptsResponse
+	(*LoginAttempt_Attribute)(nil),    // 8: concentrator.v1.LoginAttempt.Attribute
+	(*timestamppb.Timestamp)(nil),     // 9: google.protobuf.Timestamp
+	(Listener_Protocol)(0),            // 10: concentrator.v1.Listener.Protocol
+	(*durationpb.Duration)(nil),       // 11: google.protobuf.Duration
 }
 var file_concentrator_v1_login_attempt_proto_depIdxs = []int32{
-	7, // 0: concentrator.v1.LoginAttempt.time:type_name -> google.protobuf.Timestamp
-	8, // 1: concentrator.v1.LoginAttempt.protocol:type_name -> concentrator.v1.Listener.Protocol
-	0, // 2: concentrator.v1.LoginAttempt.stage:type_name -> concentrator.v1.LoginAttempt.Stage
-	1, // 3: concentrator.v1.LoginAttempt.outcome:type_name -> concentrator.v1.LoginAttempt.Outcome
-	2, // 4: concentrator.v1.LoginAttempt.reason:type_name -> concentrator.v1.LoginAttempt.Reason
-	1, // 5: concentrator.v1.ListLoginAttemptsRequest.outcome:type_name -> concentrator.v1.LoginAttempt.Outcome
-	3, // 6: concentrator.v1.ListLoginAttemptsResponse.logins:type_name -> concentrator.v1.LoginAttempt
-	4, // 7: concentrator.v1.LoginAttemptService.GetLoginAttempt:input_type -> concentrator.v1.GetLoginAttemptRequest
-	5, // 8: concentrator.v1.LoginAttemptService.ListLoginAttempts:input_type -> concentrator.v1.ListLoginAttemptsRequest
-	3, // 9: concentrator.v1.LoginAttemptService.GetLoginAttempt:output_type -> concentrator.v1.LoginAttempt
-	6, // 10: concentrator.v1.LoginAttemptService.ListLoginAttempts:output_type -> concentrator.v1.ListLoginAttemptsResponse
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	9,  // 0: concentrator.v1.LoginAttempt.time:type_name -> google.protobuf.Timestamp
+	10, // 1: concentrator.v1.LoginAttempt.protocol:type_name -> concentrator.v1.Listener.Protocol
+	0,  // 2: concentrator.v1.LoginAttempt.stage:type_name -> concentrator.v1.LoginAttempt.Stage
+	1,  // 3: concentrator.v1.LoginAttempt.outcome:type_name -> concentrator.v1.LoginAttempt.Outcome
+	2,  // 4: concentrator.v1.LoginAttempt.reason:type_name -> concentrator.v1.LoginAttempt.Reason
+	11, // 5: concentrator.v1.LoginAttempt.round_trip_time:type_name -> google.protobuf.Duration
+	8,  // 6: concentrator.v1.LoginAttempt.sent:type_name -> concentrator.v1.LoginAttempt.Attribute
+	8,  // 7: concentrator.v1.LoginAttempt.received:type_name -> concentrator.v1.LoginAttempt.Attribute
+	1,  // 8: concentrator.v1.ListLoginAttemptsRequest.outcome:type_name -> concentrator.v1.LoginAttempt.Outcome
+	3,  // 9: concentrator.v1.ListLoginAttemptsRequest.view:type_name -> concentrator.v1.LoginAttempt.View
+	4,  // 10: concentrator.v1.ListLoginAttemptsResponse.logins:type_name -> concentrator.v1.LoginAttempt
+	5,  // 11: concentrator.v1.LoginAttemptService.GetLoginAttempt:input_type -> concentrator.v1.GetLoginAttemptRequest
+	6,  // 12: concentrator.v1.LoginAttemptService.ListLoginAttempts:input_type -> concentrator.v1.ListLoginAttemptsRequest
+	4,  // 13: concentrator.v1.LoginAttemptService.GetLoginAttempt:output_type -> concentrator.v1.LoginAttempt
+	7,  // 14: concentrator.v1.LoginAttemptService.ListLoginAttempts:output_type -> concentrator.v1.ListLoginAttemptsResponse
+	13, // [13:15] is the sub-list for method output_type
+	11, // [11:13] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_login_attempt_proto_init() }
@@ -798,8 +973,8 @@ func file_concentrator_v1_login_attempt_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_login_attempt_proto_rawDesc), len(file_concentrator_v1_login_attempt_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   4,
+			NumEnums:      4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

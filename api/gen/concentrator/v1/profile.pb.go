@@ -237,7 +237,9 @@ type Profile struct {
 	// How fast a session may be, unless RADIUS says so.
 	RateLimit *Profile_RateLimit `protobuf:"bytes,17,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
 	// How the priority of packets gets in and out of the tunnel; default PIPE.
-	Dscp          Profile_Dscp `protobuf:"varint,18,opt,name=dscp,proto3,enum=concentrator.v1.Profile_Dscp" json:"dscp,omitempty"`
+	Dscp Profile_Dscp `protobuf:"varint,18,opt,name=dscp,proto3,enum=concentrator.v1.Profile_Dscp" json:"dscp,omitempty"`
+	// Which packets may pass, unless RADIUS says so: tenants/{tenant}/acls/{acl} of the same tenant. Default all.
+	Acl           string `protobuf:"bytes,19,opt,name=acl,proto3" json:"acl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +398,13 @@ func (x *Profile) GetDscp() Profile_Dscp {
 		return x.Dscp
 	}
 	return Profile_DSCP_UNSPECIFIED
+}
+
+func (x *Profile) GetAcl() string {
+	if x != nil {
+		return x.Acl
+	}
+	return ""
 }
 
 // CreateProfileRequest is the input of CreateProfile.
@@ -945,7 +954,7 @@ var File_concentrator_v1_profile_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\f\n" +
+	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\f\n" +
 	"\aProfile\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12K\n" +
 	"\fauth_methods\x18\x02 \x03(\x0e2#.concentrator.v1.Profile.AuthMethodB\x03\xe0A\x01R\vauthMethods\x12,\n" +
@@ -970,7 +979,9 @@ const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\x12F\n" +
 	"\n" +
 	"rate_limit\x18\x11 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x01R\trateLimit\x126\n" +
-	"\x04dscp\x18\x12 \x01(\x0e2\x1d.concentrator.v1.Profile.DscpB\x03\xe0A\x01R\x04dscp\x1a\xe1\x01\n" +
+	"\x04dscp\x18\x12 \x01(\x0e2\x1d.concentrator.v1.Profile.DscpB\x03\xe0A\x01R\x04dscp\x12*\n" +
+	"\x03acl\x18\x13 \x01(\tB\x18\xe0A\x01\xfaA\x12\n" +
+	"\x10concentrator/AclR\x03acl\x1a\xe1\x01\n" +
 	"\x04Mppe\x12A\n" +
 	"\x06policy\x18\x01 \x01(\x0e2$.concentrator.v1.Profile.Mppe.PolicyB\x03\xe0A\x01R\x06policy\x12\x1e\n" +
 	"\bkey_bits\x18\x02 \x03(\x05B\x03\xe0A\x01R\akeyBits\x12*\n" +

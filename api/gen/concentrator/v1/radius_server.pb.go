@@ -34,6 +34,8 @@ const (
 	RadiusServer_TRANSPORT_UNSPECIFIED RadiusServer_Transport = 0
 	// RFC 2865.
 	RadiusServer_UDP RadiusServer_Transport = 1
+	// RADIUS over TLS, RFC 6614.
+	RadiusServer_TLS RadiusServer_Transport = 2
 )
 
 // Enum value maps for RadiusServer_Transport.
@@ -41,10 +43,12 @@ var (
 	RadiusServer_Transport_name = map[int32]string{
 		0: "TRANSPORT_UNSPECIFIED",
 		1: "UDP",
+		2: "TLS",
 	}
 	RadiusServer_Transport_value = map[string]int32{
 		"TRANSPORT_UNSPECIFIED": 0,
 		"UDP":                   1,
+		"TLS":                   2,
 	}
 )
 
@@ -75,11 +79,64 @@ func (RadiusServer_Transport) EnumDescriptor() ([]byte, []int) {
 	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 0}
 }
 
+// Purpose is what a server is asked for.
+type RadiusServer_Purpose int32
+
+const (
+	// Not set.
+	RadiusServer_PURPOSE_UNSPECIFIED RadiusServer_Purpose = 0
+	// To decide logins.
+	RadiusServer_AUTHENTICATION RadiusServer_Purpose = 1
+	// To take accounting records.
+	RadiusServer_ACCOUNTING RadiusServer_Purpose = 2
+)
+
+// Enum value maps for RadiusServer_Purpose.
+var (
+	RadiusServer_Purpose_name = map[int32]string{
+		0: "PURPOSE_UNSPECIFIED",
+		1: "AUTHENTICATION",
+		2: "ACCOUNTING",
+	}
+	RadiusServer_Purpose_value = map[string]int32{
+		"PURPOSE_UNSPECIFIED": 0,
+		"AUTHENTICATION":      1,
+		"ACCOUNTING":          2,
+	}
+)
+
+func (x RadiusServer_Purpose) Enum() *RadiusServer_Purpose {
+	p := new(RadiusServer_Purpose)
+	*p = x
+	return p
+}
+
+func (x RadiusServer_Purpose) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RadiusServer_Purpose) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_radius_server_proto_enumTypes[1].Descriptor()
+}
+
+func (RadiusServer_Purpose) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_radius_server_proto_enumTypes[1]
+}
+
+func (x RadiusServer_Purpose) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RadiusServer_Purpose.Descriptor instead.
+func (RadiusServer_Purpose) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 1}
+}
+
 // MessageAuthenticator says what is asked of replies, RFC 2869 section 5.14.
 type RadiusServer_MessageAuthenticator int32
 
 const (
-	// The default: REQUIRE.
+	// The default: REQUIRE, with transport TLS AUTO.
 	RadiusServer_MESSAGE_AUTHENTICATOR_UNSPECIFIED RadiusServer_MessageAuthenticator = 0
 	// Replies without a valid one are dropped.
 	RadiusServer_REQUIRE RadiusServer_MessageAuthenticator = 1
@@ -116,11 +173,11 @@ func (x RadiusServer_MessageAuthenticator) String() string {
 }
 
 func (RadiusServer_MessageAuthenticator) Descriptor() protoreflect.EnumDescriptor {
-	return file_concentrator_v1_radius_server_proto_enumTypes[1].Descriptor()
+	return file_concentrator_v1_radius_server_proto_enumTypes[2].Descriptor()
 }
 
 func (RadiusServer_MessageAuthenticator) Type() protoreflect.EnumType {
-	return &file_concentrator_v1_radius_server_proto_enumTypes[1]
+	return &file_concentrator_v1_radius_server_proto_enumTypes[2]
 }
 
 func (x RadiusServer_MessageAuthenticator) Number() protoreflect.EnumNumber {
@@ -129,31 +186,262 @@ func (x RadiusServer_MessageAuthenticator) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RadiusServer_MessageAuthenticator.Descriptor instead.
 func (RadiusServer_MessageAuthenticator) EnumDescriptor() ([]byte, []int) {
-	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 1}
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 2}
 }
 
-// RadiusServer decides logins where the tenant's backend is RADIUS, RFC 2865.
+// State says whether a server answers.
+type RadiusServer_Health_State int32
+
+const (
+	// Not set.
+	RadiusServer_Health_STATE_UNSPECIFIED RadiusServer_Health_State = 0
+	// It was not asked yet.
+	RadiusServer_Health_UNKNOWN RadiusServer_Health_State = 1
+	// It answers.
+	RadiusServer_Health_ALIVE RadiusServer_Health_State = 2
+	// It does not. It is asked after all others until it answers a probe, or until its dead time is over.
+	RadiusServer_Health_DEAD RadiusServer_Health_State = 3
+)
+
+// Enum value maps for RadiusServer_Health_State.
+var (
+	RadiusServer_Health_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "UNKNOWN",
+		2: "ALIVE",
+		3: "DEAD",
+	}
+	RadiusServer_Health_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"UNKNOWN":           1,
+		"ALIVE":             2,
+		"DEAD":              3,
+	}
+)
+
+func (x RadiusServer_Health_State) Enum() *RadiusServer_Health_State {
+	p := new(RadiusServer_Health_State)
+	*p = x
+	return p
+}
+
+func (x RadiusServer_Health_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RadiusServer_Health_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_radius_server_proto_enumTypes[3].Descriptor()
+}
+
+func (RadiusServer_Health_State) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_radius_server_proto_enumTypes[3]
+}
+
+func (x RadiusServer_Health_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RadiusServer_Health_State.Descriptor instead.
+func (RadiusServer_Health_State) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 1, 0}
+}
+
+// Secret is what the answer says about the shared secret.
+type TestRadiusServerResponse_Secret int32
+
+const (
+	// Not set.
+	TestRadiusServerResponse_SECRET_UNSPECIFIED TestRadiusServerResponse_Secret = 0
+	// Nothing came back that would tell. A server is silent to an unknown client and to a wrong secret alike.
+	TestRadiusServerResponse_UNKNOWN TestRadiusServerResponse_Secret = 1
+	// It is the server's too.
+	TestRadiusServerResponse_RIGHT TestRadiusServerResponse_Secret = 2
+	// It is not.
+	TestRadiusServerResponse_MISMATCH TestRadiusServerResponse_Secret = 3
+)
+
+// Enum value maps for TestRadiusServerResponse_Secret.
+var (
+	TestRadiusServerResponse_Secret_name = map[int32]string{
+		0: "SECRET_UNSPECIFIED",
+		1: "UNKNOWN",
+		2: "RIGHT",
+		3: "MISMATCH",
+	}
+	TestRadiusServerResponse_Secret_value = map[string]int32{
+		"SECRET_UNSPECIFIED": 0,
+		"UNKNOWN":            1,
+		"RIGHT":              2,
+		"MISMATCH":           3,
+	}
+)
+
+func (x TestRadiusServerResponse_Secret) Enum() *TestRadiusServerResponse_Secret {
+	p := new(TestRadiusServerResponse_Secret)
+	*p = x
+	return p
+}
+
+func (x TestRadiusServerResponse_Secret) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TestRadiusServerResponse_Secret) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_radius_server_proto_enumTypes[4].Descriptor()
+}
+
+func (TestRadiusServerResponse_Secret) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_radius_server_proto_enumTypes[4]
+}
+
+func (x TestRadiusServerResponse_Secret) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TestRadiusServerResponse_Secret.Descriptor instead.
+func (TestRadiusServerResponse_Secret) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{8, 0}
+}
+
+// Signature is what the answer's Message-Authenticator was like.
+type TestRadiusServerResponse_Signature int32
+
+const (
+	// Not set.
+	TestRadiusServerResponse_SIGNATURE_UNSPECIFIED TestRadiusServerResponse_Signature = 0
+	// Nothing came back.
+	TestRadiusServerResponse_NONE TestRadiusServerResponse_Signature = 1
+	// There was one, and it was right.
+	TestRadiusServerResponse_SIGNED TestRadiusServerResponse_Signature = 2
+	// There was none.
+	TestRadiusServerResponse_UNSIGNED TestRadiusServerResponse_Signature = 3
+	// There was one, and it was wrong.
+	TestRadiusServerResponse_WRONG TestRadiusServerResponse_Signature = 4
+)
+
+// Enum value maps for TestRadiusServerResponse_Signature.
+var (
+	TestRadiusServerResponse_Signature_name = map[int32]string{
+		0: "SIGNATURE_UNSPECIFIED",
+		1: "NONE",
+		2: "SIGNED",
+		3: "UNSIGNED",
+		4: "WRONG",
+	}
+	TestRadiusServerResponse_Signature_value = map[string]int32{
+		"SIGNATURE_UNSPECIFIED": 0,
+		"NONE":                  1,
+		"SIGNED":                2,
+		"UNSIGNED":              3,
+		"WRONG":                 4,
+	}
+)
+
+func (x TestRadiusServerResponse_Signature) Enum() *TestRadiusServerResponse_Signature {
+	p := new(TestRadiusServerResponse_Signature)
+	*p = x
+	return p
+}
+
+func (x TestRadiusServerResponse_Signature) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TestRadiusServerResponse_Signature) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_radius_server_proto_enumTypes[5].Descriptor()
+}
+
+func (TestRadiusServerResponse_Signature) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_radius_server_proto_enumTypes[5]
+}
+
+func (x TestRadiusServerResponse_Signature) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TestRadiusServerResponse_Signature.Descriptor instead.
+func (TestRadiusServerResponse_Signature) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{8, 1}
+}
+
+// Verdict is what the server said of the user.
+type TestRadiusServerResponse_Verdict int32
+
+const (
+	// It was not asked, or did not decide.
+	TestRadiusServerResponse_VERDICT_UNSPECIFIED TestRadiusServerResponse_Verdict = 0
+	// The user may enter.
+	TestRadiusServerResponse_ACCEPTED TestRadiusServerResponse_Verdict = 1
+	// The user may not.
+	TestRadiusServerResponse_REFUSED TestRadiusServerResponse_Verdict = 2
+)
+
+// Enum value maps for TestRadiusServerResponse_Verdict.
+var (
+	TestRadiusServerResponse_Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "ACCEPTED",
+		2: "REFUSED",
+	}
+	TestRadiusServerResponse_Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED": 0,
+		"ACCEPTED":            1,
+		"REFUSED":             2,
+	}
+)
+
+func (x TestRadiusServerResponse_Verdict) Enum() *TestRadiusServerResponse_Verdict {
+	p := new(TestRadiusServerResponse_Verdict)
+	*p = x
+	return p
+}
+
+func (x TestRadiusServerResponse_Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TestRadiusServerResponse_Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_radius_server_proto_enumTypes[6].Descriptor()
+}
+
+func (TestRadiusServerResponse_Verdict) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_radius_server_proto_enumTypes[6]
+}
+
+func (x TestRadiusServerResponse_Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TestRadiusServerResponse_Verdict.Descriptor instead.
+func (TestRadiusServerResponse_Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{8, 2}
+}
+
+// RadiusServer decides logins where the tenant's backend is RADIUS, RFC 2865, and takes accounting, RFC 2866, whatever the
+// backend is.
 type RadiusServer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// tenants/{tenant}/radiusServers/{radiusServer}
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Its IP address or host name.
 	Address string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
-	// Its port for Access-Request; default 1812.
+	// Its port for Access-Request; default 1812. With transport TLS its one port; default 2083.
 	AuthPort int32 `protobuf:"varint,3,opt,name=auth_port,json=authPort,proto3" json:"auth_port,omitempty"`
-	// Its port for Accounting-Request; default 1813.
+	// Its port for Accounting-Request; default 1813. Not used with transport TLS.
 	AcctPort int32 `protobuf:"varint,4,opt,name=acct_port,json=acctPort,proto3" json:"acct_port,omitempty"`
-	// The shared secrets; the first is used for requests. Never returned.
+	// The shared secrets, at most 4; the first is used for requests, and all are tried on what comes from the server. At least
+	// one is needed, but with transport TLS, where radsec is the default. Never returned. Left out in an update they stay,
+	// unless the transport becomes TLS.
 	Secrets []string `protobuf:"bytes,5,rep,name=secrets,proto3" json:"secrets,omitempty"`
-	// How packets travel.
+	// How packets travel; default UDP.
 	Transport RadiusServer_Transport `protobuf:"varint,6,opt,name=transport,proto3,enum=concentrator.v1.RadiusServer_Transport" json:"transport,omitempty"`
 	// How long to wait for an answer before asking again, 100ms to 60s; default 3s.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// How often to ask, 1 to 10; default 3.
 	Tries int32 `protobuf:"varint,8,opt,name=tries,proto3" json:"tries,omitempty"`
-	// Servers with a lower number are asked first.
+	// Servers with a lower number are asked first, the others when those do not answer.
 	Priority int32 `protobuf:"varint,9,opt,name=priority,proto3" json:"priority,omitempty"`
-	// Share of the requests among servers of one priority; default 1.
+	// Share of the requests among servers of one priority, 1 to 1000; default 1.
 	Weight int32 `protobuf:"varint,10,opt,name=weight,proto3" json:"weight,omitempty"`
 	// What is asked of replies.
 	MessageAuthenticator RadiusServer_MessageAuthenticator `protobuf:"varint,11,opt,name=message_authenticator,json=messageAuthenticator,proto3,enum=concentrator.v1.RadiusServer_MessageAuthenticator" json:"message_authenticator,omitempty"`
@@ -166,7 +454,25 @@ type RadiusServer struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the resource. Sent back in an update or delete, it guards against lost updates.
-	Etag          string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,16,opt,name=etag,proto3" json:"etag,omitempty"`
+	// What it is asked for; default all.
+	Purposes []RadiusServer_Purpose `protobuf:"varint,17,rep,packed,name=purposes,proto3,enum=concentrator.v1.RadiusServer_Purpose" json:"purposes,omitempty"`
+	// What transport TLS needs; not allowed with another one.
+	Tls *RadiusServer_Tls `protobuf:"bytes,18,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Requests of each purpose under way at once, 1 to 2048; default 256. More wait for their turn.
+	MaxOutstanding int32 `protobuf:"varint,19,opt,name=max_outstanding,json=maxOutstanding,proto3" json:"max_outstanding,omitempty"`
+	// How long a server that does not answer is asked last, 1s to 3600s; default 30s. A probe may find it back before.
+	DeadTime *durationpb.Duration `protobuf:"bytes,20,opt,name=dead_time,json=deadTime,proto3" json:"dead_time,omitempty"`
+	// The network device that requests leave by; default chosen by the system.
+	SourceInterface string `protobuf:"bytes,21,opt,name=source_interface,json=sourceInterface,proto3" json:"source_interface,omitempty"`
+	// Where Disconnect- and CoA-Requests (RFC 5176) signed with a secret of this server may come from: IP addresses and
+	// networks, at most 100; default address, if it is an IP address and not a host name. Not allowed with transport TLS, where
+	// they come over the connection.
+	CoaSources []string `protobuf:"bytes,22,rep,name=coa_sources,json=coaSources,proto3" json:"coa_sources,omitempty"`
+	// Take no Disconnect- and CoA-Requests from this server.
+	DisableCoa bool `protobuf:"varint,23,opt,name=disable_coa,json=disableCoa,proto3" json:"disable_coa,omitempty"`
+	// How it does; left out while nothing uses it.
+	Health        *RadiusServer_Health `protobuf:"bytes,24,opt,name=health,proto3" json:"health,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -311,6 +617,62 @@ func (x *RadiusServer) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *RadiusServer) GetPurposes() []RadiusServer_Purpose {
+	if x != nil {
+		return x.Purposes
+	}
+	return nil
+}
+
+func (x *RadiusServer) GetTls() *RadiusServer_Tls {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *RadiusServer) GetMaxOutstanding() int32 {
+	if x != nil {
+		return x.MaxOutstanding
+	}
+	return 0
+}
+
+func (x *RadiusServer) GetDeadTime() *durationpb.Duration {
+	if x != nil {
+		return x.DeadTime
+	}
+	return nil
+}
+
+func (x *RadiusServer) GetSourceInterface() string {
+	if x != nil {
+		return x.SourceInterface
+	}
+	return ""
+}
+
+func (x *RadiusServer) GetCoaSources() []string {
+	if x != nil {
+		return x.CoaSources
+	}
+	return nil
+}
+
+func (x *RadiusServer) GetDisableCoa() bool {
+	if x != nil {
+		return x.DisableCoa
+	}
+	return false
+}
+
+func (x *RadiusServer) GetHealth() *RadiusServer_Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
 }
 
 // CreateRadiusServerRequest is the input of CreateRadiusServer.
@@ -681,11 +1043,405 @@ func (x *DeleteRadiusServerRequest) GetValidateOnly() bool {
 	return false
 }
 
+// TestRadiusServerRequest is the input of TestRadiusServer.
+type TestRadiusServerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The RADIUS server to ask.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Ask whether this user may enter. Without one only what a server answers to a stranger is tested.
+	User string `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// The user's password.
+	Password *string `protobuf:"bytes,3,opt,name=password,proto3,oneof" json:"password,omitempty"`
+	// How the user authenticates: PAP, CHAP or MSCHAPV2; default PAP.
+	Method        Profile_AuthMethod `protobuf:"varint,4,opt,name=method,proto3,enum=concentrator.v1.Profile_AuthMethod" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestRadiusServerRequest) Reset() {
+	*x = TestRadiusServerRequest{}
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestRadiusServerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestRadiusServerRequest) ProtoMessage() {}
+
+func (x *TestRadiusServerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestRadiusServerRequest.ProtoReflect.Descriptor instead.
+func (*TestRadiusServerRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TestRadiusServerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TestRadiusServerRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *TestRadiusServerRequest) GetPassword() string {
+	if x != nil && x.Password != nil {
+		return *x.Password
+	}
+	return ""
+}
+
+func (x *TestRadiusServerRequest) GetMethod() Profile_AuthMethod {
+	if x != nil {
+		return x.Method
+	}
+	return Profile_AUTH_METHOD_UNSPECIFIED
+}
+
+// TestRadiusServerResponse is how the server answered.
+type TestRadiusServerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Something came back.
+	Reachable bool `protobuf:"varint,1,opt,name=reachable,proto3" json:"reachable,omitempty"`
+	// Whether the shared secret is right.
+	SecretCheck TestRadiusServerResponse_Secret `protobuf:"varint,2,opt,name=secret_check,json=secretCheck,proto3,enum=concentrator.v1.TestRadiusServerResponse_Secret" json:"secret_check,omitempty"`
+	// How the answer was signed.
+	MessageAuthenticator TestRadiusServerResponse_Signature `protobuf:"varint,3,opt,name=message_authenticator,json=messageAuthenticator,proto3,enum=concentrator.v1.TestRadiusServerResponse_Signature" json:"message_authenticator,omitempty"`
+	// How long the answer took.
+	RoundTripTime *durationpb.Duration `protobuf:"bytes,4,opt,name=round_trip_time,json=roundTripTime,proto3" json:"round_trip_time,omitempty"`
+	// It answers Status-Server, RFC 5997.
+	StatusServer bool `protobuf:"varint,5,opt,name=status_server,json=statusServer,proto3" json:"status_server,omitempty"`
+	// Whether the user may enter.
+	Verdict TestRadiusServerResponse_Verdict `protobuf:"varint,6,opt,name=verdict,proto3,enum=concentrator.v1.TestRadiusServerResponse_Verdict" json:"verdict,omitempty"`
+	// Why the user may not, or why there was no verdict.
+	Reason LoginAttempt_Reason `protobuf:"varint,7,opt,name=reason,proto3,enum=concentrator.v1.LoginAttempt_Reason" json:"reason,omitempty"`
+	// One sentence for the operator.
+	Detail string `protobuf:"bytes,8,opt,name=detail,proto3" json:"detail,omitempty"`
+	// What the user would be shown.
+	ReplyMessage string `protobuf:"bytes,9,opt,name=reply_message,json=replyMessage,proto3" json:"reply_message,omitempty"`
+	// The attributes of the answer in order, secrets masked.
+	Attributes    []*LoginAttempt_Attribute `protobuf:"bytes,10,rep,name=attributes,proto3" json:"attributes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestRadiusServerResponse) Reset() {
+	*x = TestRadiusServerResponse{}
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestRadiusServerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestRadiusServerResponse) ProtoMessage() {}
+
+func (x *TestRadiusServerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestRadiusServerResponse.ProtoReflect.Descriptor instead.
+func (*TestRadiusServerResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *TestRadiusServerResponse) GetReachable() bool {
+	if x != nil {
+		return x.Reachable
+	}
+	return false
+}
+
+func (x *TestRadiusServerResponse) GetSecretCheck() TestRadiusServerResponse_Secret {
+	if x != nil {
+		return x.SecretCheck
+	}
+	return TestRadiusServerResponse_SECRET_UNSPECIFIED
+}
+
+func (x *TestRadiusServerResponse) GetMessageAuthenticator() TestRadiusServerResponse_Signature {
+	if x != nil {
+		return x.MessageAuthenticator
+	}
+	return TestRadiusServerResponse_SIGNATURE_UNSPECIFIED
+}
+
+func (x *TestRadiusServerResponse) GetRoundTripTime() *durationpb.Duration {
+	if x != nil {
+		return x.RoundTripTime
+	}
+	return nil
+}
+
+func (x *TestRadiusServerResponse) GetStatusServer() bool {
+	if x != nil {
+		return x.StatusServer
+	}
+	return false
+}
+
+func (x *TestRadiusServerResponse) GetVerdict() TestRadiusServerResponse_Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return TestRadiusServerResponse_VERDICT_UNSPECIFIED
+}
+
+func (x *TestRadiusServerResponse) GetReason() LoginAttempt_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return LoginAttempt_REASON_UNSPECIFIED
+}
+
+func (x *TestRadiusServerResponse) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *TestRadiusServerResponse) GetReplyMessage() string {
+	if x != nil {
+		return x.ReplyMessage
+	}
+	return ""
+}
+
+func (x *TestRadiusServerResponse) GetAttributes() []*LoginAttempt_Attribute {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+// Tls is what transport TLS needs.
+type RadiusServer_Tls struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Certificates of authorities in PEM, one an entry: the server's certificate must be from one of them. Default those of
+	// the system.
+	CaCertificates []string `protobuf:"bytes,1,rep,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// In PEM what is shown to the server: our certificate, then the one that issued it, and so on. At most 10 certificates.
+	// Without it none is shown, which most servers do not take.
+	CertificateChain string `protobuf:"bytes,2,opt,name=certificate_chain,json=certificateChain,proto3" json:"certificate_chain,omitempty"`
+	// The private key of the first certificate in PEM, not encrypted: RSA of 2048 to 8192 bits, or ECDSA on P-256, P-384 or
+	// P-521. Never returned; left out in an update, the key stays as it is.
+	PrivateKey *string `protobuf:"bytes,3,opt,name=private_key,json=privateKey,proto3,oneof" json:"private_key,omitempty"`
+	// The name or IP address that the server's certificate must be for; default address.
+	ServerName    string `protobuf:"bytes,4,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RadiusServer_Tls) Reset() {
+	*x = RadiusServer_Tls{}
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RadiusServer_Tls) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RadiusServer_Tls) ProtoMessage() {}
+
+func (x *RadiusServer_Tls) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RadiusServer_Tls.ProtoReflect.Descriptor instead.
+func (*RadiusServer_Tls) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 0}
+}
+
+func (x *RadiusServer_Tls) GetCaCertificates() []string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return nil
+}
+
+func (x *RadiusServer_Tls) GetCertificateChain() string {
+	if x != nil {
+		return x.CertificateChain
+	}
+	return ""
+}
+
+func (x *RadiusServer_Tls) GetPrivateKey() string {
+	if x != nil && x.PrivateKey != nil {
+		return *x.PrivateKey
+	}
+	return ""
+}
+
+func (x *RadiusServer_Tls) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+// Health is how a server does, as far as it has been asked since the start.
+type RadiusServer_Health struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it answers.
+	State RadiusServer_Health_State `protobuf:"varint,1,opt,name=state,proto3,enum=concentrator.v1.RadiusServer_Health_State" json:"state,omitempty"`
+	// Since when.
+	Since *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	// How long an answer takes, smoothed.
+	RoundTripTime *durationpb.Duration `protobuf:"bytes,3,opt,name=round_trip_time,json=roundTripTime,proto3" json:"round_trip_time,omitempty"`
+	// Requests under way.
+	Outstanding int32 `protobuf:"varint,4,opt,name=outstanding,proto3" json:"outstanding,omitempty"`
+	// Why the last request that failed did.
+	LastError string `protobuf:"bytes,5,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// Requests, each counted once.
+	Requests int64 `protobuf:"varint,6,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Packets that were sent again.
+	Retries int64 `protobuf:"varint,7,opt,name=retries,proto3" json:"retries,omitempty"`
+	// Requests that it did not answer.
+	Timeouts int64 `protobuf:"varint,8,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// Packets from it that were no answer: forged, late or malformed.
+	Dropped       int64 `protobuf:"varint,9,opt,name=dropped,proto3" json:"dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RadiusServer_Health) Reset() {
+	*x = RadiusServer_Health{}
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RadiusServer_Health) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RadiusServer_Health) ProtoMessage() {}
+
+func (x *RadiusServer_Health) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RadiusServer_Health.ProtoReflect.Descriptor instead.
+func (*RadiusServer_Health) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *RadiusServer_Health) GetState() RadiusServer_Health_State {
+	if x != nil {
+		return x.State
+	}
+	return RadiusServer_Health_STATE_UNSPECIFIED
+}
+
+func (x *RadiusServer_Health) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *RadiusServer_Health) GetRoundTripTime() *durationpb.Duration {
+	if x != nil {
+		return x.RoundTripTime
+	}
+	return nil
+}
+
+func (x *RadiusServer_Health) GetOutstanding() int32 {
+	if x != nil {
+		return x.Outstanding
+	}
+	return 0
+}
+
+func (x *RadiusServer_Health) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *RadiusServer_Health) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *RadiusServer_Health) GetRetries() int64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *RadiusServer_Health) GetTimeouts() int64 {
+	if x != nil {
+		return x.Timeouts
+	}
+	return 0
+}
+
+func (x *RadiusServer_Health) GetDropped() int64 {
+	if x != nil {
+		return x.Dropped
+	}
+	return 0
+}
+
 var File_concentrator_v1_radius_server_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"\n" +
-	"#concentrator/v1/radius_server.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\a\n" +
+	"#concentrator/v1/radius_server.proto\x12\x0fconcentrator.v1\x1a#concentrator/v1/login_attempt.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x11\n" +
 	"\fRadiusServer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
 	"\aaddress\x18\x02 \x01(\tB\x03\xe0A\x02R\aaddress\x12 \n" +
@@ -705,10 +1461,50 @@ const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\"/\n" +
+	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\x12F\n" +
+	"\bpurposes\x18\x11 \x03(\x0e2%.concentrator.v1.RadiusServer.PurposeB\x03\xe0A\x01R\bpurposes\x128\n" +
+	"\x03tls\x18\x12 \x01(\v2!.concentrator.v1.RadiusServer.TlsB\x03\xe0A\x01R\x03tls\x12,\n" +
+	"\x0fmax_outstanding\x18\x13 \x01(\x05B\x03\xe0A\x01R\x0emaxOutstanding\x12;\n" +
+	"\tdead_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\bdeadTime\x12.\n" +
+	"\x10source_interface\x18\x15 \x01(\tB\x03\xe0A\x01R\x0fsourceInterface\x12$\n" +
+	"\vcoa_sources\x18\x16 \x03(\tB\x03\xe0A\x01R\n" +
+	"coaSources\x12$\n" +
+	"\vdisable_coa\x18\x17 \x01(\bB\x03\xe0A\x01R\n" +
+	"disableCoa\x12A\n" +
+	"\x06health\x18\x18 \x01(\v2$.concentrator.v1.RadiusServer.HealthB\x03\xe0A\x03R\x06health\x1a\xc6\x01\n" +
+	"\x03Tls\x12,\n" +
+	"\x0fca_certificates\x18\x01 \x03(\tB\x03\xe0A\x01R\x0ecaCertificates\x120\n" +
+	"\x11certificate_chain\x18\x02 \x01(\tB\x03\xe0A\x01R\x10certificateChain\x12)\n" +
+	"\vprivate_key\x18\x03 \x01(\tB\x03\xe0A\x04H\x00R\n" +
+	"privateKey\x88\x01\x01\x12$\n" +
+	"\vserver_name\x18\x04 \x01(\tB\x03\xe0A\x01R\n" +
+	"serverNameB\x0e\n" +
+	"\f_private_key\x1a\xdb\x03\n" +
+	"\x06Health\x12E\n" +
+	"\x05state\x18\x01 \x01(\x0e2*.concentrator.v1.RadiusServer.Health.StateB\x03\xe0A\x03R\x05state\x125\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x05since\x12F\n" +
+	"\x0fround_trip_time\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rroundTripTime\x12%\n" +
+	"\voutstanding\x18\x04 \x01(\x05B\x03\xe0A\x03R\voutstanding\x12\"\n" +
+	"\n" +
+	"last_error\x18\x05 \x01(\tB\x03\xe0A\x03R\tlastError\x12\x1f\n" +
+	"\brequests\x18\x06 \x01(\x03B\x03\xe0A\x03R\brequests\x12\x1d\n" +
+	"\aretries\x18\a \x01(\x03B\x03\xe0A\x03R\aretries\x12\x1f\n" +
+	"\btimeouts\x18\b \x01(\x03B\x03\xe0A\x03R\btimeouts\x12\x1d\n" +
+	"\adropped\x18\t \x01(\x03B\x03\xe0A\x03R\adropped\"@\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aUNKNOWN\x10\x01\x12\t\n" +
+	"\x05ALIVE\x10\x02\x12\b\n" +
+	"\x04DEAD\x10\x03\"8\n" +
 	"\tTransport\x12\x19\n" +
 	"\x15TRANSPORT_UNSPECIFIED\x10\x00\x12\a\n" +
-	"\x03UDP\x10\x01\"]\n" +
+	"\x03UDP\x10\x01\x12\a\n" +
+	"\x03TLS\x10\x02\"F\n" +
+	"\aPurpose\x12\x17\n" +
+	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eAUTHENTICATION\x10\x01\x12\x0e\n" +
+	"\n" +
+	"ACCOUNTING\x10\x02\"]\n" +
 	"\x14MessageAuthenticator\x12%\n" +
 	"!MESSAGE_AUTHENTICATOR_UNSPECIFIED\x10\x00\x12\v\n" +
 	"\aREQUIRE\x10\x01\x12\b\n" +
@@ -740,13 +1536,51 @@ const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
 	"\x19concentrator/RadiusServerR\x04name\x12\x17\n" +
 	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\x8f\x06\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\xde\x01\n" +
+	"\x17TestRadiusServerRequest\x125\n" +
+	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
+	"\x19concentrator/RadiusServerR\x04name\x12\x17\n" +
+	"\x04user\x18\x02 \x01(\tB\x03\xe0A\x01R\x04user\x12$\n" +
+	"\bpassword\x18\x03 \x01(\tB\x03\xe0A\x04H\x00R\bpassword\x88\x01\x01\x12@\n" +
+	"\x06method\x18\x04 \x01(\x0e2#.concentrator.v1.Profile.AuthMethodB\x03\xe0A\x01R\x06methodB\v\n" +
+	"\t_password\"\x80\a\n" +
+	"\x18TestRadiusServerResponse\x12!\n" +
+	"\treachable\x18\x01 \x01(\bB\x03\xe0A\x03R\treachable\x12X\n" +
+	"\fsecret_check\x18\x02 \x01(\x0e20.concentrator.v1.TestRadiusServerResponse.SecretB\x03\xe0A\x03R\vsecretCheck\x12m\n" +
+	"\x15message_authenticator\x18\x03 \x01(\x0e23.concentrator.v1.TestRadiusServerResponse.SignatureB\x03\xe0A\x03R\x14messageAuthenticator\x12F\n" +
+	"\x0fround_trip_time\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x03R\rroundTripTime\x12(\n" +
+	"\rstatus_server\x18\x05 \x01(\bB\x03\xe0A\x03R\fstatusServer\x12P\n" +
+	"\averdict\x18\x06 \x01(\x0e21.concentrator.v1.TestRadiusServerResponse.VerdictB\x03\xe0A\x03R\averdict\x12A\n" +
+	"\x06reason\x18\a \x01(\x0e2$.concentrator.v1.LoginAttempt.ReasonB\x03\xe0A\x03R\x06reason\x12\x1b\n" +
+	"\x06detail\x18\b \x01(\tB\x03\xe0A\x03R\x06detail\x12(\n" +
+	"\rreply_message\x18\t \x01(\tB\x03\xe0A\x03R\freplyMessage\x12L\n" +
+	"\n" +
+	"attributes\x18\n" +
+	" \x03(\v2'.concentrator.v1.LoginAttempt.AttributeB\x03\xe0A\x03R\n" +
+	"attributes\"F\n" +
+	"\x06Secret\x12\x16\n" +
+	"\x12SECRET_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aUNKNOWN\x10\x01\x12\t\n" +
+	"\x05RIGHT\x10\x02\x12\f\n" +
+	"\bMISMATCH\x10\x03\"U\n" +
+	"\tSignature\x12\x19\n" +
+	"\x15SIGNATURE_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04NONE\x10\x01\x12\n" +
+	"\n" +
+	"\x06SIGNED\x10\x02\x12\f\n" +
+	"\bUNSIGNED\x10\x03\x12\t\n" +
+	"\x05WRONG\x10\x04\"=\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bACCEPTED\x10\x01\x12\v\n" +
+	"\aREFUSED\x10\x022\xaf\a\n" +
 	"\x13RadiusServerService\x12\x9c\x01\n" +
 	"\x12CreateRadiusServer\x12*.concentrator.v1.CreateRadiusServerRequest\x1a\x1d.concentrator.v1.RadiusServer\";\x82\xd3\xe4\x93\x025:\rradius_server\"$/v1/{parent=tenants/*}/radiusServers\x12\x87\x01\n" +
 	"\x0fGetRadiusServer\x12'.concentrator.v1.GetRadiusServerRequest\x1a\x1d.concentrator.v1.RadiusServer\",\x82\xd3\xe4\x93\x02&\x12$/v1/{name=tenants/*/radiusServers/*}\x12\x98\x01\n" +
 	"\x11ListRadiusServers\x12).concentrator.v1.ListRadiusServersRequest\x1a*.concentrator.v1.ListRadiusServersResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=tenants/*}/radiusServers\x12\xaa\x01\n" +
 	"\x12UpdateRadiusServer\x12*.concentrator.v1.UpdateRadiusServerRequest\x1a\x1d.concentrator.v1.RadiusServer\"I\x82\xd3\xe4\x93\x02C:\rradius_server22/v1/{radius_server.name=tenants/*/radiusServers/*}\x12\x86\x01\n" +
-	"\x12DeleteRadiusServer\x12*.concentrator.v1.DeleteRadiusServerRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&*$/v1/{name=tenants/*/radiusServers/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\x12DeleteRadiusServer\x12*.concentrator.v1.DeleteRadiusServerRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&*$/v1/{name=tenants/*/radiusServers/*}\x12\x9d\x01\n" +
+	"\x10TestRadiusServer\x12(.concentrator.v1.TestRadiusServerRequest\x1a).concentrator.v1.TestRadiusServerResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=tenants/*/radiusServers/*}:testB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_radius_server_proto_rawDescOnce sync.Once
@@ -760,48 +1594,76 @@ func file_concentrator_v1_radius_server_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_radius_server_proto_rawDescData
 }
 
-var file_concentrator_v1_radius_server_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_concentrator_v1_radius_server_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_concentrator_v1_radius_server_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_concentrator_v1_radius_server_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_concentrator_v1_radius_server_proto_goTypes = []any{
-	(RadiusServer_Transport)(0),            // 0: concentrator.v1.RadiusServer.Transport
-	(RadiusServer_MessageAuthenticator)(0), // 1: concentrator.v1.RadiusServer.MessageAuthenticator
-	(*RadiusServer)(nil),                   // 2: concentrator.v1.RadiusServer
-	(*CreateRadiusServerRequest)(nil),      // 3: concentrator.v1.CreateRadiusServerRequest
-	(*GetRadiusServerRequest)(nil),         // 4: concentrator.v1.GetRadiusServerRequest
-	(*ListRadiusServersRequest)(nil),       // 5: concentrator.v1.ListRadiusServersRequest
-	(*ListRadiusServersResponse)(nil),      // 6: concentrator.v1.ListRadiusServersResponse
-	(*UpdateRadiusServerRequest)(nil),      // 7: concentrator.v1.UpdateRadiusServerRequest
-	(*DeleteRadiusServerRequest)(nil),      // 8: concentrator.v1.DeleteRadiusServerRequest
-	(*durationpb.Duration)(nil),            // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),          // 10: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),          // 11: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),                  // 12: google.protobuf.Empty
+	(RadiusServer_Transport)(0),             // 0: concentrator.v1.RadiusServer.Transport
+	(RadiusServer_Purpose)(0),               // 1: concentrator.v1.RadiusServer.Purpose
+	(RadiusServer_MessageAuthenticator)(0),  // 2: concentrator.v1.RadiusServer.MessageAuthenticator
+	(RadiusServer_Health_State)(0),          // 3: concentrator.v1.RadiusServer.Health.State
+	(TestRadiusServerResponse_Secret)(0),    // 4: concentrator.v1.TestRadiusServerResponse.Secret
+	(TestRadiusServerResponse_Signature)(0), // 5: concentrator.v1.TestRadiusServerResponse.Signature
+	(TestRadiusServerResponse_Verdict)(0),   // 6: concentrator.v1.TestRadiusServerResponse.Verdict
+	(*RadiusServer)(nil),                    // 7: concentrator.v1.RadiusServer
+	(*CreateRadiusServerRequest)(nil),       // 8: concentrator.v1.CreateRadiusServerRequest
+	(*GetRadiusServerRequest)(nil),          // 9: concentrator.v1.GetRadiusServerRequest
+	(*ListRadiusServersRequest)(nil),        // 10: concentrator.v1.ListRadiusServersRequest
+	(*ListRadiusServersResponse)(nil),       // 11: concentrator.v1.ListRadiusServersResponse
+	(*UpdateRadiusServerRequest)(nil),       // 12: concentrator.v1.UpdateRadiusServerRequest
+	(*DeleteRadiusServerRequest)(nil),       // 13: concentrator.v1.DeleteRadiusServerRequest
+	(*TestRadiusServerRequest)(nil),         // 14: concentrator.v1.TestRadiusServerRequest
+	(*TestRadiusServerResponse)(nil),        // 15: concentrator.v1.TestRadiusServerResponse
+	(*RadiusServer_Tls)(nil),                // 16: concentrator.v1.RadiusServer.Tls
+	(*RadiusServer_Health)(nil),             // 17: concentrator.v1.RadiusServer.Health
+	(*durationpb.Duration)(nil),             // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 19: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),           // 20: google.protobuf.FieldMask
+	(Profile_AuthMethod)(0),                 // 21: concentrator.v1.Profile.AuthMethod
+	(LoginAttempt_Reason)(0),                // 22: concentrator.v1.LoginAttempt.Reason
+	(*LoginAttempt_Attribute)(nil),          // 23: concentrator.v1.LoginAttempt.Attribute
+	(*emptypb.Empty)(nil),                   // 24: google.protobuf.Empty
 }
 var file_concentrator_v1_radius_server_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.RadiusServer.transport:type_name -> concentrator.v1.RadiusServer.Transport
-	9,  // 1: concentrator.v1.RadiusServer.timeout:type_name -> google.protobuf.Duration
-	1,  // 2: concentrator.v1.RadiusServer.message_authenticator:type_name -> concentrator.v1.RadiusServer.MessageAuthenticator
-	10, // 3: concentrator.v1.RadiusServer.create_time:type_name -> google.protobuf.Timestamp
-	10, // 4: concentrator.v1.RadiusServer.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 5: concentrator.v1.CreateRadiusServerRequest.radius_server:type_name -> concentrator.v1.RadiusServer
-	2,  // 6: concentrator.v1.ListRadiusServersResponse.radius_servers:type_name -> concentrator.v1.RadiusServer
-	2,  // 7: concentrator.v1.UpdateRadiusServerRequest.radius_server:type_name -> concentrator.v1.RadiusServer
-	11, // 8: concentrator.v1.UpdateRadiusServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	3,  // 9: concentrator.v1.RadiusServerService.CreateRadiusServer:input_type -> concentrator.v1.CreateRadiusServerRequest
-	4,  // 10: concentrator.v1.RadiusServerService.GetRadiusServer:input_type -> concentrator.v1.GetRadiusServerRequest
-	5,  // 11: concentrator.v1.RadiusServerService.ListRadiusServers:input_type -> concentrator.v1.ListRadiusServersRequest
-	7,  // 12: concentrator.v1.RadiusServerService.UpdateRadiusServer:input_type -> concentrator.v1.UpdateRadiusServerRequest
-	8,  // 13: concentrator.v1.RadiusServerService.DeleteRadiusServer:input_type -> concentrator.v1.DeleteRadiusServerRequest
-	2,  // 14: concentrator.v1.RadiusServerService.CreateRadiusServer:output_type -> concentrator.v1.RadiusServer
-	2,  // 15: concentrator.v1.RadiusServerService.GetRadiusServer:output_type -> concentrator.v1.RadiusServer
-	6,  // 16: concentrator.v1.RadiusServerService.ListRadiusServers:output_type -> concentrator.v1.ListRadiusServersResponse
-	2,  // 17: concentrator.v1.RadiusServerService.UpdateRadiusServer:output_type -> concentrator.v1.RadiusServer
-	12, // 18: concentrator.v1.RadiusServerService.DeleteRadiusServer:output_type -> google.protobuf.Empty
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	18, // 1: concentrator.v1.RadiusServer.timeout:type_name -> google.protobuf.Duration
+	2,  // 2: concentrator.v1.RadiusServer.message_authenticator:type_name -> concentrator.v1.RadiusServer.MessageAuthenticator
+	19, // 3: concentrator.v1.RadiusServer.create_time:type_name -> google.protobuf.Timestamp
+	19, // 4: concentrator.v1.RadiusServer.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 5: concentrator.v1.RadiusServer.purposes:type_name -> concentrator.v1.RadiusServer.Purpose
+	16, // 6: concentrator.v1.RadiusServer.tls:type_name -> concentrator.v1.RadiusServer.Tls
+	18, // 7: concentrator.v1.RadiusServer.dead_time:type_name -> google.protobuf.Duration
+	17, // 8: concentrator.v1.RadiusServer.health:type_name -> concentrator.v1.RadiusServer.Health
+	7,  // 9: concentrator.v1.CreateRadiusServerRequest.radius_server:type_name -> concentrator.v1.RadiusServer
+	7,  // 10: concentrator.v1.ListRadiusServersResponse.radius_servers:type_name -> concentrator.v1.RadiusServer
+	7,  // 11: concentrator.v1.UpdateRadiusServerRequest.radius_server:type_name -> concentrator.v1.RadiusServer
+	20, // 12: concentrator.v1.UpdateRadiusServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 13: concentrator.v1.TestRadiusServerRequest.method:type_name -> concentrator.v1.Profile.AuthMethod
+	4,  // 14: concentrator.v1.TestRadiusServerResponse.secret_check:type_name -> concentrator.v1.TestRadiusServerResponse.Secret
+	5,  // 15: concentrator.v1.TestRadiusServerResponse.message_authenticator:type_name -> concentrator.v1.TestRadiusServerResponse.Signature
+	18, // 16: concentrator.v1.TestRadiusServerResponse.round_trip_time:type_name -> google.protobuf.Duration
+	6,  // 17: concentrator.v1.TestRadiusServerResponse.verdict:type_name -> concentrator.v1.TestRadiusServerResponse.Verdict
+	22, // 18: concentrator.v1.TestRadiusServerResponse.reason:type_name -> concentrator.v1.LoginAttempt.Reason
+	23, // 19: concentrator.v1.TestRadiusServerResponse.attributes:type_name -> concentrator.v1.LoginAttempt.Attribute
+	3,  // 20: concentrator.v1.RadiusServer.Health.state:type_name -> concentrator.v1.RadiusServer.Health.State
+	19, // 21: concentrator.v1.RadiusServer.Health.since:type_name -> google.protobuf.Timestamp
+	18, // 22: concentrator.v1.RadiusServer.Health.round_trip_time:type_name -> google.protobuf.Duration
+	8,  // 23: concentrator.v1.RadiusServerService.CreateRadiusServer:input_type -> concentrator.v1.CreateRadiusServerRequest
+	9,  // 24: concentrator.v1.RadiusServerService.GetRadiusServer:input_type -> concentrator.v1.GetRadiusServerRequest
+	10, // 25: concentrator.v1.RadiusServerService.ListRadiusServers:input_type -> concentrator.v1.ListRadiusServersRequest
+	12, // 26: concentrator.v1.RadiusServerService.UpdateRadiusServer:input_type -> concentrator.v1.UpdateRadiusServerRequest
+	13, // 27: concentrator.v1.RadiusServerService.DeleteRadiusServer:input_type -> concentrator.v1.DeleteRadiusServerRequest
+	14, // 28: concentrator.v1.RadiusServerService.TestRadiusServer:input_type -> concentrator.v1.TestRadiusServerRequest
+	7,  // 29: concentrator.v1.RadiusServerService.CreateRadiusServer:output_type -> concentrator.v1.RadiusServer
+	7,  // 30: concentrator.v1.RadiusServerService.GetRadiusServer:output_type -> concentrator.v1.RadiusServer
+	11, // 31: concentrator.v1.RadiusServerService.ListRadiusServers:output_type -> concentrator.v1.ListRadiusServersResponse
+	7,  // 32: concentrator.v1.RadiusServerService.UpdateRadiusServer:output_type -> concentrator.v1.RadiusServer
+	24, // 33: concentrator.v1.RadiusServerService.DeleteRadiusServer:output_type -> google.protobuf.Empty
+	15, // 34: concentrator.v1.RadiusServerService.TestRadiusServer:output_type -> concentrator.v1.TestRadiusServerResponse
+	29, // [29:35] is the sub-list for method output_type
+	23, // [23:29] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_radius_server_proto_init() }
@@ -809,13 +1671,17 @@ func file_concentrator_v1_radius_server_proto_init() {
 	if File_concentrator_v1_radius_server_proto != nil {
 		return
 	}
+	file_concentrator_v1_login_attempt_proto_init()
+	file_concentrator_v1_profile_proto_init()
+	file_concentrator_v1_radius_server_proto_msgTypes[7].OneofWrappers = []any{}
+	file_concentrator_v1_radius_server_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_radius_server_proto_rawDesc), len(file_concentrator_v1_radius_server_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   7,
+			NumEnums:      7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,13 +25,14 @@ const (
 	RadiusServerService_ListRadiusServers_FullMethodName  = "/concentrator.v1.RadiusServerService/ListRadiusServers"
 	RadiusServerService_UpdateRadiusServer_FullMethodName = "/concentrator.v1.RadiusServerService/UpdateRadiusServer"
 	RadiusServerService_DeleteRadiusServer_FullMethodName = "/concentrator.v1.RadiusServerService/DeleteRadiusServer"
+	RadiusServerService_TestRadiusServer_FullMethodName   = "/concentrator.v1.RadiusServerService/TestRadiusServer"
 )
 
 // RadiusServerServiceClient is the client API for RadiusServerService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RadiusServerService keeps the RADIUS servers of tenants whose logins are decided by RADIUS.
+// RadiusServerService keeps the RADIUS servers of tenants: those that decide logins, and those that take accounting.
 type RadiusServerServiceClient interface {
 	// CreateRadiusServer makes a RADIUS server. ALREADY_EXISTS if the name is taken.
 	CreateRadiusServer(ctx context.Context, in *CreateRadiusServerRequest, opts ...grpc.CallOption) (*RadiusServer, error)
@@ -43,6 +44,10 @@ type RadiusServerServiceClient interface {
 	UpdateRadiusServer(ctx context.Context, in *UpdateRadiusServerRequest, opts ...grpc.CallOption) (*RadiusServer, error)
 	// DeleteRadiusServer removes a RADIUS server. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteRadiusServer(ctx context.Context, in *DeleteRadiusServerRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// TestRadiusServer asks this one server and says how it answered: a server that does not answer is no error. It changes
+	// nothing here, but with a user it is a login to the server. It ends after 25 s at the latest.
+	// FAILED_PRECONDITION if it can't be asked as it is set up.
+	TestRadiusServer(ctx context.Context, in *TestRadiusServerRequest, opts ...grpc.CallOption) (*TestRadiusServerResponse, error)
 }
 
 type radiusServerServiceClient struct {
@@ -103,11 +108,21 @@ func (c *radiusServerServiceClient) DeleteRadiusServer(ctx context.Context, in *
 	return out, nil
 }
 
+func (c *radiusServerServiceClient) TestRadiusServer(ctx context.Context, in *TestRadiusServerRequest, opts ...grpc.CallOption) (*TestRadiusServerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestRadiusServerResponse)
+	err := c.cc.Invoke(ctx, RadiusServerService_TestRadiusServer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RadiusServerServiceServer is the server API for RadiusServerService service.
 // All implementations must embed UnimplementedRadiusServerServiceServer
 // for forward compatibility.
 //
-// RadiusServerService keeps the RADIUS servers of tenants whose logins are decided by RADIUS.
+// RadiusServerService keeps the RADIUS servers of tenants: those that decide logins, and those that take accounting.
 type RadiusServerServiceServer interface {
 	// CreateRadiusServer makes a RADIUS server. ALREADY_EXISTS if the name is taken.
 	CreateRadiusServer(context.Context, *CreateRadiusServerRequest) (*RadiusServer, error)
@@ -119,6 +134,10 @@ type RadiusServerServiceServer interface {
 	UpdateRadiusServer(context.Context, *UpdateRadiusServerRequest) (*RadiusServer, error)
 	// DeleteRadiusServer removes a RADIUS server. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteRadiusServer(context.Context, *DeleteRadiusServerRequest) (*emptypb.Empty, error)
+	// TestRadiusServer asks this one server and says how it answered: a server that does not answer is no error. It changes
+	// nothing here, but with a user it is a login to the server. It ends after 25 s at the latest.
+	// FAILED_PRECONDITION if it can't be asked as it is set up.
+	TestRadiusServer(context.Context, *TestRadiusServerRequest) (*TestRadiusServerResponse, error)
 	mustEmbedUnimplementedRadiusServerServiceServer()
 }
 
@@ -143,6 +162,9 @@ func (UnimplementedRadiusServerServiceServer) UpdateRadiusServer(context.Context
 }
 func (UnimplementedRadiusServerServiceServer) DeleteRadiusServer(context.Context, *DeleteRadiusServerRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteRadiusServer not implemented")
+}
+func (UnimplementedRadiusServerServiceServer) TestRadiusServer(context.Context, *TestRadiusServerRequest) (*TestRadiusServerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestRadiusServer not implemented")
 }
 func (UnimplementedRadiusServerServiceServer) mustEmbedUnimplementedRadiusServerServiceServer() {}
 func (UnimplementedRadiusServerServiceServer) testEmbeddedByValue()                             {}
@@ -255,6 +277,24 @@ func _RadiusServerService_DeleteRadiusServer_Handler(srv interface{}, ctx contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RadiusServerService_TestRadiusServer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestRadiusServerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RadiusServerServiceServer).TestRadiusServer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RadiusServerService_TestRadiusServer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RadiusServerServiceServer).TestRadiusServer(ctx, req.(*TestRadiusServerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RadiusServerService_ServiceDesc is the grpc.ServiceDesc for RadiusServerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -281,6 +321,10 @@ var RadiusServerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteRadiusServer",
 			Handler:    _RadiusServerService_DeleteRadiusServer_Handler,
+		},
+		{
+			MethodName: "TestRadiusServer",
+			Handler:    _RadiusServerService_TestRadiusServer_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -130,7 +130,9 @@ type Session struct {
 	// Packets dropped, by reason; only reasons that occurred.
 	Drops map[string]int64 `protobuf:"bytes,20,rep,name=drops,proto3" json:"drops,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// How fast it may be: its profile's limit, or what RADIUS says instead.
-	RateLimit     *Profile_RateLimit `protobuf:"bytes,21,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	RateLimit *Profile_RateLimit `protobuf:"bytes,21,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// Which packets may pass: tenants/{tenant}/acls/{acl}, its profile's or what RADIUS says instead; empty: all.
+	Acl           string `protobuf:"bytes,22,opt,name=acl,proto3" json:"acl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -310,6 +312,13 @@ func (x *Session) GetRateLimit() *Profile_RateLimit {
 		return x.RateLimit
 	}
 	return nil
+}
+
+func (x *Session) GetAcl() string {
+	if x != nil {
+		return x.Acl
+	}
+	return ""
 }
 
 // GetSessionRequest is the input of GetSession.
@@ -695,7 +704,7 @@ var File_concentrator_v1_session_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/session.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\t\n" +
+	"\x1dconcentrator/v1/session.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\t\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x17\n" +
 	"\x04user\x18\x02 \x01(\tB\x03\xe0A\x03R\x04user\x12C\n" +
@@ -723,7 +732,9 @@ const file_concentrator_v1_session_proto_rawDesc = "" +
 	"outPackets\x12>\n" +
 	"\x05drops\x18\x14 \x03(\v2#.concentrator.v1.Session.DropsEntryB\x03\xe0A\x03R\x05drops\x12F\n" +
 	"\n" +
-	"rate_limit\x18\x15 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x03R\trateLimit\x1a8\n" +
+	"rate_limit\x18\x15 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x03R\trateLimit\x12*\n" +
+	"\x03acl\x18\x16 \x01(\tB\x18\xe0A\x03\xfaA\x12\n" +
+	"\x10concentrator/AclR\x03acl\x1a8\n" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +

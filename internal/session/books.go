@@ -1,0 +1,196 @@
+package session
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"concentrator/internal/authz/accounting"
+	"concentrator/internal/dataplane"
+	"concentrator/internal/store"
+	"concentrator/internal/telemetry"
+	"concentrator/internal/tenant"
+)
+
+// checkpointEvery is how old a session's counters may be when the daemon dies: what the Stop then says that its next
+// start makes up for.
+const checkpointEvery = 15 * time.Second
+
+// Ledger is what the conductor needs of accounting. A call returns when what it tells is safe from a crash.
+type Ledger interface {
+	Run(ctx context.Context) error
+	Start(a accounting.Session) error
+	Update(a accounting.Session) error
+	Interim(id string, c accounting.Counters, at time.Time) error
+	Checkpoint(live []accounting.Live) error
+	Stop(id string, c accounting.Counters, cause tenant.Reason, detail string, at time.Time) error
+	On(tenant string) error
+	Off(tenant string) error
+	Poke(tenant string)
+	Drain(ctx context.Context) error
+	Status(tenant string) []accounting.TenantStatus
+	Unsent(tenant string, after uint64, limit int) ([]accounting.Record, bool)
+}
+
+// beginAccount opens the session's account, or takes into it what another login of the same user has changed.
+func (s *session) beginAccount(now time.Time) {
+	a := s.verdict.account
+	s.mu.Lock()
+	first := s.account == nil
+	if first {
+		a.Started = now
+	} else {
+		a.Started = s.account.Started
+	}
+	s.account = &a
+	s.mu.Unlock()
+	tell := s.m.cfg.Ledger.Update
+	if first {
+		tell = s.m.cfg.Ledger.Start
+	}
+	s.noteBooks("begin", tell(a))
+	s.scheduleInterim(now)
+}
+
+// scheduleInterim sets the time of the next interim record: spread, so that sessions that came at one moment, after an
+// outage, do not report at one moment ever after.
+func (s *session) scheduleInterim(now time.Time) {
+	every := s.verdict.account.InterimInterval
+	if every <= 0 {
+		s.interimAt = time.Time{}
+		return
+	}
+	const spread = 0.1
+	s.interimAt = now.Add(every - time.Duration(spread*rand.Float64()*float64(every))) //nolint:gosec // spreads load, protects nothing
+}
+
+// interim writes an interim record down.
+func (s *session) interim(now time.Time, c dataplane.Counters) {
+	s.noteBooks("interim", s.m.cfg.Ledger.Interim(s.id, counted(c), now))
+	s.scheduleInterim(now)
+}
+
+// endAccount closes the account with the last counters.
+func (s *session) endAccount(c dataplane.Counters) {
+	if s.accounted() == nil {
+		return
+	}
+	s.noteBooks("end", s.m.cfg.Ledger.Stop(s.id, counted(c), s.end.reason, s.end.detail, time.Now()))
+	s.mu.Lock()
+	s.account = nil
+	s.mu.Unlock()
+}
+
+// noteBooks logs what the ledger could not keep. The session goes on: the disk that is full must not end it too.
+func (s *session) noteBooks(what string, err error) {
+	if err != nil {
+		s.log.Error("accounting record not kept", telemetry.Detail, what, telemetry.Error, err)
+	}
+}
+
+// accounted returns the session's open account; nil: none is. It must not be changed.
+func (s *session) accounted() *accounting.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.account
+}
+
+func counted(c dataplane.Counters) accounting.Counters {
+	return accounting.Counters{InBytes: c.InBytes, OutBytes: c.OutBytes, InPackets: c.InPackets, OutPackets: c.OutPackets}
+}
+
+// keepBooks runs the ledger, and writes the counters of all sessions down again and again, until ctx ends.
+func (m *Manager) keepBooks(ctx context.Context) {
+	m.wg.Go(func() {
+		if err := m.cfg.Ledger.Run(ctx); err != nil && ctx.Err() == nil {
+			m.log.Error("accounting stopped", telemetry.Error, err)
+		}
+	})
+	m.wg.Go(func() {
+		every := time.NewTicker(checkpointEvery)
+		defer every.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-every.C:
+				m.checkpoint()
+			}
+		}
+	})
+}
+
+// checkpoint writes the counters of all sessions down.
+func (m *Manager) checkpoint() {
+	var live []accounting.Live
+	var calls []Call
+	m.mu.Lock()
+	for _, s := range m.sessions {
+		if s.accounted() != nil {
+			live = append(live, accounting.Live{ID: s.id})
+			calls = append(calls, s.call)
+		}
+	}
+	m.mu.Unlock()
+	for i, c := range m.cfg.Plane.Counters(calls) {
+		live[i].Counters = counted(c)
+	}
+	if err := m.cfg.Ledger.Checkpoint(live); err != nil {
+		m.log.Error("accounting record not kept", telemetry.Detail, "checkpoint", telemetry.Error, err)
+	}
+}
+
+// reconcileBooks says Accounting-On for tenants that are new to this run.
+func (m *Manager) reconcileBooks() error {
+	tenants, err := all(m, "", func(t *store.Tenant) string { return t.Name })
+	if err != nil {
+		return err
+	}
+	there := make(map[string]bool, len(tenants))
+	for _, t := range tenants {
+		id := tenantID(t.Name)
+		there[id] = true
+		if !m.announced[id] {
+			if err := m.cfg.Ledger.On(id); err != nil {
+				return err
+			}
+			m.announced[id] = true
+		}
+	}
+	for id := range m.announced {
+		if !there[id] {
+			delete(m.announced, id)
+		}
+	}
+	return nil
+}
+
+// closeBooks says Accounting-Off, when the last session has ended, and lets the ledger tell what it can within ctx.
+func (m *Manager) closeBooks(ctx context.Context) {
+	m.passing.Lock()
+	for id := range m.announced {
+		if err := m.cfg.Ledger.Off(id); err != nil {
+			m.log.Error("accounting record not kept", telemetry.Detail, "off", telemetry.Error, err)
+		}
+	}
+	clear(m.announced)
+	m.passing.Unlock()
+	if err := m.cfg.Ledger.Drain(ctx); err != nil {
+		m.log.Info("accounting records left for the next start", telemetry.Error, err)
+	}
+}
+
+// AccountingSink is who takes a tenant's accounting records: its RADIUS servers for accounting, where it has any, else
+// Config.LocalAccounting. false: nobody does now.
+func (m *Manager) AccountingSink(id string) (accounting.Sink, bool) {
+	m.radiusMu.Lock()
+	r := m.radius[tenantPrefix+id]
+	m.radiusMu.Unlock()
+	switch {
+	case r != nil && r.accounts && r.client == nil: // its servers are misconfigured: the records wait
+		return nil, false
+	case r != nil && r.accounts:
+		return r.client, true
+	}
+	return m.cfg.LocalAccounting, m.cfg.LocalAccounting != nil
+}
