@@ -60,7 +60,7 @@ func (m *Manager) AccountingStatus(tenantName string) []AccountingStatus {
 	for _, t := range m.cfg.Ledger.Status(ledgerTenant(tenantName)) {
 		out = append(out, AccountingStatus{
 			Tenant: tenantPrefix + t.Tenant, Unsent: t.Unsent, UnsentBytes: t.UnsentBytes, Oldest: t.Oldest, Live: t.Live,
-			Sent: t.Sent, Dropped: t.Dropped, Failures: t.Failures, LastSent: t.LastSent, LastError: t.LastError,
+			Sent: t.Sent, Dropped: t.Dropped, Failures: t.Failures, LastSent: t.LastSent, LastError: printable(t.LastError),
 		})
 	}
 	return out

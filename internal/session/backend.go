@@ -125,20 +125,25 @@ func (m *Manager) radiusTenant(name string, servers []*store.RadiusServer, old *
 	for _, r := range servers {
 		t.accounts = t.accounts || r.For(store.RadiusAccounting)
 		sc, err := m.radiusServer(r)
-		if err != nil {
-			t.err = err
+		if err == nil {
+			err = sc.Check()
+		}
+		if err != nil { // the others go on
+			t.err = fmt.Errorf("%s: %w", r.Name, err)
+			m.log.Error("RADIUS server can't be used", telemetry.Server, r.Name, telemetry.Error, err)
+			continue
 		}
 		cfg.Servers = append(cfg.Servers, sc)
 	}
 	if old != nil {
 		t.client = old.client
 	}
-	switch {
-	case t.err != nil:
-	case t.client != nil:
-		t.err = t.client.Update(cfg)
-	default:
-		t.client, t.err = radius.New(cfg)
+	if len(cfg.Servers) > 0 {
+		if t.client != nil {
+			t.err = t.client.Update(cfg)
+		} else {
+			t.client, t.err = radius.New(cfg)
+		}
 	}
 	if t.err != nil {
 		m.log.Error("RADIUS servers can't be used", telemetry.Tenant, name, telemetry.Error, t.err)

@@ -44,18 +44,33 @@ func (s *session) beginAccount(now time.Time) {
 	}
 	s.account = &a
 	s.mu.Unlock()
-	tell := s.m.cfg.Ledger.Update
-	if first {
-		tell = s.m.cfg.Ledger.Start
+	if first || !s.booked {
+		s.book()
+	} else {
+		s.noteBooks("update", s.m.cfg.Ledger.Update(a))
 	}
-	s.noteBooks("begin", tell(a))
 	s.scheduleInterim(now)
+}
+
+// bookAgain is how long a session waits that the ledger could not take.
+const bookAgain = 10 * time.Second
+
+// book enters the session into the ledger. Where that fails the session goes on, since a disk that is full must not keep
+// everybody out, and it is tried again: what is not in the ledger is never billed.
+func (s *session) book() {
+	err := s.m.cfg.Ledger.Start(*s.accounted())
+	s.booked = err == nil
+	s.noteBooks("begin", err)
 }
 
 // scheduleInterim sets the time of the next interim record: spread, so that sessions that came at one moment, after an
 // outage, do not report at one moment ever after.
 func (s *session) scheduleInterim(now time.Time) {
 	every := s.verdict.account.InterimInterval
+	if !s.booked {
+		s.interimAt = now.Add(bookAgain)
+		return
+	}
 	if every <= 0 {
 		s.interimAt = time.Time{}
 		return
@@ -64,9 +79,13 @@ func (s *session) scheduleInterim(now time.Time) {
 	s.interimAt = now.Add(every - time.Duration(spread*rand.Float64()*float64(every))) //nolint:gosec // spreads load, protects nothing
 }
 
-// interim writes an interim record down.
+// interim writes an interim record down, or the beginning where that could not be.
 func (s *session) interim(now time.Time, c dataplane.Counters) {
-	s.noteBooks("interim", s.m.cfg.Ledger.Interim(s.id, counted(c), now))
+	if s.booked {
+		s.noteBooks("interim", s.m.cfg.Ledger.Interim(s.id, counted(c), now))
+	} else {
+		s.book()
+	}
 	s.scheduleInterim(now)
 }
 
@@ -74,6 +93,9 @@ func (s *session) interim(now time.Time, c dataplane.Counters) {
 func (s *session) endAccount(c dataplane.Counters) {
 	if s.accounted() == nil {
 		return
+	}
+	if !s.booked {
+		s.book()
 	}
 	s.noteBooks("end", s.m.cfg.Ledger.Stop(s.id, counted(c), s.end.reason, s.end.detail, time.Now()))
 	s.mu.Lock()

@@ -151,7 +151,7 @@ func (h handler) Opened(n ppp.Network) {
 	i := h.snapshot()
 	h.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: now, Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
-		Stage: tenant.StageOpen, Outcome: OutcomeAccepted, Trace: h.lastTrace(),
+		Stage: tenant.StageOpen, Outcome: OutcomeAccepted, Detail: h.verdict.detail, Trace: h.lastTrace(),
 	})
 	h.log.Info("session open", telemetry.Tenant, i.Tenant, telemetry.User, i.User, telemetry.Framed, i.Address,
 		telemetry.Method, i.AuthMethod, telemetry.Cipher, i.Cipher, telemetry.MTU, i.MTU, telemetry.Shard, i.Shard)

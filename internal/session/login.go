@@ -36,6 +36,7 @@ type outcome struct {
 // granted is what an admitted user holds and may do.
 type granted struct {
 	profile        string
+	detail         string // for operators: what was asked for and is not applied
 	network        Network
 	routes         []netip.Prefix
 	acl            acl
@@ -222,7 +223,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
 		return &refusal{
 			stage: tenant.StageAuthentication, reason: none.Reason, detail: none.Detail,
-			message: "The authentication service does not answer",
+			message: "The authentication service does not answer", restart: v.Restart,
 		}
 	}
 	if err != nil {
@@ -246,6 +247,13 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	if err != nil {
 		return err
 	}
+	if a := s.accounted(); a != nil && (a.Tenant != ask.Tenant || a.User != cmp.Or(v.UserName, user)) {
+		return &refusal{
+			stage: tenant.StageAuthentication, reason: tenant.ReasonProtocolError,
+			detail:  fmt.Sprintf("a live session of user %s can't become one of %s", printable(a.User), printable(user)),
+			message: "Hang up first",
+		}
+	}
 	rules, err := m.aclFor(t.Name, p, v.ACL)
 	if err != nil {
 		return err
@@ -259,7 +267,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		return err
 	}
 	g := &granted{
-		profile: p.Name, routes: v.Routes, mtu: p.MTU, mppe: mppe, keys: v.Keys,
+		profile: p.Name, detail: v.Detail, routes: v.Routes, mtu: p.MTU, mppe: mppe, keys: v.Keys,
 		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, rate: rateLimit(p, v), dscp: dscp(p), acl: rules,
 		account: accounting.Session{
 			Caller: ask.Caller, User: cmp.Or(v.UserName, user), Method: r.Method, Local: t.Backend != tenant.BackendRADIUS,

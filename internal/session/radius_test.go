@@ -38,6 +38,7 @@ type fakeRadius struct {
 	t      *testing.T
 	conn   *net.UDPConn
 	answer func(q *radiusQuery) []byte // code and attributes; nil: no answer
+	sign   func(q *radiusQuery, code byte, attrs []byte) []byte
 
 	mu        sync.Mutex
 	asked     []string // user names
@@ -54,11 +55,17 @@ func (q *radiusQuery) authenticator() []byte { return q.raw[4:20] }
 
 func startRadius(w *world, answer func(q *radiusQuery) []byte) *fakeRadius {
 	w.t.Helper()
+	return startRadiusAs(w, "one", 0, answer)
+}
+
+// startRadiusAs starts one of several servers. Those with the lowest priority are asked first.
+func startRadiusAs(w *world, id string, priority int, answer func(q *radiusQuery) []byte) *fakeRadius {
+	w.t.Helper()
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	f := &fakeRadius{t: w.t, conn: conn, answer: answer}
+	f := &fakeRadius{t: w.t, conn: conn, answer: answer, sign: sign}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -73,7 +80,7 @@ func startRadius(w *world, answer func(q *radiusQuery) []byte) *fakeRadius {
 	})
 	alter(w, acme, func(r *store.Tenant) { r.Backend = tenant.BackendRADIUS })
 	create(w, &store.RadiusServer{
-		Meta: named(acme + "/radiusServers/one"), Address: "127.0.0.1", AuthPort: conn.LocalAddr().(*net.UDPAddr).Port,
+		Meta: named(acme + "/radiusServers/" + id), Priority: priority, Address: "127.0.0.1", AuthPort: conn.LocalAddr().(*net.UDPAddr).Port,
 		Secrets: []tenant.Secret{tenant.Secret(radiusSecret)}, Timeout: 100 * time.Millisecond, Tries: 2,
 	})
 	return f
@@ -97,7 +104,7 @@ func (f *fakeRadius) serve() {
 		f.asked = append(f.asked, string(q.plain[attrUserName]))
 		f.mu.Unlock()
 		if a := f.answer(q); a != nil {
-			f.conn.WriteToUDPAddrPort(sign(q, a[0], a[1:]), from) //nolint:errcheck // the client may be gone
+			f.conn.WriteToUDPAddrPort(f.sign(q, a[0], a[1:]), from) //nolint:errcheck // the client may be gone
 		}
 	}
 }

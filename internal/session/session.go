@@ -62,6 +62,7 @@ type session struct {
 	reached     tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
 	setupBy     time.Time
 	expires     time.Time // session timeout; zero: none
+	booked      bool      // the ledger has the session's begin
 	interimAt   time.Time // when the next interim accounting record is due; zero: none
 	lastData    time.Time // inner traffic either way, as of the last look
 	ctx         context.Context

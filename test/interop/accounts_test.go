@@ -227,7 +227,7 @@ func TestSlowRadius(t *testing.T) {
 	a := startAccounts(t, "slow")
 	way := delayed(t, "accfar", accSlow+":1812", accRadius+":1812", 200*time.Millisecond)
 	begin := time.Now()
-	r := StartGen(t, "login", "u%d@far.example", "--count", fmt.Sprint(count), "--source-net", genNet, "--parallel", "120").Wait(t)
+	r := StartGen(t, "login", "u%d@far.example", "--count", fmt.Sprint(count), "--source-net", genNet, "--parallel", "96").Wait(t)
 	t.Logf("%v in %v, at most %d requests under way", r, time.Since(begin).Round(10*time.Millisecond), way.most())
 	if r.OK != count {
 		t.Errorf("%v", r)

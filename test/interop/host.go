@@ -133,6 +133,19 @@ func (l *Link) Upload(t testing.TB, h *Host) float64 {
 	return l.UploadTimes(t, h, 1)
 }
 
+// DownloadRate moves octets from the host to the guest by TCP for three seconds, and returns the rate in Mbit/s: where a
+// limit would make bulkSize take long.
+func (l *Link) DownloadRate(t testing.TB) float64 {
+	t.Helper()
+	const seconds = 3
+	out := strings.TrimSpace(l.Guest.Must(t, ask+fmt.Sprintf("echo down 1 >&4; timeout %d cat <&4 | wc -c", seconds)))
+	n, err := strconv.ParseFloat(out, 64)
+	if err != nil {
+		t.Fatalf("a download of %d s: %q", seconds, out)
+	}
+	return n * 8 / seconds / 1e6
+}
+
 // DownloadTimes is Download of n times the octets over one connection.
 func (l *Link) DownloadTimes(t testing.TB, h *Host, n int) float64 {
 	t.Helper()

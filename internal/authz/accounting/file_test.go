@@ -141,8 +141,14 @@ func TestFileIsOpenedAnew(t *testing.T) {
 	if st.Mode().Perm()&0o077 != 0 {
 		t.Errorf("mode %s", st.Mode())
 	}
+	must(t, os.Rename(path, path+".old")) // as logrotate's create
+	must(t, os.WriteFile(path, nil, 0o600))
+	account(t, f, 5)
+	if got := ids(t, path); !reflect.DeepEqual(got, []uint64{5}) {
+		t.Errorf("in the new file: %v", got)
+	}
 	must(t, f.Close())
-	if err := f.Account(t.Context(), stopRecord(5)); !errors.Is(err, fs.ErrClosed) {
+	if err := f.Account(t.Context(), stopRecord(6)); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -118,8 +118,8 @@ type countersForm struct {
 }
 
 type sessionForm struct {
-	ID              text           `json:"id"`
-	Tenant          text           `json:"tenant"`
+	ID              text           `json:"id,omitempty"`
+	Tenant          text           `json:"tenant,omitempty"`
 	Protocol        string         `json:"protocol,omitempty"`
 	ClientAddress   netip.Addr     `json:"client,omitzero"`
 	ListenerAddress netip.Addr     `json:"listener,omitzero"`
@@ -204,6 +204,7 @@ func encodeRecord(r *Record) (Item, error) {
 	key := recordKey{id: r.ID, status: r.Status, tenant: r.Tenant}
 	if r.Session != nil {
 		s := formOf(r.Session)
+		s.ID, s.Tenant = "", "" // the key has them
 		f.Session = &s
 		key.session = r.Session.SessionID
 	}
@@ -222,6 +223,7 @@ func decodeRecord(key recordKey, value []byte) (Record, error) {
 		Duration: f.Duration, Cause: tenant.Reason(f.Cause), Detail: string(f.Detail), Crash: f.Crash,
 	}
 	if f.Session != nil {
+		f.Session.ID, f.Session.Tenant = text(key.session), text(key.tenant)
 		r.Session = f.Session.session()
 	}
 	if (r.Session == nil) != r.Status.barrier() {

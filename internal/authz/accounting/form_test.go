@@ -55,7 +55,7 @@ func TestFormsAreComplete(t *testing.T) {
 	var r Record
 	fill(reflect.ValueOf(&r).Elem())
 	r.Status, r.Session, r.Attempts = Stop, &s, 0 // the last is not stored
-	r.Tenant = s.Tenant
+	r.Tenant = s.Tenant                           // which is the same in every record
 	item, err := encodeRecord(&r)
 	if err != nil {
 		t.Fatal(err)

@@ -22,8 +22,8 @@ type Config struct {
 	// It is called before each record, from several goroutines, and must not block.
 	Sink func(tenant string) (Sink, bool)
 	Log  *slog.Logger
-	// MaxBytes is how many octets of records may wait, of all tenants together; 0 means 256 MiB. What is over is taken
-	// from the tenant that has the most, its oldest Interims first. Nothing but Interims is ever dropped.
+	// MaxBytes is how many octets of records may wait, of all tenants together; 0 means 256 MiB. A record has some 500. What
+	// is over is taken from the tenant that has the most, its oldest Interims first. Nothing but Interims is ever dropped.
 	MaxBytes    int64
 	Concurrency int              // records of one tenant under way at once; 0: 32
 	Now         func() time.Time // nil: time.Now

@@ -2,6 +2,7 @@ package accounting
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -179,8 +180,8 @@ func (l *Ledger) failed(ctx context.Context, q *queue, c *chain, err error) {
 	l.look(q)
 }
 
-// clip bounds the text of an error.
-func clip(s string) string { return s[:min(len(s), maxErrorText)] }
+// clip bounds the text of an error, and makes it fit for the API: UTF-8.
+func clip(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxErrorText)], "") }
 
 // Poke says that the Sink of a tenant is another one, or might be well again: everything that waits is tried at once. An
 // empty name pokes all tenants.

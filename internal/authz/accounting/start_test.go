@@ -47,7 +47,7 @@ func TestStartWithManyRecords(t *testing.T) {
 	}
 	perRecord := float64(after-before) / float64(st.Unsent)
 	t.Logf("Open took %s, %.0f octets of memory a record, an item has %d", took, perRecord, st.UnsentBytes/int64(st.Unsent))
-	if took > 20*time.Second {
+	if took > time.Minute { // 2 s, where nothing else runs
 		t.Errorf("Open took %s", took)
 	}
 	if perRecord > 40 {

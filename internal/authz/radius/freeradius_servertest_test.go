@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"concentrator/internal/authz/radius/transport"
 	"concentrator/internal/tenant"
 )
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -474,6 +475,37 @@ func TestSocketCannotBeOpened(t *testing.T) {
 		p.one.set(answers)
 		time.Sleep(11 * time.Second)
 		p.answeredBy(t, "one", 0, 0)
+	})
+}
+
+// No more sockets can be opened: requests wait for the identifiers of those that there are.
+func TestOnlyOneSocket(t *testing.T) {
+	bubble(t, func(one, _ *ServerConfig) { one.MaxOutstanding = 600 }, func(t *testing.T, p *pair) {
+		p.one.set(func(q query) { time.AfterFunc(time.Second, func() { answers(q) }) })
+		p.two.set(answers)
+		dial := p.cfg.Dial
+		var opened atomic.Int32
+		p.cfg.Dial = func(ctx context.Context, d Dial) (net.Conn, error) {
+			if opened.Add(1) > 1 {
+				return nil, errors.New("too many open files")
+			}
+			return dial(ctx, d)
+		}
+		noError(t, p.g.Update(p.cfg))
+		var wg sync.WaitGroup
+		begun := time.Now()
+		for range 600 {
+			wg.Go(func() {
+				if r, err := p.g.Exchange(t.Context(), login("alice")); err != nil || r.Server != "one" {
+					t.Errorf("%q, %v", r.Server, err)
+				}
+			})
+		}
+		wg.Wait()
+		if h := p.health("one"); h.State != Alive || h.Sockets != 1 || !strings.Contains(h.LastError, "open files") ||
+			time.Since(begun) != 3*time.Second {
+			t.Errorf("after %s: health %+v", time.Since(begun), h)
+		}
 	})
 }
 

@@ -67,8 +67,13 @@ func (p *port) reserve(ctx context.Context, until <-chan time.Time, a *attempt) 
 			p.mu.Unlock()
 			return nil, 0, ErrClosed
 		}
+		full := false // there is a socket, which will have identifiers again
 		for _, k := range p.conns {
-			if !k.retired && k.unused > 0 {
+			if k.retired {
+				continue
+			}
+			full = true
+			if k.unused > 0 {
 				id := k.take()
 				p.mu.Unlock()
 				return k, id, nil
@@ -84,7 +89,7 @@ func (p *port) reserve(ctx context.Context, until <-chan time.Time, a *attempt) 
 		p.mu.Unlock()
 
 		// What will not pass by itself is not waited for, nor is anything where another server can be asked.
-		giveUp := failing && (!passing(dialErr) || a.more())
+		giveUp := failing && !full && (!passing(dialErr) || a.more())
 		end := isReady
 		if !giveUp {
 			end = p.await(ctx, changed, nil, until, a)

@@ -557,7 +557,6 @@ func TestTLSWatch(t *testing.T) {
 		status, alive := 0, true
 		asked := func() int { mu.Lock(); defer mu.Unlock(); return status }
 		f := &pipeTLS{cfg: p.serverConfig(t)}
-		f.cfg.Time = func() time.Time { return time.Unix(3600, 0) }
 		f.handle = func(q tlsQuery) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -578,7 +577,6 @@ func TestTLSWatch(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer g.Close()
-		g.servers[0].cfg.Load().tls.Time = f.cfg.Time
 		exchange := func() error { _, err := g.Exchange(t.Context(), login("alice")); return err }
 		noError(t, exchange())
 		time.Sleep(19 * time.Second)
@@ -615,14 +613,12 @@ func TestTLSWatchWithoutStatusServer(t *testing.T) {
 				q.send(goodTLS(q))
 			}
 		}}
-		f.cfg.Time = func() time.Time { return time.Unix(3600, 0) }
 		sc := p.config(&fakeTLS{listener: nowhere{}})
 		g, err := New(Config{Servers: []ServerConfig{sc}, Dial: f.dial, Log: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer g.Close()
-		g.servers[0].cfg.Load().tls.Time = f.cfg.Time
 		for range 3 {
 			if _, err := g.Exchange(t.Context(), login("alice")); err != nil {
 				t.Fatal(err)
@@ -648,7 +644,6 @@ func TestTLSBlackHole(t *testing.T) {
 				q.send(goodTLS(q))
 			}
 		}}
-		f.cfg.Time = func() time.Time { return time.Unix(3600, 0) }
 		sc := p.config(&fakeTLS{listener: nowhere{}})
 		sc.Timeout, sc.Tries = time.Second, 3
 		g, err := New(Config{Servers: []ServerConfig{sc}, Dial: f.dial, Log: quiet})
@@ -656,7 +651,6 @@ func TestTLSBlackHole(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer g.Close()
-		g.servers[0].cfg.Load().tls.Time = f.cfg.Time
 		if _, err := g.Exchange(t.Context(), login("alice")); err != nil {
 			t.Fatal(err)
 		}
@@ -674,6 +668,73 @@ func TestTLSBlackHole(t *testing.T) {
 		mu.Unlock()
 		if _, err := g.Exchange(t.Context(), login("alice")); err != nil || f.count() != 2 {
 			t.Errorf("%v, %d connections, want a new one", err, f.count())
+		}
+	})
+}
+
+// One of two connections swallows requests: it is given up, though the server is not dead.
+func TestTLSHalfBlackHole(t *testing.T) {
+	p := newParties(t)
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var hole net.Conn
+		f := &pipeTLS{cfg: p.serverConfig(t), handle: func(q tlsQuery) {
+			mu.Lock()
+			defer mu.Unlock()
+			if hole == nil {
+				hole = q.conn
+			}
+			if q.conn != hole {
+				q.send(goodTLS(q))
+			}
+		}}
+		sc := p.config(&fakeTLS{listener: nowhere{}})
+		sc.MaxOutstanding, sc.Timeout, sc.Tries = 300, time.Second, 3
+		g, err := New(Config{Servers: []ServerConfig{sc}, Dial: f.dial, Log: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		var wg sync.WaitGroup
+		lost := make(chan error, 300)
+		for i := range identifiers + 1 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i))
+				if _, err := g.Exchange(t.Context(), login("alice")); err != nil {
+					lost <- err
+				}
+			})
+		}
+		wg.Wait()
+		if h := g.Health()[0]; len(lost) != identifiers || h.State != Alive || h.Sockets != 1 {
+			t.Fatalf("%d requests are lost, health %+v", len(lost), h)
+		}
+		if _, err := g.Exchange(t.Context(), login("alice")); err != nil || f.count() != 2 {
+			t.Errorf("%v, %d connections", err, f.count())
+		}
+	})
+}
+
+// A connection that is kept up for the server's requests is closed by the server, which has never said anything: that does not
+// make it dead, and there is a new one.
+func TestTLSIdleConnectionIsClosed(t *testing.T) {
+	p := newParties(t)
+	synctest.Test(t, func(t *testing.T) {
+		f := &pipeTLS{cfg: p.serverConfig(t), handle: func(q tlsQuery) {
+			time.AfterFunc(15*time.Second, func() { q.conn.Close() })
+		}}
+		sc := p.config(&fakeTLS{listener: nowhere{}})
+		sc.Timeout = time.Second
+		g, err := New(Config{
+			Servers: []ServerConfig{sc}, Dial: f.dial, Log: quiet, Incoming: func(string, []byte, func([]byte)) {},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer g.Close()
+		time.Sleep(40 * time.Second)
+		if h := g.Health()[0]; f.count() != 2 || h.State != Unknown || h.Sockets != 1 {
+			t.Errorf("%d connections, health %+v", f.count(), h)
 		}
 	})
 }

@@ -150,9 +150,10 @@ func TestMessageAuthenticatorModes(t *testing.T) {
 		g := startGroup(t, sc)
 		mustAnswer(t, g, login("alice"))
 		mustFail(t, g, login("alice"), tenant.ReasonRadiusNoMessageAuthenticator, "before", "OFF")
-		sc.MessageAuthenticator = ModeOff
-		noError(t, g.Update(Config{Servers: []ServerConfig{sc}, Log: quiet}))
-		mustAnswer(t, g, login("alice"))
+		for _, sc.MessageAuthenticator = range []string{ModeOff, ModeAuto} { // the operator decides anew
+			noError(t, g.Update(Config{Servers: []ServerConfig{sc}, Log: quiet}))
+			mustAnswer(t, g, login("alice"))
+		}
 	})
 	for _, mode := range []string{ModeRequire, ModeAuto, ModeOff} {
 		t.Run("a wrong one is dropped under "+mode, func(t *testing.T) {
