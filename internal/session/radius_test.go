@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,8 @@ type fakeRadius struct {
 	t      *testing.T
 	conn   *net.UDPConn
 	answer func(q *radiusQuery) []byte // code and attributes; nil: no answer
-	sign   func(q *radiusQuery, code byte, attrs []byte) []byte
+
+	unsigned atomic.Bool // replies have no Message-Authenticator
 
 	mu        sync.Mutex
 	asked     []string // user names
@@ -65,7 +67,7 @@ func startRadiusAs(w *world, id string, priority int, answer func(q *radiusQuery
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	f := &fakeRadius{t: w.t, conn: conn, answer: answer, sign: sign}
+	f := &fakeRadius{t: w.t, conn: conn, answer: answer}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -104,7 +106,11 @@ func (f *fakeRadius) serve() {
 		f.asked = append(f.asked, string(q.plain[attrUserName]))
 		f.mu.Unlock()
 		if a := f.answer(q); a != nil {
-			f.conn.WriteToUDPAddrPort(f.sign(q, a[0], a[1:]), from) //nolint:errcheck // the client may be gone
+			reply := sign(q, a[0], a[1:])
+			if f.unsigned.Load() {
+				reply = authenticate(q, a)
+			}
+			f.conn.WriteToUDPAddrPort(reply, from) //nolint:errcheck // the client may be gone
 		}
 	}
 }
@@ -162,6 +168,15 @@ func sign(q *radiusQuery, code byte, attrs []byte) []byte {
 	mac := hmac.New(md5.New, []byte(radiusSecret))
 	mac.Write(b)
 	copy(b[22:38], mac.Sum(nil))
+	sum := md5.Sum(append(slices.Clone(b), radiusSecret...))
+	copy(b[4:20], sum[:])
+	return b
+}
+
+// authenticate builds a reply that only has a Response Authenticator, RFC 2865 section 3.
+func authenticate(q *radiusQuery, a []byte) []byte {
+	b := slices.Concat([]byte{a[0], q.raw[1], 0, 0}, q.authenticator(), a[1:])
+	binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 	sum := md5.Sum(append(slices.Clone(b), radiusSecret...))
 	copy(b[4:20], sum[:])
 	return b

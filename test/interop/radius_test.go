@@ -3,6 +3,8 @@
 package interop
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
@@ -257,4 +259,84 @@ func sameNumber(t *testing.T, name string, a Attributes, want, allowance uint64)
 	if max(got, want)-min(got, want) > allowance {
 		t.Errorf("%s is %d, the kernel counted %d", name, got, want)
 	}
+}
+
+// TestRadiusTools asks ctl what an operator would: does the server work, and why was this login decided so?
+func TestRadiusTools(t *testing.T) {
+	t.Parallel()
+	ctl := func(args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		cmd := world.daemon.ctlCommand(t.Context(), args...)
+		cmd.Stdout, cmd.Stderr = &out, &out
+		_ = cmd.Run() // a refused test is an exit status; what it prints says more
+		return out.String()
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		want []string
+	}{
+		{"without a user", []string{"tenants/radius/radiusServers/main"}, []string{"RIGHT", "SIGNED"}},
+		{"with a user", []string{"tenants/radius/radiusServers/main", "--user", "rob", "--password", "pooled-2"}, []string{"RIGHT", "SIGNED"}},
+		{
+			"with a user who is refused", []string{"tenants/radius/radiusServers/main", "--user", "banned", "--password", "banned-4"},
+			[]string{"RADIUS_REJECT", "your account is closed"},
+		},
+		{"a server that does not sign", []string{"tenants/radold/radiusServers/main", "--user", "rob", "--password", "pooled-2"}, []string{"UNSIGNED"}},
+		{"a wrong secret", []string{"tenants/acme/radiusServers/portal"}, []string{"UNKNOWN"}},
+		{"over TLS", []string{"tenants/eap/radiusServers/main"}, []string{"RIGHT"}},
+	} {
+		out := ctl(append([]string{"radius-server", "test"}, c.args...)...)
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s: ctl radius-server test does not say %q:\n%s", c.name, want, out)
+			}
+		}
+		if strings.Contains(out, "pooled-2") || strings.Contains(out, radiusSecret) {
+			t.Errorf("%s: a secret is shown:\n%s", c.name, out)
+		}
+	}
+
+	g := borrow(t, 1)[0]
+	link := dial(t, g, Dial{Server: "198.51.100.4", User: "rob", Password: "pooled-2", Auth: AuthPAP})
+	s := world.daemon.OpenSession(t, "radplain", link)
+	link.HangUp(t)
+	world.daemon.SessionGone(t, s, 3*time.Second)
+	out := ctl("login", "explain", "rob", "--tenant", "radplain")
+	for _, want := range []string{"ACCEPTED", "tenants/radplain/radiusServers/main", "User-Name", "User-Password", "Calling-Station-Id", g.Addr.String()} {
+		if !strings.Contains(out, want) {
+			t.Errorf("ctl login explain does not say %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "pooled-2") {
+		t.Errorf("ctl login explain shows the password:\n%s", out)
+	}
+}
+
+// TestLocalAccounting: where no RADIUS server takes the accounting, a file does.
+func TestLocalAccounting(t *testing.T) {
+	t.Parallel()
+	link := dial(t, borrow(t, 1)[0], Dial{Server: acmeServer, User: "bob", Password: "builder-2", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
+	s := world.daemon.OpenSession(t, "acme", link)
+	link.HangUp(t)
+	world.daemon.SessionGone(t, s, 3*time.Second)
+	type record struct{ Status, Session, User string }
+	eventually(t, 5*time.Second, func() string {
+		var got []string
+		text := readAll(t, filepath.Join(world.daemon.Dir, "state", "accounting.log"))
+		for line := range strings.Lines(text) {
+			if strings.Contains(line, segment(s.Name, 3)) {
+				var r record
+				if err := json.Unmarshal([]byte(line), &r); err != nil {
+					t.Fatalf("accounting.log: %v: %s", err, line)
+				}
+				got = append(got, strings.ToUpper(r.Status)+" "+r.User)
+			}
+		}
+		if !slices.Equal(got, []string{"START bob", "STOP bob"}) {
+			return fmt.Sprintf("accounting.log has %q of the session, want its beginning and its end", got)
+		}
+		return ""
+	})
 }
