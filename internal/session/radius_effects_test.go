@@ -16,7 +16,6 @@ import (
 	simppp "concentrator/internal/simclient/ppp"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
-	"concentrator/internal/wire/mschap"
 )
 
 // Vendors and attributes of theirs besides those of radius_test.go.
@@ -77,14 +76,14 @@ func vsaNumber(vendor uint32, typ byte, n uint32) []byte {
 	return vsa(vendor, typ, binary.BigEndian.AppendUint32(nil, n)...)
 }
 
-// outcome waits until the client is in or out, and says which.
-func outcome(w *world, c *client) string {
+// howItEnded waits until the client is in or out, and says which.
+func howItEnded(w *world, c *client) string {
 	w.t.Helper()
 	w.until("the client is in or out", func() bool {
 		return c.isOpen() && c.fc.isOpen() || c.ended() && w.m.byCallID(c.fc.id) == nil
 	})
 	if c.isOpen() && c.fc.isOpen() {
-		return "in"
+		return letIn
 	}
 	a := w.m.Logins(LoginFilter{})[0]
 	return fmt.Sprintf("%s %s %s", a.Outcome, a.Stage, a.Reason)
@@ -144,7 +143,7 @@ func seesKeys(_ *world, c *client) string {
 
 // seesRefusals is what the client was told, when it is out.
 func seesRefusals(w *world, c *client) string {
-	outcome(w, c)
+	howItEnded(w, c)
 	return fmt.Sprintf("%q", c.refusals())
 }
 
@@ -159,7 +158,9 @@ func seesEnd(w *world, c *client) string {
 }
 
 // seesSecond is how a second login of the same user ends.
-func seesSecond(w *world, _ *client) string { return outcome(w, w.dial(simppp.Windows(alice, password))) }
+func seesSecond(w *world, _ *client) string {
+	return howItEnded(w, w.dial(simppp.Windows(alice, password)))
+}
 
 // profile changes the default profile.
 func profile(f func(p *store.Profile)) func(*world) {
@@ -222,17 +223,17 @@ func partly(typ byte) func(*radiusQuery, bool) []byte {
 }
 
 const (
-	in       = "in"
-	rejected = "REFUSED AUTHENTICATION RADIUS_REJECT"
+	letIn      = "in"
+	rejectedBy = "REFUSED AUTHENTICATION RADIUS_REJECT"
 )
 
 // acceptEffects are the attributes of an Access-Accept, in the order of docs/radius.md.
 var acceptEffects = []effect{
 	{attribute: "User-Name", answer: accepting(text(attrUserName, "Alice of Accounts")), sees: seesUser, want: "Alice of Accounts"},
-	{attribute: "Service-Type", about: "Framed", answer: accepting(number(attrServiceType, 2)), want: in, alone: true},
-	{attribute: "Service-Type", about: "Login", answer: accepting(number(attrServiceType, 1)), want: rejected},
-	{attribute: "Framed-Protocol", about: "PPP", answer: accepting(number(attrFramedProtocol, 1)), want: in, alone: true},
-	{attribute: "Framed-Protocol", about: "SLIP", answer: accepting(number(attrFramedProtocol, 2)), want: rejected},
+	{attribute: "Service-Type", about: "Framed", answer: accepting(number(attrServiceType, 2)), want: letIn, alone: true},
+	{attribute: "Service-Type", about: "Login", answer: accepting(number(attrServiceType, 1)), want: rejectedBy},
+	{attribute: "Framed-Protocol", about: "PPP", answer: accepting(number(attrFramedProtocol, 1)), want: letIn, alone: true},
+	{attribute: "Framed-Protocol", about: "SLIP", answer: accepting(number(attrFramedProtocol, 2)), want: rejectedBy},
 	{attribute: "Framed-IP-Address", answer: accepting(attr(attrFramedIP, 10, 99, 0, 5)), sees: seesAddress, want: "10.99.0.5"},
 	{
 		attribute: "Framed-IP-Address", about: "in a pool", answer: accepting(attr(attrFramedIP, 10, 7, 0, 4)),
@@ -306,7 +307,7 @@ var acceptEffects = []effect{
 		},
 	},
 	{
-		attribute: "WISPr-Session-Terminate-Time", about: "past", want: rejected,
+		attribute: "WISPr-Session-Terminate-Time", about: "past", want: rejectedBy,
 		answer: accepting(vsa(wispr, 9, []byte("2020-02-02T20:20:20+01:00")...)),
 	},
 	{
@@ -318,7 +319,7 @@ var acceptEffects = []effect{
 		want: "Termination-Action RADIUS-Request is not applied: the session ends",
 	},
 	{
-		attribute: "Port-Limit", about: "more than the tenant's", answer: accepting(number(attrPortLimit, 2)), sees: seesSecond, want: in,
+		attribute: "Port-Limit", about: "more than the tenant's", answer: accepting(number(attrPortLimit, 2)), sees: seesSecond, want: letIn,
 		world: func(w *world) {
 			alter(w, acme, func(t *store.Tenant) {
 				t.Limits.MaxSessionsPerUser, t.Limits.DuplicatePolicy = 1, tenant.DuplicateDeny
@@ -395,7 +396,7 @@ var acceptEffects = []effect{
 		attribute: "MS-MPPE-Recv-Key", answer: partly(msRecvKey), sees: seesKeys,
 		want: "128 bits, to the client true, from the client true",
 	},
-	{attribute: "MS-CHAP2-Success", answer: partly(msCHAP2Success), want: in},
+	{attribute: "MS-CHAP2-Success", answer: partly(msCHAP2Success), want: letIn},
 	{attribute: "MS-Primary-DNS-Server", answer: accepting(msAttr(28, 9, 9, 9, 9)), sees: seesDNS, want: "[9.9.9.9]"},
 	{
 		attribute: "MS-Secondary-DNS-Server", answer: accepting(msAttr(29, 9, 9, 9, 1), msAttr(28, 9, 9, 9, 9)),
@@ -420,14 +421,14 @@ var rejectEffects = []effect{
 	{
 		attribute: "MS-CHAP-Error", about: "disabled", want: `["closed"] REFUSED AUTHENTICATION USER_DISABLED`,
 		answer: rejecting(msAttr(msCHAPError, []byte("E=647 R=0 V=3 M=closed")...)),
-		sees:   func(w *world, c *client) string { return seesRefusals(w, c) + " " + outcome(w, c) },
+		sees:   func(w *world, c *client) string { return seesRefusals(w, c) + " " + howItEnded(w, c) },
 	},
 	{
 		attribute: "MS-CHAP-Error", about: "expired", want: "REFUSED AUTHENTICATION USER_EXPIRED",
 		answer: rejecting(msAttr(msCHAPError, []byte("E=648 R=0 V=3")...)),
 	},
 	{
-		attribute: "MS-CHAP-Error", about: "may try again", want: in,
+		attribute: "MS-CHAP-Error", about: "may try again", want: letIn,
 		client: func() simppp.Config { return trying(simppp.Windows(alice, ""), "wrong", password) },
 		answer: func(q *radiusQuery, with bool) []byte {
 			if a := acceptMSCHAP(q); a[0] == accessAccept || with { // acceptMSCHAP rejects with R=1
@@ -440,8 +441,8 @@ var rejectEffects = []effect{
 
 // effects are those of all replies.
 func effects() []effect {
-	all := slices.Concat(in1("Accept", acceptEffects), in1("Reject", rejectEffects), in1("Challenge", challengeEffects),
-		signedEffects(), eapEffects)
+	all := slices.Concat(within("Accept", acceptEffects), within("Reject", rejectEffects), within("Challenge", challengeEffects),
+		signedEffects(), eapEffects())
 	for _, row := range docsRows() {
 		if why, ok := strings.CutPrefix(row.means, "not applied: "); ok {
 			all = append(all, effect{
@@ -453,7 +454,7 @@ func effects() []effect {
 	return all
 }
 
-func in1(packet string, rows []effect) []effect {
+func within(packet string, rows []effect) []effect {
 	rows = slices.Clone(rows)
 	for i := range rows {
 		rows[i].packet = packet
@@ -463,7 +464,7 @@ func in1(packet string, rows []effect) []effect {
 
 // signedEffects are Message-Authenticator in each reply: without one it does not count.
 func signedEffects() (rows []effect) {
-	for _, r := range []struct{ packet, want string }{{"Accept", in}, {"Reject", rejected}, {"Challenge", rejected}} {
+	for _, r := range []struct{ packet, want string }{{"Accept", letIn}, {"Reject", rejectedBy}, {"Challenge", rejectedBy}} {
 		code := map[string]byte{"Accept": accessAccept, "Reject": accessReject, "Challenge": accessChallenge}[r.packet]
 		rows = append(rows, effect{
 			attribute: "Message-Authenticator", packet: r.packet, want: r.want, world: plaintext(tenant.AuthPAP),
@@ -491,8 +492,8 @@ func (e *effect) see(t *testing.T, with bool) (got string) {
 			cfg = e.client()
 		}
 		c := w.dial(cfg)
-		switch got = outcome(w, c); {
-		case e.sees == nil || e.packet == "Accept" && got != in:
+		switch got = howItEnded(w, c); {
+		case e.sees == nil || e.packet == "Accept" && got != letIn: // all is said
 		default:
 			got = e.sees(w, c)
 		}
@@ -607,6 +608,3 @@ func TestRadiusEffectsComplete(t *testing.T) {
 		t.Errorf("%d attributes and %d readings: the test does not see the table", len(rows), reads)
 	}
 }
-
-// changedPassword is what the server of a password change does; see TestRadiusChangePassword.
-var _ = mschap.CodeChangePassword
