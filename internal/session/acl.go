@@ -108,6 +108,14 @@ func (s *session) filter() acl {
 
 // setFilter puts the session under another ACL; its shard hears of it by SetPolicy or Attach.
 func (s *session) setFilter(a acl) {
+	s.putUnder(a)
+	// It may have changed since it was read, and reconcileACLs may have been there before this session was under it.
+	if now, err := s.m.compiledACL(a.name); err == nil && now.etag != a.etag {
+		s.putUnder(now)
+	}
+}
+
+func (s *session) putUnder(a acl) {
 	s.verdict.acl = a
 	s.mu.Lock()
 	s.under = a

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,9 @@ func (m *Manager) backend(t *store.Tenant) (Authenticator, error) {
 	return r.client, nil
 }
 
+// errOver is why nobody is asked any more.
+var errOver = errors.New("the server shuts down")
+
 // syncRadius brings the RADIUS clients to what the store says now, if it has changed: a server that was created a moment ago
 // can be asked by the next login.
 func (m *Manager) syncRadius() error {
@@ -86,6 +90,9 @@ func (m *Manager) syncRadius() error {
 	}
 	m.radiusMu.Lock()
 	defer m.radiusMu.Unlock()
+	if m.radiusOver {
+		return errOver // the API answers for a while longer
+	}
 	if m.radiusRev == rev {
 		return nil
 	}
@@ -118,15 +125,24 @@ func (m *Manager) syncRadius() error {
 	return nil
 }
 
+// maxRadiusServers is how many servers of one tenant the transport takes: one more would leave it without any.
+const maxRadiusServers = 32
+
 // radiusTenant makes what a tenant's servers ask for out of what there was. radiusMu must be held.
 func (m *Manager) radiusTenant(name string, servers []*store.RadiusServer, old *radiusTenant) *radiusTenant {
 	t := &radiusTenant{records: servers}
 	cfg := radius.Config{Tenant: tenantID(name), Config: transport.Config{Dial: m.dial, Log: m.log, Incoming: m.coa.Handle}}
-	for _, r := range servers {
+	first := slices.SortedStableFunc(slices.Values(servers), func(a, b *store.RadiusServer) int {
+		return cmp.Compare(a.Priority, b.Priority)
+	})
+	for i, r := range first {
 		t.accounts = t.accounts || r.For(store.RadiusAccounting)
 		sc, err := m.radiusServer(r)
 		if err == nil {
 			err = sc.Check()
+		}
+		if err == nil && i >= maxRadiusServers {
+			err = fmt.Errorf("a tenant can have %d in use, those with the lowest priority", maxRadiusServers)
 		}
 		if err != nil { // the others go on
 			t.err = fmt.Errorf("%s: %w", r.Name, err)

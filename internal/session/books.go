@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -37,10 +38,11 @@ func (s *session) beginAccount(now time.Time) {
 	a := s.verdict.account
 	s.mu.Lock()
 	first := s.account == nil
+	every := a.InterimInterval
 	if first {
 		a.Started = now
 	} else {
-		a.Started = s.account.Started
+		a.Started, every = s.account.Started, s.account.InterimInterval
 	}
 	s.account = &a
 	s.mu.Unlock()
@@ -49,7 +51,12 @@ func (s *session) beginAccount(now time.Time) {
 	} else {
 		s.noteBooks("update", s.m.cfg.Ledger.Update(a))
 	}
+	due := s.interimAt
 	s.scheduleInterim(now)
+	// Who is changed, or logs in anew, again and again must not put off its report each time.
+	if a.InterimInterval == every && !due.IsZero() && due.Before(s.interimAt) {
+		s.interimAt = due
+	}
 }
 
 // bookAgain is how long a session waits that the ledger could not take.
@@ -89,15 +96,21 @@ func (s *session) interim(now time.Time, c dataplane.Counters) {
 	s.scheduleInterim(now)
 }
 
-// endAccount closes the account with the last counters.
+// endAccount closes the account with the last counters. What the ledger does not take at all is kept, see unbooked.
 func (s *session) endAccount(c dataplane.Counters) {
-	if s.accounted() == nil {
+	a := s.accounted()
+	if a == nil {
 		return
 	}
+	ended := closedAccount{*a, counted(c), s.end, time.Now()}
 	if !s.booked {
 		s.book()
 	}
-	s.noteBooks("end", s.m.cfg.Ledger.Stop(s.id, counted(c), s.end.reason, s.end.detail, time.Now()))
+	if s.booked {
+		s.noteBooks("end", ended.stop(s.m.cfg.Ledger))
+	} else if !s.m.unbooked.keep(ended) {
+		s.log.Error("accounting record lost", telemetry.Detail, "too many sessions have ended that could not be written down")
+	}
 	s.mu.Lock()
 	s.account = nil
 	s.mu.Unlock()
@@ -121,8 +134,14 @@ func counted(c dataplane.Counters) accounting.Counters {
 	return accounting.Counters{InBytes: c.InBytes, OutBytes: c.OutBytes, InPackets: c.InPackets, OutPackets: c.OutPackets}
 }
 
-// keepBooks runs the ledger, and writes the counters of all sessions down again and again, until ctx ends.
+// keepBooks runs the ledger, and writes the counters of all sessions down again and again, until ctx ends. After closeBooks
+// it does nothing.
 func (m *Manager) keepBooks(ctx context.Context) {
+	m.passing.Lock()
+	defer m.passing.Unlock()
+	if m.over { // nobody would wait for it, and its file may be closed
+		return
+	}
 	m.wg.Go(func() {
 		if err := m.cfg.Ledger.Run(ctx); err != nil && ctx.Err() == nil {
 			m.log.Error("accounting stopped", telemetry.Error, err)
@@ -137,6 +156,7 @@ func (m *Manager) keepBooks(ctx context.Context) {
 				return
 			case <-every.C:
 				m.checkpoint()
+				m.bookLate()
 			}
 		}
 	})
@@ -162,7 +182,16 @@ func (m *Manager) checkpoint() {
 	}
 }
 
-// reconcileBooks says Accounting-On for tenants that are new to this run.
+// bookLate writes down the sessions that have ended while the ledger took nothing.
+func (m *Manager) bookLate() {
+	if err := m.unbooked.settle(m.cfg.Ledger); err != nil {
+		m.log.Error("accounting record not kept", telemetry.Detail, "late", telemetry.Error, err)
+	}
+}
+
+// reconcileBooks says Accounting-On for the tenants that there are at the start: none of their sessions is left. One that
+// comes later has had none, and its On would be heard by the servers that it shares with others as the end of theirs: so
+// there is one only while nobody is in.
 func (m *Manager) reconcileBooks() error {
 	tenants, err := all(m, "", func(t *store.Tenant) string { return t.Name })
 	if err != nil {
@@ -172,13 +201,17 @@ func (m *Manager) reconcileBooks() error {
 	for _, t := range tenants {
 		id := tenantID(t.Name)
 		there[id] = true
-		if !m.announced[id] {
+		if m.announced[id] {
+			continue
+		}
+		if !m.allAnnounced || !m.anyAccount() {
 			if err := m.cfg.Ledger.On(id); err != nil {
 				return err
 			}
-			m.announced[id] = true
 		}
+		m.announced[id] = true
 	}
+	m.allAnnounced = true
 	for id := range m.announced {
 		if !there[id] {
 			delete(m.announced, id)
@@ -187,9 +220,24 @@ func (m *Manager) reconcileBooks() error {
 	return nil
 }
 
-// closeBooks says Accounting-Off, when the last session has ended, and lets the ledger tell what it can within ctx.
+// anyAccount says whether the account of any session is open.
+func (m *Manager) anyAccount() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sessions {
+		if s.accounted() != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// closeBooks says Accounting-Off, when the last session has ended, and lets the ledger tell what it can within ctx. No pass
+// comes after it: it would say Accounting-On once more.
 func (m *Manager) closeBooks(ctx context.Context) {
 	m.passing.Lock()
+	m.over = true
+	m.bookLate()
 	for id := range m.announced {
 		if err := m.cfg.Ledger.Off(id); err != nil {
 			m.log.Error("accounting record not kept", telemetry.Detail, "off", telemetry.Error, err)
@@ -203,16 +251,22 @@ func (m *Manager) closeBooks(ctx context.Context) {
 }
 
 // AccountingSink is who takes a tenant's accounting records: its RADIUS servers for accounting, where it has any, else
-// Config.LocalAccounting. false: nobody does now.
+// Config.LocalAccounting. false: nobody does now, and they wait, as those of a tenant do that is to ask RADIUS and has no
+// server at all: one is being replaced.
 func (m *Manager) AccountingSink(id string) (accounting.Sink, bool) {
 	m.radiusMu.Lock()
-	r := m.radius[tenantPrefix+id]
+	r, known := m.radius[tenantPrefix+id], m.radiusRev >= 0 && !m.radiusOver
 	m.radiusMu.Unlock()
 	switch {
-	case r != nil && r.accounts && r.client == nil: // its servers are misconfigured: the records wait
+	case !known, r != nil && r.accounts && r.client == nil: // its servers are misconfigured
 		return nil, false
 	case r != nil && r.accounts:
 		return r.client, true
+	case r == nil:
+		t, err := store.Shared[store.Tenant](m.cfg.Store, tenantPrefix+id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) || err == nil && t.Backend == tenant.BackendRADIUS {
+			return nil, false
+		}
 	}
 	return m.cfg.LocalAccounting, m.cfg.LocalAccounting != nil
 }

@@ -115,6 +115,7 @@ func (s *session) apply(now time.Time, c authz.Change) error {
 	}
 	if c.Routes != nil && !slices.Equal(*c.Routes, before.routes) {
 		s.verdict.routes = slices.Clone(*c.Routes)
+		s.verdict.account.Routes = s.verdict.routes
 		if err := s.install(); err != nil { // the shard has what it had
 			*s.verdict = before
 			return &coa.Refusal{Cause: coa.InvalidValue, Detail: "the routes can't be installed: " + err.Error()}

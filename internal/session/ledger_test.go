@@ -20,6 +20,7 @@ type fakeLedger struct {
 	open map[string]accounting.Session
 	log  []string
 	bad  []string
+	full bool // no Start is taken
 }
 
 func newFakeLedger() *fakeLedger { return &fakeLedger{open: map[string]accounting.Session{}} }
@@ -35,7 +36,17 @@ func (l *fakeLedger) of(text string) []string {
 	return slices.DeleteFunc(slices.Clone(l.log), func(s string) bool { return !strings.Contains(s, text) })
 }
 
-var errLedger = errors.New("no such account")
+var (
+	errLedger = errors.New("no such account")
+	errFull   = errors.New("no space left on device")
+)
+
+// fill makes the disk full, or not.
+func (l *fakeLedger) fill(full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = full
+}
 
 func (l *fakeLedger) Run(ctx context.Context) error {
 	<-ctx.Done()
@@ -45,6 +56,9 @@ func (l *fakeLedger) Run(ctx context.Context) error {
 func (l *fakeLedger) Start(a accounting.Session) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.full {
+		return errFull
+	}
 	if _, ok := l.open[a.SessionID]; ok {
 		l.bad = append(l.bad, "a second Start of "+a.SessionID)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"concentrator/internal/authz"
 	"concentrator/internal/dataplane"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/ppp"
@@ -29,6 +30,9 @@ func (h handler) Authenticate(r ppp.AuthRequest) {
 		i.State, i.AuthMethod, i.User = StateAuthenticating, r.Method, printable(r.Name)
 	})
 	h.recorded = false
+	if r.State == nil { // no further step of the conversation before
+		h.setTrace(authz.Trace{})
+	}
 	h.m.decide(h.session, r)
 }
 
@@ -80,9 +84,6 @@ func (h handler) NetworkReady(n ppp.Network) {
 
 // attach makes address, routes and rules of the session live in its shard, or changes them there.
 func (h handler) attach() {
-	if a, err := h.m.compiledACL(h.verdict.acl.name); err == nil { // it may have changed since the verdict
-		h.verdict.acl = a
-	}
 	h.setFilter(h.verdict.acl)
 	if err := h.install(); err != nil {
 		h.log.Error("address not installed", telemetry.Framed, h.attached.Address, telemetry.Error, err)
@@ -134,8 +135,10 @@ func (h handler) Opened(n ppp.Network) {
 	h.lastData = now
 	first := !h.opened
 	h.opened = true
-	if first && h.verdict.sessionTimeout > 0 {
-		h.expires = now.Add(h.verdict.sessionTimeout)
+	if !h.recorded && h.verdict.sessionTimeout > 0 { // a login anew may shorten what is left, but no client prolongs it so
+		if end := now.Add(h.verdict.sessionTimeout); h.expires.IsZero() || end.Before(h.expires) {
+			h.expires = end
+		}
 	}
 	h.describe(func(i *Info) {
 		i.State, i.Address = StateOpen, n.Address

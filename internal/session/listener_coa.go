@@ -48,9 +48,18 @@ func (m *Manager) reconcileCoA() error {
 	return errors.Join(errs...)
 }
 
+// serveCoA serves a socket. One that was lost, with its namespace, is opened anew by the next pass.
 func (m *Manager) serveCoA(namespace string, c net.PacketConn) {
-	if err := m.coa.Serve(c); err != nil && !errors.Is(err, net.ErrClosed) {
-		m.log.Error("CoA socket lost", telemetry.Namespace, namespace, telemetry.Error, err)
+	err := m.coa.Serve(c)
+	if err == nil || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	m.log.Error("CoA socket lost", telemetry.Namespace, namespace, telemetry.Error, err)
+	m.passing.Lock()
+	defer m.passing.Unlock()
+	if m.coaSockets[namespace] == c {
+		delete(m.coaSockets, namespace)
+		m.poke()
 	}
 }
 

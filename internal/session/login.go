@@ -150,6 +150,9 @@ func (s *session) decided(now time.Time) {
 	s.setTrace(o.trace)
 	switch {
 	case o.grant == nil && o.decision.Next != nil: // a further question of EAP
+		if o.decision.Next.Timeout > 0 { // a user types
+			s.setupBy = s.typing(now, o.decision.Next.Timeout)
+		}
 	case o.grant == nil && o.decision.Restart:
 		s.log.Info("login begins anew", telemetry.Tenant, o.tenant, telemetry.Detail, o.detail)
 	case o.grant == nil:
@@ -165,6 +168,19 @@ func (s *session) decided(now time.Time) {
 		s.setupBy = now.Add(setupTimeout)
 	}
 	s.link.Decide(now, o.decision)
+}
+
+// typing is by when a call must be authenticated whose user is asked something, and has so long to answer. It is never
+// earlier than it was, and never puts off a call for ever.
+func (s *session) typing(now time.Time, wait time.Duration) time.Time {
+	by := now.Add(min(wait, typingTimeout))
+	if most := s.ticket.started.Add(maxTyping); by.After(most) {
+		by = most
+	}
+	if by.Before(s.setupBy) {
+		return s.setupBy
+	}
+	return by
 }
 
 // login decides one attempt. It blocks: on the backend, and on sessions that must end first.
@@ -263,7 +279,11 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	for _, o := range m.superseded(s) {
 		await(ctx, o.done)
 	}
-	if err := m.takePlace(ctx, s, t, user, v); err != nil {
+	who := user
+	if r.Method == tenant.AuthEAP { // the name outside of EAP proves nothing: it may be anybody's
+		who = nameAt(t, cmp.Or(v.UserName, user))
+	}
+	if err := m.takePlace(ctx, s, t, who, v); err != nil {
 		return err
 	}
 	g := &granted{
@@ -271,7 +291,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, rate: rateLimit(p, v), dscp: dscp(p), acl: rules,
 		account: accounting.Session{
 			Caller: ask.Caller, User: cmp.Or(v.UserName, user), Method: r.Method, Local: t.Backend != tenant.BackendRADIUS,
-			Server: v.Trace.Server, Class: v.Class, Domain: v.Domain, InterimInterval: cmp.Or(v.InterimInterval, p.AcctInterimInterval),
+			Server: v.Trace.Server, Routes: v.Routes, Class: v.Class, Domain: v.Domain, InterimInterval: cmp.Or(v.InterimInterval, p.AcctInterimInterval),
 		},
 	}
 	if v.MTU > 0 {
@@ -289,7 +309,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 			detail: "the network of " + t.Name + " is not up; the log says why", message: "The network is not available",
 		}
 	}
-	local, addr, release, err := m.address(ctx, s, t, user, p, v)
+	local, addr, release, err := m.address(ctx, s, t, who, p, v)
 	if err != nil {
 		return err
 	}
@@ -355,6 +375,15 @@ func (m *Manager) resolve(c *carrier, name string) (*store.Tenant, string, error
 			fmt.Sprintf("realm %q is of no tenant of %s, which has no default tenant", printable(realm), c.listener), "Unknown realm")
 	}
 	return fallback, name, nil
+}
+
+// nameAt is a user's name without a realm that the tenant strips.
+func nameAt(t *store.Tenant, name string) string {
+	user, realm := tenant.SplitRealm(name)
+	if t.RealmStripping && slices.ContainsFunc(t.Realms, func(r string) bool { return strings.EqualFold(r, realm) }) {
+		return user
+	}
+	return name
 }
 
 // defaultTenant is the listener's own, or its only one.

@@ -60,20 +60,24 @@ type Manager struct {
 	changed chan struct{}  // the store, or a network, did
 
 	passing sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
-	over    bool       // closeAll has been there; guarded by passing
+	over    bool       // closeBooks has been there; guarded by passing
 	// warned are the warnings that were given once; guarded by passing.
 	warned      map[string]bool
 	policyCache policyCache                              // guarded by passing
 	policies    atomic.Pointer[map[string]*ikev1.Policy] // by listener
 
-	radiusMu  sync.Mutex               // guards the four below
-	radiusRev int64                    // of the store, that radius was made of
-	radius    map[string]*radiusTenant // by tenant
-	retired   map[*radius.Client]struct{}
+	radiusMu   sync.Mutex               // guards those below
+	radiusRev  int64                    // of the store, that radius was made of; negative: nothing was read yet
+	radiusOver bool                     // closeAll has been there
+	radius     map[string]*radiusTenant // by tenant
+	retired    map[*radius.Client]struct{}
 
 	coa        *coa.Server
 	coaSockets map[string]net.PacketConn // by namespace; guarded by passing
-	announced  map[string]bool           // tenants that Accounting-On was said for; guarded by passing
+	unbooked   unbooked
+	announced  map[string]bool // tenants that are to have an Accounting-Off; guarded by passing
+	// allAnnounced says that those of the start have had their Accounting-On; guarded by passing.
+	allAnnounced bool
 
 	aclMu sync.Mutex
 	acls  map[string]acl // in use, by name

@@ -33,14 +33,14 @@ type dynamicWorld struct {
 	c *client
 
 	mu    sync.Mutex
-	login *radiusQuery // of alice: what the server knows of the session
+	asked *radiusQuery // the login: what the server knows of the session
 }
 
 // known is an attribute of the session, as the Access-Request had it.
 func (w *dynamicWorld) known(typ byte) []byte {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return attr(typ, w.login.plain[typ]...)
+	return attr(typ, w.asked.plain[typ]...)
 }
 
 func inDynamic(t *testing.T, test func(w *dynamicWorld)) {
@@ -54,11 +54,14 @@ func inDynamic(t *testing.T, test func(w *dynamicWorld)) {
 	startRadius(w.world, func(q *radiusQuery) []byte {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.login = q
+		w.asked = q
 		return acceptMSCHAP(q, attr(attrClass, 'c'))
 	})
 	w.start()
-	w.c = w.world.login(simppp.Windows(alice, password))
+	w.c = w.world.dial(simppp.Windows(alice, password))
+	if got := howItEnded(w.world, w.c); got != letIn {
+		t.Fatal(got)
+	}
 	test(w)
 }
 
@@ -101,7 +104,7 @@ func (w *dynamicWorld) order(code byte, attrs ...[]byte) string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // a UDP socket
+	defer conn.Close()
 	q := request(code, attrs...)
 	if _, err := conn.Write(q); err != nil {
 		w.t.Fatal(err)

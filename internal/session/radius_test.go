@@ -83,7 +83,7 @@ func startRadiusAs(w *world, id string, priority int, answer func(q *radiusQuery
 	alter(w, acme, func(r *store.Tenant) { r.Backend = tenant.BackendRADIUS })
 	create(w, &store.RadiusServer{
 		Meta: named(acme + "/radiusServers/" + id), Priority: priority, Address: "127.0.0.1", AuthPort: conn.LocalAddr().(*net.UDPAddr).Port,
-		Secrets: []tenant.Secret{tenant.Secret(radiusSecret)}, Timeout: 100 * time.Millisecond, Tries: 2,
+		Secrets: []tenant.Secret{tenant.Secret(radiusSecret)}, Timeout: 200 * time.Millisecond, Tries: 2,
 	})
 	return f
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -101,7 +102,7 @@ func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
 }
 
 // reconcile makes one pass: pools, networks, listeners. It says whether something failed and wants another try. Once
-// closeAll has been there nothing is opened again.
+// closeBooks has been there nothing is opened again.
 func (m *Manager) reconcile() (again bool) {
 	m.passing.Lock()
 	defer m.passing.Unlock()
@@ -351,14 +352,15 @@ func (m *Manager) closeAll() {
 	}
 	m.closeCoA()
 	m.radiusMu.Lock()
-	defer m.radiusMu.Unlock()
+	clients := slices.Collect(maps.Keys(m.retired))
 	for _, t := range m.radius {
 		if t.client != nil {
-			t.client.Close()
+			clients = append(clients, t.client)
 		}
 	}
-	for c := range m.retired {
+	m.radiusOver, m.radius = true, map[string]*radiusTenant{}
+	m.radiusMu.Unlock()
+	for _, c := range clients {
 		c.Close()
 	}
-	m.radius = map[string]*radiusTenant{}
 }

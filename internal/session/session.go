@@ -21,6 +21,8 @@ const (
 	setupTimeout = 30 * time.Second
 	// typingTimeout is how long a user may take to type another password, as ppp's own timer has it.
 	typingTimeout = 60 * time.Second
+	// maxTyping bounds how long a call may go on in which a server has a user asked one thing after the other.
+	maxTyping = 5 * time.Minute
 	// terminateTimeout bounds a polite goodbye: two Terminate-Requests, three seconds apart.
 	terminateTimeout = 7 * time.Second
 )

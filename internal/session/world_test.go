@@ -369,6 +369,21 @@ func (w *world) wantOpen(c *client) {
 	if !c.isOpen() || !c.fc.isOpen() {
 		w.t.Fatalf("the client did not get in: %v; call: %q; logins: %+v", c.lastError(), c.fc.history(), w.m.Logins(LoginFilter{}))
 	}
+	if !w.bubble { // the session goes on with that when the client is in already
+		w.until("the login is on record", func() bool { return len(w.m.Logins(LoginFilter{Outcome: OutcomeAccepted})) >= w.openings() })
+	}
+}
+
+// openings is how many clients have been let in.
+func (w *world) openings() (n int) {
+	for _, c := range w.clients {
+		c.mu.Lock()
+		if c.opens > 0 {
+			n++
+		}
+		c.mu.Unlock()
+	}
+	return n
 }
 
 // wantRefused waits until the client has given up or was sent away, and everything it had is free.

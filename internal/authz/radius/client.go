@@ -79,12 +79,22 @@ func (c *Client) Authenticate(ctx context.Context, r authz.Request) (authz.Verdi
 		v.Trace.Sent = o.describe()
 		return v, err
 	}
+	if r.Method == tenant.AuthEAP && !reply.Signed {
+		// RFC 3579 section 3.2: whatever the server's mode is, for there is nothing else that protects the packets of EAP.
+		v, err := authz.NoAnswer(tenant.ReasonRadiusNoMessageAuthenticator,
+			reply.Server+" answered EAP without a Message-Authenticator, which RFC 3579 demands of every answer to EAP", nil)
+		v.Trace = traceOf(&reply)
+		return v, err
+	}
 	v, kept := interpret(reply.Packet, answering{
 		server: reply.Server, method: r.Method, id: r.ID, mppeWanted: r.MPPEWanted,
 		authenticator: reply.Authenticator, secret: reply.Secret,
 	})
 	if kept != nil {
 		c.challenges.put(who, kept)
+	}
+	if v.Deny == "" && v.Next == nil && v.UserName == "" && who.user != r.User {
+		v.UserName = who.user // accounting says what the server was asked about
 	}
 	v.Trace = traceOf(&reply)
 	return v, nil
