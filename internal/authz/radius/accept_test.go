@@ -32,7 +32,8 @@ func TestAccountingName(t *testing.T) {
 	}
 }
 
-// TestEAPUnsigned: an answer to EAP has a Message-Authenticator, whatever the server's mode is.
+// TestEAPUnsigned: an answer to EAP has a Message-Authenticator, whatever the server's mode is. One without is dropped, and
+// the true one that follows is taken.
 func TestEAPUnsigned(t *testing.T) {
 	f := startFake(t, func(q query) { q.send(answerOf{code: radius.CodeAccessAccept, unsigned: true}.to(q)) })
 	for _, mode := range []string{transport.ModeOff, transport.ModeAuto} {
@@ -44,6 +45,16 @@ func TestEAPUnsigned(t *testing.T) {
 		}
 		if v, err := ask(t, c, papRequest()); err != nil || v.Deny != "" {
 			t.Errorf("%s, PAP: %+v, %v", mode, v, err)
+		}
+	}
+	f = startFake(t, func(q query) {
+		q.send(answerOf{code: radius.CodeAccessReject, unsigned: true}.to(q))
+		q.send(answerOf{code: radius.CodeAccessAccept}.to(q))
+	})
+	for _, mode := range []string{transport.ModeOff, transport.ModeAuto} {
+		c := start(t, f, func(c *transport.ServerConfig) { c.MessageAuthenticator = mode })
+		if v, err := ask(t, c, eapRequest(identity)); err != nil || v.Deny != "" {
+			t.Errorf("%s, forged and true: %+v, %v", mode, v, err)
 		}
 	}
 }

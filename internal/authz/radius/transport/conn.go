@@ -23,6 +23,7 @@ type exchange struct {
 	authenticator [packet.AuthenticatorLen]byte // of the request, as sent
 	packet        []byte                        // as signed; the same octets go out each time
 	secrets       []tenant.Secret               // that were valid when it was signed
+	signed        bool                          // so must its reply be, whatever the mode
 
 	done        chan struct{} // closed once got is set
 	got         reply

@@ -14,6 +14,7 @@ import (
 // failure is why one server gave no usable answer.
 type failure struct {
 	server string
+	signed bool   // the reply had to be, in every mode
 	mode   string // messageAuthenticator, as it was when the last reply was refused
 
 	sent        int // datagrams
@@ -43,6 +44,7 @@ func (f *failure) sends(x *exchange) {
 func (f *failure) saw(x *exchange) {
 	f.drops |= x.saw.Load()
 	f.unreachable = f.unreachable || x.unreachable.Load()
+	f.signed = x.signed
 	f.mode = x.conn.port.s.cfg.Load().MessageAuthenticator
 }
 
@@ -106,6 +108,9 @@ func (f *failure) where() string { return fmt.Sprintf("%s (%s)", f.server, f.rem
 func (f *failure) unsigned() string {
 	text := f.where() + " answers without a Message-Authenticator, and messageAuthenticator " + f.mode +
 		" of this RADIUS server refuses such answers (CVE-2024-3596): "
+	if f.signed {
+		return f.where() + " answers EAP without a Message-Authenticator, which RFC 3579 demands of every answer to EAP"
+	}
 	if f.mode == ModeAuto {
 		return text + "it has sent them before, so their absence may be an attack; " +
 			"set messageAuthenticator to OFF if the server was really changed to send none"

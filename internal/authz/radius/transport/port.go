@@ -156,7 +156,7 @@ func (e errBuild) Unwrap() error { return e.error }
 // build makes the packet of r for an identifier.
 func (p *port) build(r *Request, k *conn, id byte) (*exchange, error) {
 	cfg := p.s.cfg.Load()
-	x := &exchange{conn: k, id: id, code: r.Code, secrets: cfg.Secrets, done: make(chan struct{})}
+	x := &exchange{conn: k, id: id, code: r.Code, secrets: cfg.Secrets, signed: r.Signed, done: make(chan struct{})}
 	if r.Code != radius.CodeAccountingRequest {
 		rand.Read(x.authenticator[:]) // never fails
 	}

@@ -89,7 +89,7 @@ func (p *port) receive(k *conn, b []byte) {
 	secrets := p.secretsOf(x)
 	secret, signed, drop := packet.Verify(b, x.code, x.authenticator, secrets)
 	if drop == packet.DropNone && x.code == radius.CodeAccessRequest { // what a Status-Server's answer says is worth no forging
-		drop = p.s.demand(signed)
+		drop = p.s.demand(signed, x.signed)
 	}
 	if drop != packet.DropNone {
 		x.note(drop)
@@ -109,14 +109,16 @@ func (p *port) receive(k *conn, b []byte) {
 	close(x.done)
 }
 
-// demand applies the mode to a reply that is right in all else.
-func (s *server) demand(signed bool) packet.Drop {
+// demand applies the mode to a reply that is right in all else; must says that a reply has to be signed in every mode.
+func (s *server) demand(signed, must bool) packet.Drop {
 	if signed {
-		s.signs.Store(true)
+		if !must { // servers that sign nothing else sign what they must
+			s.signs.Store(true)
+		}
 		return packet.DropNone
 	}
 	mode := s.cfg.Load().MessageAuthenticator
-	if mode == ModeOff || mode == ModeAuto && !s.signs.Load() {
+	if !must && (mode == ModeOff || mode == ModeAuto && !s.signs.Load()) {
 		return packet.DropNone
 	}
 	return packet.DropNoMessageAuthenticator

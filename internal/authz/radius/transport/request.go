@@ -24,6 +24,7 @@ type Request struct {
 
 	Server string // ask only this one, dead or not: it keeps a conversation's state, or is to be tested; "": all in order
 	Tries  int    // at most this many datagrams to each server; 0: as configured
+	Signed bool   // drop replies without a Message-Authenticator whatever the mode is, as EAP wants: RFC 3579 section 3.2
 }
 
 // Target is the server and the place in its identifiers that a packet is made for.
