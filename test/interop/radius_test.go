@@ -278,16 +278,14 @@ func TestRadiusTools(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{"without a user", []string{"tenants/radius/radiusServers/main"}, []string{"RIGHT", "SIGNED"}},
-		{"with a user", []string{"tenants/radius/radiusServers/main", "--user", "rob", "--password", "pooled-2"}, []string{"RIGHT", "SIGNED"}},
-		{
-			"with a user who is refused", []string{"tenants/radius/radiusServers/main", "--user", "banned", "--password", "banned-4"},
-			[]string{"RADIUS_REJECT", "your account is closed"},
-		},
-		{"a server that does not sign", []string{"tenants/radold/radiusServers/main", "--user", "rob", "--password", "pooled-2"}, []string{"UNSIGNED"}},
-		{"a wrong secret", []string{"tenants/acme/radiusServers/portal"}, []string{"UNKNOWN"}},
-		{"over TLS", []string{"tenants/eap/radiusServers/main"}, []string{"RIGHT"}},
+		{"without a user", []string{"radius/radiusServers/main"}, []string{"RIGHT", "SIGNED"}},
+		{"with a user", []string{"radius/radiusServers/main", "--user", "rob", "--password", "pooled-2"}, []string{"RIGHT", "SIGNED"}},
+		{"one refused", []string{"radius/radiusServers/main", "--user", "banned", "--password", "banned-4"}, []string{"RADIUS_REJECT", "your account is closed"}},
+		{"one that does not sign", []string{"radold/radiusServers/main", "--user", "rob", "--password", "pooled-2"}, []string{"UNSIGNED"}},
+		{"a wrong secret", []string{"acme/radiusServers/portal"}, []string{"UNKNOWN"}},
+		{"over TLS", []string{"eap/radiusServers/main"}, []string{"RIGHT"}},
 	} {
+		c.args[0] = "tenants/" + c.args[0]
 		out := ctl(append([]string{"radius-server", "test"}, c.args...)...)
 		for _, want := range c.want {
 			if !strings.Contains(out, want) {
