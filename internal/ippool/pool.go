@@ -1,73 +1,63 @@
 package ippool
 
-import "container/list"
-
-// historyCap bounds the released addresses that a pool remembers, with their users. The oldest is forgotten first; it
-// can still be leased, but then in the order of addresses.
-const historyCap = 1 << 14
+import "time"
 
 // pool hands out the addresses of one Parsed. An address of it is in one of three states: leased; released, which is
 // in the history; or fresh, which is not in use as long as anyone remembers and takes no memory.
 type pool struct {
-	spec   *Parsed
-	leased int    // leases of addresses in spec.usable
-	cursor uint32 // the search for a fresh address goes on here; those behind it were leased before
-
-	history *list.List               // of released, longest free first
-	byAddr  map[uint32]*list.Element // each element of history
-	byUser  map[string]uint32        // the address in history that a user had last
-}
-
-// released is an address nobody holds, and who had it last.
-type released struct {
-	addr uint32
-	user string
+	name    string
+	books   *books
+	spec    *Parsed
+	leased  int    // leases of addresses in spec.usable
+	cursor  uint32 // the search for a fresh address goes on here; those behind it were leased before
+	history history
 }
 
 // newPool makes a pool that needs resize before use.
-func newPool() *pool {
-	return &pool{history: list.New(), byAddr: make(map[uint32]*list.Element), byUser: make(map[string]uint32)}
-}
+func newPool(name string, b *books) *pool { return &pool{name: name, books: b, history: newHistory()} }
 
 // resize gives the pool its addresses; leases are all of the tenant's.
 func (p *pool) resize(spec *Parsed, leases map[uint32]lease) {
+	before := p.spec
 	p.spec = spec
 	p.leased = 0
 	for a := range leases {
-		if contains(spec.usable, a) {
+		in := contains(spec.usable, a)
+		if in {
 			p.leased++
 		}
+		if in != (before != nil && contains(before.usable, a)) {
+			p.mark(a)
+		}
 	}
-	var next *list.Element
-	for e := p.history.Front(); e != nil; e = next {
-		next = e.Next()
-		if !contains(spec.usable, e.Value.(released).addr) {
-			p.forget(e)
+	for r := range p.history.all {
+		if !contains(spec.usable, r.addr) {
+			p.forget(r.addr)
 		}
 	}
 }
 
-// take chooses an address, or returns false when all are leased.
-func (p *pool) take(user string, leases map[uint32]lease) (uint32, bool) {
-	if a, ok := p.byUser[user]; ok {
-		p.takeStatic(a)
+// take chooses an address, or returns false when all are leased or in quarantine.
+func (p *pool) take(user string, leases map[uint32]lease, now time.Time) (uint32, bool) {
+	if a, ok := p.history.lastOf(user); ok {
+		p.takeKnown(a)
 		return a, true
 	}
-	switch fresh := p.spec.Size() - p.leased - p.history.Len(); {
+	switch fresh := p.spec.Size() - p.leased - p.history.len(); {
 	case fresh > 0:
 		// There is one, so the search ends; it passes over leased and remembered addresses only.
 		for {
 			a := p.at(p.cursor)
 			p.cursor = a + 1
 			_, leased := leases[a]
-			if _, remembered := p.byAddr[a]; !leased && !remembered {
-				p.leased++
+			if _, remembered := p.history.get(a); !leased && !remembered {
+				p.takeKnown(a)
 				return a, true
 			}
 		}
-	case p.history.Len() > 0:
-		a := p.history.Front().Value.(released).addr
-		p.takeStatic(a)
+	case p.history.len() > 0 && !p.history.oldest().at.After(now.Add(-p.spec.quarantine)):
+		a := p.history.oldest().addr
+		p.takeKnown(a)
 		return a, true
 	}
 	return 0, false
@@ -82,30 +72,53 @@ func (p *pool) at(a uint32) uint32 {
 	return max(a, p.spec.usable[i].lo)
 }
 
-// takeStatic marks a free address of the pool as leased.
-func (p *pool) takeStatic(a uint32) {
+// takeKnown marks a free address of the pool as leased.
+func (p *pool) takeKnown(a uint32) {
 	p.leased++
-	if e, ok := p.byAddr[a]; ok {
-		p.forget(e)
-	}
+	p.forget(a)
 }
 
-// giveBack marks a leased address of the pool as free.
-func (p *pool) giveBack(a uint32, user string) {
+// giveBack marks a leased address of the pool as free: fresh, if its user shall not have it again.
+func (p *pool) giveBack(a uint32, l lease, now time.Time) {
 	p.leased--
-	p.byAddr[a] = p.history.PushBack(released{a, user})
-	if user != "" {
-		p.byUser[user] = a
-	}
-	if p.history.Len() > historyCap {
-		p.forget(p.history.Front())
+	p.mark(a)
+	if !l.forget {
+		p.remember(released{a, l.user, now})
 	}
 }
 
-func (p *pool) forget(e *list.Element) {
-	r := p.history.Remove(e).(released)
-	delete(p.byAddr, r.addr)
-	if p.byUser[r.user] == r.addr {
-		delete(p.byUser, r.user)
+// remember puts a free address into the history, and bounds that.
+func (p *pool) remember(r released) {
+	p.history.add(r)
+	if p.history.len() > historyCap {
+		p.forget(p.history.oldest().addr)
 	}
+}
+
+// forget takes an address out of the history, if it is in it.
+func (p *pool) forget(a uint32) {
+	p.history.remove(a)
+	p.mark(a)
+}
+
+// mark notes that what is kept of an address is no longer so.
+func (p *pool) mark(a uint32) { p.books.mark(p.name, a) }
+
+// until is when the quarantine of a released address ends.
+func (p *pool) until(r released) time.Time { return r.at.Add(p.spec.quarantine) }
+
+// usage counts the pool's addresses.
+func (p *pool) usage(now time.Time) Usage {
+	return Usage{
+		Size: p.spec.Size(), Leased: p.leased, Quarantined: p.history.quarantined(now.Add(-p.spec.quarantine)),
+	}
+}
+
+// exhausted is why take found nothing.
+func (p *pool) exhausted(now time.Time) *ExhaustedError {
+	e := &ExhaustedError{Usage: p.usage(now)}
+	if e.Quarantined > 0 {
+		e.Until = p.until(p.history.oldest())
+	}
+	return e
 }

@@ -6,10 +6,11 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 )
 
 var (
-	// ErrExhausted is returned by Lease when every address of the pool is held.
+	// ErrExhausted is returned, inside an *ExhaustedError, by Lease when no address of the pool is free.
 	ErrExhausted = errors.New("ippool: no free address")
 	// ErrNoPool is returned for a pool that is not configured.
 	ErrNoPool = errors.New("ippool: no such pool")
@@ -36,10 +37,31 @@ func (e *InUseError) Error() string {
 // Is makes errors.Is(err, ErrAddressInUse) true.
 func (e *InUseError) Is(target error) bool { return target == ErrAddressInUse }
 
+// ExhaustedError says why a pool has no address for a user. It is an ErrExhausted.
+type ExhaustedError struct {
+	Usage
+	Until time.Time // when the first quarantine ends; zero: none is on
+}
+
+func (e *ExhaustedError) Error() string { return "ippool: no free address: " + e.Counts() }
+
+// Counts says where the addresses are, for people.
+func (e *ExhaustedError) Counts() string {
+	text := fmt.Sprintf("%d of %d are leased", e.Leased, e.Size)
+	if e.Quarantined > 0 {
+		text += fmt.Sprintf(", %d are in quarantine, the first until %s", e.Quarantined, e.Until.UTC().Format(time.RFC3339))
+	}
+	return text
+}
+
+// Is makes errors.Is(err, ErrExhausted) true.
+func (e *ExhaustedError) Is(target error) bool { return target == ErrExhausted }
+
 // Usage is how full a pool is.
 type Usage struct {
-	Size   int // addresses that can be leased
-	Leased int // of them, how many are held, by static leases too
+	Size        int // addresses that can be leased
+	Leased      int // of them, how many are held, by static leases too
+	Quarantined int // of them, how many only their last user can have now
 }
 
 // Pools is all pools of all tenants. A pool is named by its full resource name, tenants/{tenant}/pools/{pool}; an owner
@@ -47,6 +69,8 @@ type Usage struct {
 type Pools struct {
 	mu     sync.Mutex
 	scopes map[string]*scope // by tenants/{tenant}
+	books  books
+	saving sync.Mutex // held by Save; taken before mu
 }
 
 // scope is the addresses of one tenant.
@@ -56,7 +80,12 @@ type scope struct {
 }
 
 // lease is an address that someone holds.
-type lease struct{ user, owner string }
+type lease struct {
+	user, owner string
+	pool        string // that it was leased from; empty: static
+	since       time.Time
+	forget      bool // when it is released, its user shall not have it again
+}
 
 // New makes a Pools without pools.
 func New() *Pools { return &Pools{scopes: make(map[string]*scope)} }
@@ -118,25 +147,28 @@ func (ps *Pools) Configure(name string, spec Spec) error {
 	}
 	p := sc.pools[name]
 	if p == nil {
-		p = newPool()
+		p = newPool(name, &ps.books)
 		sc.pools[name] = p
 	}
 	p.resize(parsed, sc.leases)
+	p.recall(ps.books.take(name), sc.leases, time.Now())
 	return nil
 }
 
-// Remove forgets a pool. Its leases stay held until they are released.
+// Remove forgets a pool, and who had its addresses. Its leases stay held until they are released.
 func (ps *Pools) Remove(name string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	ps.books.drop(name)
 	if sc := ps.scopes[scopeName(name)]; sc != nil {
 		delete(sc.pools, name)
 		ps.tidy(name)
 	}
 }
 
-// Lease takes an address for a user: the one that the user had last, while it is free; else the one longest out of
-// use. It returns ErrNoPool or ErrExhausted.
+// Lease takes an address for a user: the one that the user gave back last, while it is free; else one that nobody had;
+// else the one longest out of use, unless the pool's quarantine keeps it for its last user. It returns ErrNoPool or an
+// *ExhaustedError.
 func (ps *Pools) Lease(name, user, owner string) (netip.Addr, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
@@ -144,17 +176,18 @@ func (ps *Pools) Lease(name, user, owner string) (netip.Addr, error) {
 	if sc == nil || sc.pools[name] == nil {
 		return netip.Addr{}, fmt.Errorf("lease from %s: %w", name, ErrNoPool)
 	}
-	a, ok := sc.pools[name].take(user, sc.leases)
+	now := time.Now()
+	a, ok := sc.pools[name].take(user, sc.leases, now)
 	if !ok {
-		return netip.Addr{}, fmt.Errorf("lease from %s: %w", name, ErrExhausted)
+		return netip.Addr{}, fmt.Errorf("lease from %s: %w", name, sc.pools[name].exhausted(now))
 	}
-	sc.leases[a] = lease{user, owner}
+	sc.leases[a] = lease{user: user, owner: owner, pool: name, since: now}
 	return toAddr(a), nil
 }
 
-// LeaseStatic takes a certain address, in a pool of the tenant or not, excluded or not. Of name only the tenant counts,
-// so that a tenant without pools can have static addresses: "tenants/{tenant}" will do. Taking an address that owner
-// holds already is no error; one that another holds, or that is a pool's gateway, is an *InUseError.
+// LeaseStatic takes a certain address, in a pool of the tenant or not, excluded or in quarantine or not. Of name only the
+// tenant counts, so that a tenant without pools can have static addresses: "tenants/{tenant}" will do. Taking an address
+// that owner holds already is no error; one that another holds, or that is a pool's gateway, is an *InUseError.
 func (ps *Pools) LeaseStatic(name string, addr netip.Addr, user, owner string) error {
 	a, err := number(addr)
 	if err != nil {
@@ -176,9 +209,9 @@ func (ps *Pools) LeaseStatic(name string, addr netip.Addr, user, owner string) e
 		return &InUseError{addr, l.user, l.owner}
 	}
 	if p := sc.poolOf(a); p != nil {
-		p.takeStatic(a)
+		p.takeKnown(a)
 	}
-	sc.leases[a] = lease{user, owner}
+	sc.leases[a] = lease{user: user, owner: owner, since: time.Now()}
 	return nil
 }
 
@@ -201,7 +234,7 @@ func (ps *Pools) Release(name string, addr netip.Addr, owner string) {
 	}
 	delete(sc.leases, a)
 	if p := sc.poolOf(a); p != nil {
-		p.giveBack(a, l.user)
+		p.giveBack(a, l, time.Now())
 	}
 	ps.tidy(name)
 }
@@ -211,8 +244,7 @@ func (ps *Pools) Usage(name string) Usage {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if sc := ps.scopes[scopeName(name)]; sc != nil && sc.pools[name] != nil {
-		p := sc.pools[name]
-		return Usage{Size: p.spec.Size(), Leased: p.leased}
+		return sc.pools[name].usage(time.Now())
 	}
 	return Usage{}
 }

@@ -50,7 +50,7 @@ func TestExhausted(t *testing.T) {
 	if _, err := ps.Lease(poolName, "u9", "s9"); !errors.Is(err, ErrExhausted) {
 		t.Errorf("full pool: %v, want ErrExhausted", err)
 	}
-	if u := ps.Usage(poolName); u != (Usage{5, 5}) {
+	if u := ps.Usage(poolName); u != (Usage{Size: 5, Leased: 5}) {
 		t.Errorf("usage %+v", u)
 	}
 	ps.Release(poolName, all[2], "s9") // not the owner
@@ -185,7 +185,7 @@ func TestResizeKeepsLeases(t *testing.T) {
 	ps.Release(poolName, a, "s1")
 
 	configure(t, ps, poolName, Spec{Ranges: []string{"10.8.0.0/28"}})
-	if u := ps.Usage(poolName); u != (Usage{13, 1}) {
+	if u := ps.Usage(poolName); u != (Usage{Size: 13, Leased: 1}) {
 		t.Errorf("grown: %+v", u)
 	}
 	if again := mustLease(t, ps, "alice", "s3"); again != a {
@@ -193,7 +193,7 @@ func TestResizeKeepsLeases(t *testing.T) {
 	}
 
 	configure(t, ps, poolName, Spec{Ranges: []string{"10.8.0.8/29"}, Gateway: addr("10.8.0.1")}) // both outside now
-	if u := ps.Usage(poolName); u != (Usage{6, 0}) {
+	if u := ps.Usage(poolName); u != (Usage{Size: 6, Leased: 0}) {
 		t.Errorf("moved: %+v", u)
 	}
 	if err := ps.LeaseStatic(poolName, b, "carol", "s4"); !errors.Is(err, ErrAddressInUse) {
@@ -210,7 +210,7 @@ func TestResizeKeepsLeases(t *testing.T) {
 	}
 
 	configure(t, ps, poolName, Spec{Ranges: []string{"10.8.0.0/28"}}) // back
-	if u := ps.Usage(poolName); u != (Usage{13, 7}) {
+	if u := ps.Usage(poolName); u != (Usage{Size: 13, Leased: 7}) {
 		t.Errorf("moved back: %+v, want bob and six", u)
 	}
 	for range 6 {
@@ -350,6 +350,11 @@ func TestRandomUse(t *testing.T) {
 				delete(held, a)
 				break
 			}
+		case what < 97:
+			a := toAddr(toNumber(netip.MustParseAddr("10.8.0.0")) + rnd.Uint32N(70))
+			if got, err := ps.Forget(poolName, a); err == nil && got != held[a] {
+				t.Fatalf("step %d: forgot %s of %q, held by %q", i, a, got, held[a])
+			}
 		default:
 			next := specs[rnd.IntN(len(specs))]
 			parsed, err := ParseSpec(next)
@@ -368,9 +373,14 @@ func TestRandomUse(t *testing.T) {
 			t.Fatalf("step %d: usage %+v, want %d of %d", i, u, inside(), spec.Size())
 		}
 		p := ps.scopes["tenants/acme"].pools[poolName]
-		if len(p.byAddr) != p.history.Len() || len(p.byUser) > p.history.Len() || p.leased+p.history.Len() > spec.Size() {
+		h := p.history
+		byUser := 0
+		for _, all := range h.byUser {
+			byUser += len(all)
+		}
+		if len(h.byAddr) != h.len() || byUser != h.len() || p.leased+h.len() > spec.Size() {
 			t.Fatalf("step %d: %d released by address, %d by user, %d in order, %d leased of %d",
-				i, len(p.byAddr), len(p.byUser), p.history.Len(), p.leased, spec.Size())
+				i, len(h.byAddr), byUser, h.len(), p.leased, spec.Size())
 		}
 	}
 }
@@ -423,8 +433,8 @@ func TestLargePoolIsSmallInMemory(t *testing.T) {
 		t.Errorf("%d octets after %d users", n, 5*historyCap)
 	}
 	p := ps.scopes["tenants/acme"].pools[poolName]
-	if p.history.Len() != historyCap || len(p.byUser) != historyCap {
-		t.Errorf("%d addresses and %d users are remembered, want %d", p.history.Len(), len(p.byUser), historyCap)
+	if p.history.len() != historyCap || len(p.history.byUser) != historyCap {
+		t.Errorf("%d addresses and %d users are remembered, want %d", p.history.len(), len(p.history.byUser), historyCap)
 	}
 	if a := mustLease(t, ps, "0", "again"); a == first {
 		t.Error("one address twice")

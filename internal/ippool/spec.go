@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Bounds of a Spec.
@@ -12,6 +13,8 @@ const (
 	MaxRanges  = 256
 	MaxExclude = 4096
 	minBits    = 8 // the largest range is a /8
+	// MaxQuarantine is the longest time that an address is kept for its last user.
+	MaxQuarantine = 365 * 24 * time.Hour
 )
 
 // Spec says which addresses a pool has.
@@ -19,11 +22,14 @@ type Spec struct {
 	Ranges  []string   // "10.8.0.0/24" or "10.8.0.10-10.8.0.99" or one address; of a CIDR up to /30 without first and last
 	Gateway netip.Addr // our address, never leased; zero: the first address of the first range
 	Exclude []string   // addresses, CIDRs and ranges that are not leased
+
+	// Quarantine is how long after its release only the user who had an address can have it, 0 to MaxQuarantine.
+	Quarantine time.Duration
 }
 
 // FieldError says which field of a Spec is wrong.
 type FieldError struct {
-	Field string // "ranges[1]", "gateway", "exclude[0]", "ranges"
+	Field string // "ranges[1]", "gateway", "exclude[0]", "quarantine", "ranges"
 	Err   error  // what is wrong, and with which value
 }
 
@@ -42,6 +48,8 @@ type Parsed struct {
 	blocks  []span // ranges as configured, in that order
 	size    uint64 // addresses in usable
 	gateway uint32
+
+	quarantine time.Duration
 }
 
 // Gateway is our address in the pool.
@@ -94,7 +102,10 @@ func ParseSpec(spec Spec) (*Parsed, error) {
 	if len(spec.Exclude) > MaxExclude {
 		return nil, fieldError("exclude", "%d entries, at most %d", len(spec.Exclude), MaxExclude)
 	}
-	p := &Parsed{}
+	if spec.Quarantine < 0 || spec.Quarantine > MaxQuarantine {
+		return nil, fieldError("quarantine", "%s is not between 0 and %s", spec.Quarantine, MaxQuarantine)
+	}
+	p := &Parsed{quarantine: spec.Quarantine}
 	for i, text := range spec.Ranges {
 		field := fmt.Sprintf("ranges[%d]", i)
 		s, bits, err := parseSpan(text)

@@ -5,5 +5,7 @@
 // is bound to the resource name and field that it was made for: moved elsewhere it does not open. It names its key of
 // the keyset, so a key added later does not close what older keys sealed.
 //
+// A new key comes in by AddKey, and the old ones go by DropOldKeys when the store has sealed everything anew.
+//
 // The store calls it for each secret field of a record. It starts no goroutine. AES-GCM is NIST SP 800-38D.
 package secret

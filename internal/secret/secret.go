@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
@@ -27,21 +29,35 @@ const keysetLabel = "concentrator keyset"
 
 // KeysetStore is where the wrapped keyset lies.
 type KeysetStore interface {
-	// LoadKeyset returns the wrapped keyset, or nil when there is none.
-	LoadKeyset() ([]byte, error)
-	// CreateKeyset stores the first one. It returns false, and changes nothing, when there is one.
-	CreateKeyset(wrapped []byte) (bool, error)
+	// LoadKeyset returns the wrapped keyset and its revision, or nil and 0 when there is none.
+	LoadKeyset() (wrapped []byte, revision int64, err error)
+	// SwapKeyset puts another one in the place of that of a revision, the first one in that of revision 0. It returns
+	// false, and changes nothing, when another one lies there.
+	SwapKeyset(wrapped []byte, revision int64) (bool, error)
 }
 
 // Sealer seals and opens secrets. It is safe for concurrent use.
 type Sealer struct {
-	aead tink.AEAD
+	keyFile  string
+	keysets  KeysetStore
+	wrapping tink.AEAD
+
+	changing sync.Mutex // held by who brings in another keyset
+	now      atomic.Pointer[keys]
+}
+
+// keys is the keyset of one revision. It does not change.
+type keys struct {
+	revision int64
+	handle   *keyset.Handle
+	aead     tink.AEAD
+	primary  uint32 // ID of the key that seals
 }
 
 // Open reads the key file and the keyset. When neither exists both are made; a key file alone, such as an operator or
 // systemd provides, gets a new keyset.
 func Open(keyFile string, keysets KeysetStore) (*Sealer, error) {
-	wrapped, err := keysets.LoadKeyset()
+	wrapped, _, err := keysets.LoadKeyset()
 	if err != nil {
 		return nil, fmt.Errorf("load keyset: %w", err)
 	}
@@ -53,55 +69,77 @@ func Open(keyFile string, keysets KeysetStore) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", keyFile, err)
 	}
+	s := &Sealer{keyFile: keyFile, keysets: keysets, wrapping: wrapping}
 	if wrapped == nil {
-		if wrapped, err = createKeyset(keysets, wrapping); err != nil {
+		handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
+		if err != nil {
+			return nil, fmt.Errorf("make keyset: %w", err)
+		}
+		// Should another instance on the same store have been faster, its keyset counts.
+		if _, err := s.swap(handle, 0); err != nil {
 			return nil, err
 		}
 	}
-	handle, err := keyset.ReadWithAssociatedData(
-		keyset.NewBinaryReader(bytes.NewReader(wrapped)), wrapping, []byte(keysetLabel))
+	if err := s.Refresh(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Refresh takes over the keyset that lies in the store now, if it is another one than that in use.
+func (s *Sealer) Refresh() error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.refresh()
+}
+
+// refresh is Refresh with changing held.
+func (s *Sealer) refresh() error {
+	wrapped, revision, err := s.keysets.LoadKeyset()
 	if err != nil {
-		return nil, fmt.Errorf("key file %s %w: %w", keyFile, ErrWrongKey, err)
+		return fmt.Errorf("load keyset: %w", err)
+	}
+	if have := s.now.Load(); have != nil && have.revision == revision {
+		return nil
+	}
+	handle, err := keyset.ReadWithAssociatedData(
+		keyset.NewBinaryReader(bytes.NewReader(wrapped)), s.wrapping, []byte(keysetLabel))
+	if err != nil {
+		return fmt.Errorf("key file %s %w: %w", s.keyFile, ErrWrongKey, err)
 	}
 	a, err := aead.New(handle)
 	if err != nil {
-		return nil, fmt.Errorf("use keyset: %w", err)
+		return fmt.Errorf("use keyset: %w", err)
 	}
-	return &Sealer{aead: a}, nil
+	primary, err := handle.Primary()
+	if err != nil {
+		return fmt.Errorf("use keyset: %w", err)
+	}
+	s.now.Store(&keys{revision: revision, handle: handle, aead: a, primary: primary.KeyID()})
+	return nil
 }
 
-func createKeyset(keysets KeysetStore, wrapping tink.AEAD) ([]byte, error) {
-	handle, err := keyset.NewHandle(aead.AES256GCMKeyTemplate())
-	if err != nil {
-		return nil, fmt.Errorf("make keyset: %w", err)
-	}
+// swap wraps a keyset and stores it in the place of that of a revision; false when another one lies there.
+func (s *Sealer) swap(handle *keyset.Handle, revision int64) (bool, error) {
 	var b bytes.Buffer
-	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&b), wrapping, []byte(keysetLabel)); err != nil {
-		return nil, fmt.Errorf("wrap keyset: %w", err)
+	if err := handle.WriteWithAssociatedData(keyset.NewBinaryWriter(&b), s.wrapping, []byte(keysetLabel)); err != nil {
+		return false, fmt.Errorf("wrap keyset: %w", err)
 	}
-	ok, err := keysets.CreateKeyset(b.Bytes())
+	ok, err := s.keysets.SwapKeyset(b.Bytes(), revision)
 	if err != nil {
-		return nil, fmt.Errorf("store keyset: %w", err)
+		return false, fmt.Errorf("store keyset: %w", err)
 	}
-	if ok {
-		return b.Bytes(), nil
-	}
-	// Another instance on the same store was faster; its keyset counts.
-	wrapped, err := keysets.LoadKeyset()
-	if err != nil {
-		return nil, fmt.Errorf("load keyset: %w", err)
-	}
-	return wrapped, nil
+	return ok, nil
 }
 
 // Seal encrypts plain for one field of one resource.
 func (s *Sealer) Seal(plain []byte, resource, field string) ([]byte, error) {
-	return s.aead.Encrypt(plain, binding(resource, field))
+	return s.now.Load().aead.Encrypt(plain, binding(resource, field))
 }
 
 // Open is the reverse of Seal. It returns ErrSealed unless resource and field are those given to Seal.
 func (s *Sealer) Open(sealed []byte, resource, field string) ([]byte, error) {
-	plain, err := s.aead.Decrypt(sealed, binding(resource, field))
+	plain, err := s.now.Load().aead.Decrypt(sealed, binding(resource, field))
 	if err != nil {
 		return nil, ErrSealed
 	}

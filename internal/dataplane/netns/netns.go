@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/vishvananda/netlink"
 	vnetns "github.com/vishvananda/netns"
@@ -233,8 +234,13 @@ func mount(name string) error {
 	return nil
 }
 
+// sharing serialises shareDir: two at once would mount Dir twice.
+var sharing sync.Mutex
+
 // shareDir makes Dir a shared mount, so that a namespace made or removed here is so in every mount namespace.
 func shareDir() error {
+	sharing.Lock()
+	defer sharing.Unlock()
 	err := unix.Mount("", Dir, "none", unix.MS_SHARED|unix.MS_REC, "")
 	if errors.Is(err, unix.EINVAL) { // not a mount point yet
 		if err = unix.Mount(Dir, Dir, "none", unix.MS_BIND|unix.MS_REC, ""); err == nil {

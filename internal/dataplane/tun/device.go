@@ -48,25 +48,32 @@ type Config struct {
 	Addresses  []netip.Addr   // ours; /32 on the device
 	Routes     []netip.Prefix // of the pools
 	Masquerade bool           // rewrite the sources of what leaves the namespace by another device
+	ProxyARP   bool           // answer ARP for sessions' addresses on the namespace's other links
+	Uplink     Uplink         // only in a namespace that we made
 }
 
 // Device is a multi-queue TUN device in some namespace. Safe for concurrent use.
 type Device struct {
-	name     string
-	queues   []int
-	offloads Offloads
-	warnings []string
+	name      string
+	namespace string
+	ours      bool // the namespace: made by us
+	queues    []int
+	offloads  Offloads
+	warnings  []string
 
-	mu     sync.Mutex // guards all below
-	closed bool
-	stats  statistics
-	ns     *netns.Handle
-	nl     *netlink.Handle
-	link   netlink.Link
-	table  *steer.Table
-	config Config
-	pools  map[netip.Prefix]bool // routes in the kernel for Config.Routes
-	hosts  map[netip.Prefix]bool // added prefixes; true: with a route of their own
+	mu             sync.Mutex // guards all below
+	closed         bool
+	stats          statistics
+	ns             *netns.Handle
+	nl             *netlink.Handle
+	link           netlink.Link
+	table          *steer.Table
+	config         Config
+	pools          map[netip.Prefix]bool // routes in the kernel for Config.Routes
+	hosts          map[netip.Prefix]bool // added prefixes; true: with a route of their own
+	answered       map[netip.Addr]bool   // those that ARP is answered for
+	uplinked       bool                  // counted in uplinks
+	uplinkWarnings []string
 }
 
 // Open makes the device, up, with the steering program and no addresses. Where it fails it leaves nothing behind but the
@@ -75,7 +82,10 @@ func Open(spec Spec) (*Device, error) {
 	if err := checkName(spec.Device); err != nil {
 		return nil, err
 	}
-	d := &Device{name: spec.Device, stats: statistics{fd: -1}, pools: map[netip.Prefix]bool{}, hosts: map[netip.Prefix]bool{}}
+	d := &Device{
+		name: spec.Device, namespace: spec.Namespace, stats: statistics{fd: -1},
+		pools: map[netip.Prefix]bool{}, hosts: map[netip.Prefix]bool{}, answered: map[netip.Addr]bool{},
+	}
 	if err := d.open(spec); err != nil {
 		return nil, errors.Join(fmt.Errorf("TUN device %s in namespace %q: %w", spec.Device, spec.Namespace, err), d.release())
 	}
@@ -94,7 +104,7 @@ func (d *Device) open(spec Spec) error {
 	if err != nil {
 		return err
 	}
-	d.ns = ns
+	d.ns, d.ours = ns, made
 	if d.table, err = steer.NewTable(); err != nil {
 		return err
 	}
@@ -113,10 +123,27 @@ func (d *Device) open(spec Spec) error {
 	if err = d.setMTU(spec.MTU); err != nil {
 		return err
 	}
+	if err = d.skipScheduler(); err != nil {
+		return err
+	}
 	if err = d.nl.LinkSetUp(d.link); err != nil {
 		return fmt.Errorf("set it up: %w", err)
 	}
-	return removeTable(ns, d.name) // of a run that crashed
+	// What a run that crashed left; its uplink is Configure's to take over.
+	return errors.Join(removeTable(ns, tableName(d.name)), d.forgetAnswers())
+}
+
+// skipScheduler takes the packet scheduler out of the device's way, which never holds a packet: a queue that is full drops.
+// By default the kernel makes a scheduler for each of 256 queues that the device may have one day, of the length of a queue:
+// 13 MiB. The device must not be up yet.
+func (d *Device) skipScheduler() error {
+	err := d.nl.QdiscReplace(&netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: d.link.Attrs().Index, Parent: netlink.HANDLE_ROOT}, QdiscType: "noqueue",
+	})
+	if err != nil {
+		return fmt.Errorf("take away its packet scheduler: %w", err)
+	}
+	return nil
 }
 
 // create runs inside the namespace: /dev/net/tun remembers the one of the thread that opens it.
@@ -190,8 +217,12 @@ func (d *Device) Queues() []int { return d.queues }
 // finished packets.
 func (d *Device) Offloads() Offloads { return d.offloads }
 
-// Warnings are sentences for an operator about a namespace that is not ours to configure.
-func (d *Device) Warnings() []string { return slices.Clone(d.warnings) }
+// Warnings are sentences for an operator about namespaces that are not ours to configure, as of the last Configure.
+func (d *Device) Warnings() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Concat(d.warnings, d.uplinkWarnings)
+}
 
 // Dropped is how many packets the kernel has dropped because a queue was full. ErrClosed.
 func (d *Device) Dropped() (uint64, error) {
@@ -211,8 +242,8 @@ func (d *Device) setMTU(mtu int) error {
 	return nil
 }
 
-// Configure makes the device's MTU, addresses, pool routes and masquerading those of c. After an error some of it may be
-// as before; calling it again completes it.
+// Configure makes the device's MTU, addresses, pool routes, masquerading, ARP answers and uplink those of c. After an error
+// some of it may be as before; calling it again completes it.
 func (d *Device) Configure(c Config) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -236,7 +267,10 @@ func (d *Device) Configure(c Config) error {
 		}
 		d.config.Masquerade = c.Masquerade
 	}
-	return nil
+	if err := d.setProxyARP(c.ProxyARP); err != nil {
+		return err
+	}
+	return d.setUplink(c.Uplink)
 }
 
 func (d *Device) setAddresses(want []netip.Addr) error {
@@ -348,6 +382,9 @@ func gone(err error) bool {
 	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)
 }
 
+// missing is gone for entries of the neighbour tables.
+func missing(err error) bool { return errors.Is(err, unix.ENOENT) || gone(err) }
+
 // Add steers what goes to p to queue and, unless a pool's route covers p, routes p to the device.
 func (d *Device) Add(p netip.Prefix, queue int) error {
 	d.mu.Lock()
@@ -369,6 +406,11 @@ func (d *Device) Add(p netip.Prefix, queue int) error {
 		}
 	}
 	d.hosts[p] = own
+	if d.config.ProxyARP {
+		if err := d.startAnswering(p); err != nil {
+			return errors.Join(err, d.remove(p))
+		}
+	}
 	return nil
 }
 
@@ -379,8 +421,14 @@ func (d *Device) Remove(p netip.Prefix) error {
 	if d.closed {
 		return nil // everything went with the device
 	}
-	p = p.Masked()
+	return d.remove(p.Masked())
+}
+
+func (d *Device) remove(p netip.Prefix) error {
 	err := d.table.Unset(p)
+	if p.IsSingleIP() {
+		err = errors.Join(err, d.stopAnswering(p.Addr()))
+	}
 	if d.hosts[p] {
 		err = errors.Join(err, d.delRoute(p))
 	}
@@ -388,7 +436,7 @@ func (d *Device) Remove(p netip.Prefix) error {
 	return err
 }
 
-// Close removes the device and the masquerading. The namespace stays.
+// Close removes the device, its ARP answers, its uplink and the masquerading. The namespace stays.
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -396,9 +444,9 @@ func (d *Device) Close() error {
 		return nil
 	}
 	d.closed = true
-	var err error
+	err := errors.Join(d.setProxyARP(false), d.setUplink(Uplink{}))
 	if d.config.Masquerade {
-		err = setMasquerade(d.ns, d.name, false)
+		err = errors.Join(err, setMasquerade(d.ns, d.name, false))
 	}
 	return errors.Join(err, d.release())
 }

@@ -41,7 +41,7 @@ func TestCheckName(t *testing.T) {
 func testNamespace(t *testing.T) string {
 	t.Helper()
 	needRoot(t)
-	name := fmt.Sprintf("cctest-%d-%s", os.Getpid(), strings.ToLower(t.Name()))
+	name := fmt.Sprintf("cctest-%d-%s", os.Getpid(), strings.NewReplacer("/", "-", " ", "-").Replace(strings.ToLower(t.Name())))
 	t.Cleanup(func() {
 		if err := netns.Remove(name); err != nil {
 			t.Error(err)
@@ -106,7 +106,7 @@ func TestDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := in(t, ns, "ip", "-4", "address", "show", "dev", "vpn0")
-	for _, s := range []string{"mtu 1300", "UP", "inet 10.50.0.1/32", "inet 10.60.0.1/32"} {
+	for _, s := range []string{"mtu 1300", "qdisc noqueue", "qlen 2048", "UP", "inet 10.50.0.1/32", "inet 10.60.0.1/32"} {
 		if !strings.Contains(link, s) {
 			t.Errorf("%q is missing in\n%s", s, link)
 		}
