@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"concentrator/internal/authz/guess"
 	"concentrator/internal/config"
 	"concentrator/internal/dataplane"
 	"concentrator/internal/dataplane/multibuf"
@@ -76,10 +77,24 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	}
 	defer func() { closing("the accounting ledger", books.close) }()
 
+	var leases ippool.Storage
+	if kv := openMemory(cfg.StateDir, "leases.db", log); kv != nil {
+		defer func() { closing("the leases", kv.Close) }()
+		leases = session.LeaseStorage(kv)
+	}
+	guesses := guess.New(guess.Config{Log: log})
+	if kv := openMemory(cfg.StateDir, "guesses.db", log); kv != nil {
+		defer func() { closing("the failed log-ins", kv.Close) }()
+		if guesses, err = guess.Open(guess.Config{Storage: session.GuessStorage(kv), Log: log}); err != nil {
+			return fmt.Errorf("read the failed log-ins: %w", err)
+		}
+	}
+
 	metrics := telemetry.NewMetrics()
 	manager := session.New(session.Config{
 		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Log: log,
 		MaxSessions: cfg.MaxSessions, Ledger: books.ledger, LocalAccounting: books.local, CoA: coa,
+		Leases: leases, Guesses: guesses,
 		Instance: cfg.Instance, Version: version(),
 	})
 	books.sink.Store(manager)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"concentrator/internal/dataplane/dhcp"
 	"concentrator/internal/dataplane/gre"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/policy"
@@ -44,6 +45,8 @@ type SessionSpec struct {
 	UpBps, DownBps uint64
 	ACL            *policy.ACL // which inner packets may pass; nil: all
 	DSCP           policy.DSCP // how inner and outer Differentiated Services fields are tied (RFC 2983)
+	// Inform answers the client's DHCPINFORM, which then does not go into the network. nil: it goes there.
+	Inform *dhcp.Answer
 }
 
 // Call is one PPTP call or L2TP session in its shard. Its methods are safe for concurrent use; commands reach the shard in the order in
@@ -349,6 +352,7 @@ type call struct {
 	mtu          int
 	pfc, acfc    bool
 	dscp         policy.DSCP
+	inform       informer
 	acl          *policy.ACL    // nil: everything passes
 	up, down     *policy.Shaper // nil: no limit
 	shaping      bool           // in shard.shaping
@@ -383,6 +387,7 @@ func (c *call) attach(s *shard, n *network, spec SessionSpec) {
 	c.pfc, c.acfc, c.requireMPPE = spec.PFC, spec.ACFC, spec.RequireMPPE
 	c.sources = policy.NewSources(spec.Address, spec.Routes)
 	c.acl = spec.ACL
+	c.inform.set(spec.Inform)
 	s.setRates(c, spec.UpBps, spec.DownBps)
 	if c.dscp = spec.DSCP; c.dscp == policy.Uniform {
 		s.wantTOS()

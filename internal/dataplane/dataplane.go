@@ -20,6 +20,9 @@ import (
 // reportInterval is how often the drops since the last time are logged.
 const reportInterval = time.Minute
 
+// atOnce is how many devices Stop closes at a time, each on a thread of its own.
+const atOnce = 16
+
 // Errors of the control side.
 var (
 	// ErrStopped is returned by everything after Stop.
@@ -62,10 +65,11 @@ type Dataplane struct {
 	shards      []*shard
 	reporter    sync.WaitGroup
 	stop        context.CancelFunc
+	someBusy    chan struct{} // wakes watchOverflows; holds one
 
-	// opening serialises what makes and removes sockets, devices and namespaces, which takes milliseconds. It is taken
-	// before mu.
-	opening sync.Mutex
+	// opening serialises what makes and removes sockets, devices and namespaces, which takes milliseconds. Networks share it,
+	// and those of one namespace then wait for each other (space.opening). It is taken before mu.
+	opening sync.RWMutex
 
 	mu        sync.Mutex // guards all below; held for no system call that waits
 	stopped   bool
@@ -115,7 +119,7 @@ func Start(cfg Config) (*Dataplane, error) {
 		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions, noOffload: cfg.NoOffload,
 		raw: map[rawKey]*rawFaces{}, datagrams: map[*Datagrams]struct{}{},
 		spaces: map[string]*space{}, networks: map[*Network]struct{}{},
-		load:    make([]int, n),
+		load: make([]int, n), someBusy: make(chan struct{}, 1),
 		refused: map[faceKind][]refused{faceGRE: make([]refused, n), faceESP: make([]refused, n)},
 	}
 	if d.opener == nil {
@@ -206,15 +210,17 @@ func (d *Dataplane) Stop() {
 			d.closeFaces(faces)
 		}
 	}
+	// The kernel waits for all its CPUs before it lets a device go: many wait together.
+	var wg sync.WaitGroup
+	turns := make(chan struct{}, atOnce)
 	for n := range networks {
-		n.mu.Lock()
-		n.closed = true
-		if err := n.dev.Close(); err != nil {
-			d.log.Error("can't close network", telemetry.Tenant, n.spec.Tenant, telemetry.Device, n.spec.Device,
-				telemetry.Error, err)
-		}
-		n.mu.Unlock()
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			n.stop()
+		})
 	}
+	wg.Wait()
 }
 
 func (d *Dataplane) closeFaces(faces []*face) {

@@ -61,9 +61,11 @@ const (
 	DropRingFull                // for another shard, whose ring was full
 	DropRateLimit               // over the session's rate, with its queue full
 	DropShardBusy               // over the session's share of an overloaded shard
+	DropDHCPRefused             // to a DHCP server, but no sound DHCPINFORM of the session's client
+	DropDHCPRate                // a DHCPINFORM too soon after others
 
 	// NumDrops is the length of an array indexed by Drop.
-	NumDrops = int(DropShardBusy) + 1
+	NumDrops = int(DropDHCPRate) + 1
 )
 
 var dropNames = [NumDrops]string{
@@ -121,6 +123,8 @@ var dropNames = [NumDrops]string{
 	DropRingFull:           "ring_full",
 	DropRateLimit:          "rate_limit",
 	DropShardBusy:          "shard_busy",
+	DropDHCPRefused:        "dhcp_refused",
+	DropDHCPRate:           "dhcp_rate",
 }
 
 // String is the word for d in logs, metrics and the API.

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -230,6 +231,7 @@ type fakeOpener struct {
 	made    map[string]bool
 	addErr  error
 	openErr error
+	remove  func() // called while a namespace is removed; nil for none
 }
 
 func newFakeOpener() *fakeOpener {
@@ -315,6 +317,9 @@ func (o *fakeOpener) ListenTCP(_ string, at netip.AddrPort) (net.Listener, error
 }
 
 func (o *fakeOpener) RemoveNamespace(name string) error {
+	if o.remove != nil {
+		o.remove()
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.made, name)
@@ -409,10 +414,11 @@ type fakeDevice struct {
 	config      tun.Config
 	prefixes    map[netip.Prefix]int
 	closed      bool
+	lost        atomic.Uint64
 }
 
 func (d *fakeDevice) Queues() []int            { return d.queues }
-func (d *fakeDevice) Dropped() (uint64, error) { return 0, nil }
+func (d *fakeDevice) Dropped() (uint64, error) { return d.lost.Load(), nil }
 func (d *fakeDevice) Warnings() []string       { return nil }
 
 // Offloads says none: what the tests look at are single packets.

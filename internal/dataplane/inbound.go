@@ -265,39 +265,43 @@ func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 		return
 	}
 	b.TrimFront(b.Len() - len(info))
-	if d := s.admit(c, b); d != Pass { // 7
+	d, ours := s.admit(c, b) // 7
+	switch {
+	case d != Pass:
 		s.drop(c, d)
-		return
-	}
-	if s.withinRate(c, c.up, b) {
+	case !ours && s.withinRate(c, c.up, b):
 		s.toNetwork(c, c.net, b)
 	}
 }
 
-// admit decides whether an inner packet may enter the network, cuts padding off and clamps its MSS.
-func (s *shard) admit(c *call, b *pktbuf.Buf) Drop {
+// admit decides whether an inner packet may enter the network, cuts padding off and clamps its MSS. ours says that it was
+// for us and goes no further.
+func (s *shard) admit(c *call, b *pktbuf.Buf) (d Drop, ours bool) {
 	h, ok := policy.ParseIPv4(b.Bytes())
 	if !ok {
-		return DropIPMalformed
+		return DropIPMalformed, false
 	}
 	b.Truncate(h.TotalLen)
 	if !c.sources.Allow(h.Src) {
-		return DropSpoofedSource
+		return DropSpoofedSource, false
+	}
+	if c.inform.hears(h.Dst) && s.answerDHCP(c, b, h) {
+		return Pass, true
 	}
 	if to := c.net.table.lookup(h.Dst); to != nil {
 		if to.net != c.net {
-			return DropOtherNetwork
+			return DropOtherNetwork, false
 		}
 		if to.call != c && !c.net.clientToClient {
-			return DropClientToClient
+			return DropClientToClient, false
 		}
 	}
 	if c.acl != nil && !c.acl.Permit(true, b.Bytes(), h) {
-		return DropACL
+		return DropACL, false
 	}
 	policy.ClampMSS(b.Bytes(), h, c.mtu)
 	c.dscp.Inner(b.Bytes(), b.TOS)
-	return Pass
+	return Pass, false
 }
 
 // judge is the call's mppe.Credible.

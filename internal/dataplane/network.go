@@ -35,7 +35,12 @@ type NetworkSpec struct {
 	Routes         []netip.Prefix // the pools' ranges, routed to the device
 	ClientToClient bool           // false: packets between sessions of this network are dropped
 	Masquerade     bool           // rewrite the sources of what leaves the namespace by another device
+	ProxyARP       bool           // answer ARP for sessions' addresses on the namespace's other links
+	Uplink         Uplink         // the zero value is none; in a namespace that we did not make it only warns
 }
+
+// Uplink is a link from a namespace that we made to the daemon's own.
+type Uplink = tun.Uplink
 
 func (s NetworkSpec) check() error {
 	if s.MTU < MinMTU || s.MTU > MaxMTU {
@@ -51,11 +56,34 @@ func (s NetworkSpec) check() error {
 			return fmt.Errorf("%w: route %v is not an IPv4 prefix", ErrSpec, r)
 		}
 	}
+	if s.Uplink != (Uplink{}) {
+		return s.checkUplink()
+	}
+	return nil
+}
+
+func (s NetworkSpec) checkUplink() error {
+	u := s.Uplink
+	switch {
+	case s.Namespace == "":
+		return fmt.Errorf("%w: an uplink needs a namespace of its own", ErrSpec)
+	case !isInner(u.Address.Addr()) || u.Address.Bits() > 31 || u.Address.Bits() < 1:
+		return fmt.Errorf("%w: uplink address %v is not an IPv4 address with the length of its prefix", ErrSpec, u.Address)
+	case !isInner(u.Gateway) || !u.Address.Contains(u.Gateway) || u.Gateway == u.Address.Addr():
+		return fmt.Errorf("%w: uplink gateway %v is not another address in %v", ErrSpec, u.Gateway, u.Address.Masked())
+	}
+	for _, r := range s.Routes {
+		if r.Overlaps(u.Address) {
+			return fmt.Errorf("%w: uplink %v overlaps the pool's %v", ErrSpec, u.Address, r)
+		}
+	}
 	return nil
 }
 
 func (s NetworkSpec) device() tun.Config {
-	return tun.Config{MTU: s.MTU, Addresses: s.Gateways, Routes: s.Routes, Masquerade: s.Masquerade}
+	return tun.Config{
+		MTU: s.MTU, Addresses: s.Gateways, Routes: s.Routes, Masquerade: s.Masquerade, ProxyARP: s.ProxyARP, Uplink: s.Uplink,
+	}
 }
 
 // Network is one tenant's inner network: a TUN device and the sessions behind it. Its methods are safe for concurrent use
@@ -75,6 +103,7 @@ type Network struct {
 
 	mu     sync.Mutex // guards all below; serialises changes of the device
 	spec   NetworkSpec
+	warned []string // as logged
 	closed bool
 }
 
@@ -82,6 +111,10 @@ type Network struct {
 type space struct {
 	namespace string
 	refs      int // guarded by Dataplane.mu
+
+	// opening serialises what makes and removes devices in the namespace, and the namespace. It is taken after
+	// Dataplane.opening and before Dataplane.mu.
+	opening sync.Mutex
 
 	mu      sync.Mutex
 	taken   map[netip.Prefix]taken
@@ -140,8 +173,8 @@ func (d *Dataplane) OpenNetwork(spec NetworkSpec) (*Network, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
-	d.opening.Lock()
-	defer d.opening.Unlock()
+	d.opening.RLock()
+	defer d.opening.RUnlock()
 	d.mu.Lock()
 	if d.stopped {
 		d.mu.Unlock()
@@ -156,6 +189,8 @@ func (d *Dataplane) OpenNetwork(spec NetworkSpec) (*Network, error) {
 	d.lastIndex++
 	index := d.lastIndex
 	d.mu.Unlock()
+	sp.opening.Lock()
+	defer sp.opening.Unlock()
 
 	n := &Network{d: d, spec: spec, space: sp, lost: make(chan struct{})}
 	if err := n.open(index); err != nil {
@@ -167,10 +202,22 @@ func (d *Dataplane) OpenNetwork(spec NetworkSpec) (*Network, error) {
 	d.mu.Lock()
 	d.networks[n] = struct{}{}
 	d.mu.Unlock()
-	for _, w := range n.dev.Warnings() {
-		d.log.Warn("network may not work", telemetry.Tenant, spec.Tenant, telemetry.Device, spec.Device, telemetry.Detail, w)
-	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.warn()
 	return n, nil
+}
+
+// warn logs what the device warns of and was not logged yet. n.mu must be held.
+func (n *Network) warn() {
+	now := n.dev.Warnings()
+	for _, w := range now {
+		if !slices.Contains(n.warned, w) {
+			n.d.log.Warn("network may not work",
+				telemetry.Tenant, n.spec.Tenant, telemetry.Device, n.spec.Device, telemetry.Detail, w)
+		}
+	}
+	n.warned = now
 }
 
 func (n *Network) open(index uint32) error {
@@ -199,21 +246,26 @@ func (n *Network) open(index uint32) error {
 	return nil
 }
 
-// leaveSpace gives up the network's part in its namespace. The last one removes the namespace, if we made it.
-// Dataplane.opening must be held.
-func (n *Network) leaveSpace() error {
-	d := n.d
+// leaveSpace gives up the network's part in its namespace. The last one removes the namespace, if we made it. space.opening
+// must be held: who comes meanwhile waits for it, and makes the namespace anew.
+func (n *Network) leaveSpace() (err error) {
+	d, sp := n.d, n.space
 	d.mu.Lock()
-	n.space.refs--
-	last := n.space.refs == 0
-	if last {
-		delete(d.spaces, n.space.namespace)
-	}
+	sp.refs--
+	last := sp.refs == 0
 	d.mu.Unlock()
-	if !last || n.space.namespace == "" {
+	if !last {
 		return nil
 	}
-	return d.opener.RemoveNamespace(n.space.namespace)
+	if sp.namespace != "" {
+		err = d.opener.RemoveNamespace(sp.namespace)
+	}
+	d.mu.Lock()
+	if sp.refs == 0 {
+		delete(d.spaces, sp.namespace)
+	}
+	d.mu.Unlock()
+	return err
 }
 
 // Lost is closed when the TUN device was deleted under us. The network carries nothing any more; Close it and open
@@ -229,8 +281,7 @@ func (n *Network) lose() {
 	})
 }
 
-// Update changes MTU, gateways, routes, client-to-client and masquerading, and disturbs no session. ErrFixed if
-// Namespace or Device differ.
+// Update changes all but Namespace and Device, and disturbs no session. ErrFixed if these differ.
 func (n *Network) Update(spec NetworkSpec) error {
 	if spec.MTU == 0 {
 		spec.MTU = DefaultMTU
@@ -251,14 +302,17 @@ func (n *Network) Update(spec NetworkSpec) error {
 		return fmt.Errorf("update network of %s: %w", spec.Tenant, err)
 	}
 	n.spec = spec
+	n.warn()
 	return n.d.onAll(func(s *shard) { n.parts[s.id].configure(spec) })
 }
 
-// Close detaches the network's sessions and removes the device, the masquerading and, with the last network in it, the
-// namespace if we made it.
+// Close detaches the network's sessions and removes the device with all that belongs to it and, with the last network in
+// it, the namespace if we made it.
 func (n *Network) Close() error {
-	n.d.opening.Lock()
-	defer n.d.opening.Unlock()
+	n.d.opening.RLock()
+	defer n.d.opening.RUnlock()
+	n.space.opening.Lock()
+	defer n.space.opening.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -283,6 +337,17 @@ func (n *Network) Close() error {
 	return nil
 }
 
+// stop closes the device when the shards have ended.
+func (n *Network) stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	if err := n.dev.Close(); err != nil {
+		n.d.log.Error("can't close network", telemetry.Tenant, n.spec.Tenant, telemetry.Device, n.spec.Device,
+			telemetry.Error, err)
+	}
+}
+
 // claim takes the prefixes for c, all or none. n.mu must be held.
 func (n *Network) claim(c *Call, ps []netip.Prefix) error {
 	sp := n.space
@@ -293,6 +358,9 @@ func (n *Network) claim(c *Call, ps []netip.Prefix) error {
 			if p.IsSingleIP() && p.Addr() == g {
 				return fmt.Errorf("%w: %v is our own", ErrAddressInUse, g)
 			}
+		}
+		if u := n.spec.Uplink.Address; u.IsValid() && p.Bits() >= u.Bits() && u.Contains(p.Addr()) {
+			return fmt.Errorf("%w: %v is part of the uplink's %v", ErrAddressInUse, p, u.Masked())
 		}
 		if t, found := sp.taken[p]; found && t.call != c {
 			return fmt.Errorf("%w: %v", ErrAddressInUse, p)

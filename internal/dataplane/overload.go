@@ -35,36 +35,49 @@ func (n *network) overflows(full bool) bool {
 	if !full {
 		return false
 	}
-	n.owner.busy.Store(true)
+	if !n.owner.busy.Swap(true) {
+		select {
+		case n.owner.d.someBusy <- struct{}{}:
+		default: // watchOverflows has not come to it yet
+		}
+	}
 	return n.owner.overflowing.Load()
 }
 
-// watchOverflows looks at the devices that shards have found busy.
+// watchOverflows looks at the devices that shards find busy, and sleeps while they find none.
 func (d *Dataplane) watchOverflows(ctx context.Context) {
-	tick := time.NewTicker(overflowInterval)
-	defer tick.Stop()
-	var busy []*Network
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-d.someBusy:
 		}
-		busy = busy[:0]
-		d.mu.Lock()
-		for n := range d.networks {
-			if n.busy.Swap(false) {
-				busy = append(busy, n)
-			} else {
-				n.overflowing.Store(false)
+		for busy := true; busy; busy = d.lookForOverflows() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(overflowInterval):
 			}
 		}
-		d.mu.Unlock()
-		for _, n := range busy {
-			n.lookForOverflow()
-		}
-		clear(busy)
 	}
+}
+
+// lookForOverflows looks at the devices that have been busy since the last time, and says whether there was one.
+func (d *Dataplane) lookForOverflows() bool {
+	var busy []*Network
+	d.mu.Lock()
+	for n := range d.networks {
+		if n.busy.Swap(false) {
+			busy = append(busy, n)
+		} else {
+			n.overflowing.Store(false)
+		}
+	}
+	d.mu.Unlock()
+	for _, n := range busy {
+		n.lookForOverflow()
+	}
+	return len(busy) > 0
 }
 
 // lookForOverflow notes whether the device has dropped anything since it was last looked at.

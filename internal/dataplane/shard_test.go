@@ -677,8 +677,12 @@ func TestNetworkLife(t *testing.T) {
 	s := l.open(n, dev, SessionSpec{Address: addr("10.50.0.7")})
 	spec := acme
 	spec.MTU, spec.Gateways, spec.Masquerade = 1300, []netip.Addr{addr("10.50.0.2")}, true
+	spec.ProxyARP, spec.Uplink = true, Uplink{Address: prefix("10.255.0.2/30"), Gateway: addr("10.255.0.1")}
 	if err := n.Update(spec); err != nil {
 		t.Fatal(err)
+	}
+	if !dev.config.ProxyARP || dev.config.Uplink != spec.Uplink {
+		t.Errorf("device is %+v", dev.config)
 	}
 	if dev.config.MTU != 1300 || !dev.config.Masquerade || dev.config.Addresses[0] != addr("10.50.0.2") {
 		t.Errorf("device is %+v", dev.config)
@@ -696,6 +700,15 @@ func TestNetworkLife(t *testing.T) {
 		func(s *NetworkSpec) { s.MTU = 100 }, func(s *NetworkSpec) { s.MTU = 9000 },
 		func(s *NetworkSpec) { s.Gateways = []netip.Addr{addr("::1")} },
 		func(s *NetworkSpec) { s.Routes = []netip.Prefix{prefix("::/0")} },
+		func(s *NetworkSpec) { s.Uplink.Gateway = netip.Addr{} },
+		func(s *NetworkSpec) { s.Uplink.Address = netip.Prefix{} },
+		func(s *NetworkSpec) { s.Uplink.Gateway = s.Uplink.Address.Addr() },
+		func(s *NetworkSpec) { s.Uplink.Gateway = addr("10.255.0.5") },
+		func(s *NetworkSpec) { s.Uplink.Address = prefix("10.255.0.2/32") },
+		func(s *NetworkSpec) {
+			s.Uplink = Uplink{Address: prefix("2001:db8::2/64"), Gateway: addr("2001:db8::1")}
+		},
+		func(s *NetworkSpec) { s.Routes = []netip.Prefix{prefix("10.255.0.0/24")} },
 	} {
 		bad := spec
 		change(&bad)
@@ -704,6 +717,18 @@ func TestNetworkLife(t *testing.T) {
 		}
 		if _, err := l.d.OpenNetwork(bad); !errors.Is(err, ErrSpec) {
 			t.Errorf("OpenNetwork of %+v: %v", bad, err)
+		}
+	}
+	outside := spec
+	outside.Namespace = ""
+	if _, err := l.d.OpenNetwork(outside); !errors.Is(err, ErrSpec) {
+		t.Errorf("OpenNetwork with an uplink from the daemon's namespace: %v", err)
+	}
+	for _, inUplink := range []SessionSpec{
+		{Address: addr("10.255.0.1")}, {Address: addr("10.50.0.9"), Routes: []netip.Prefix{prefix("10.255.0.0/31")}},
+	} {
+		if err := s.call.Attach(n, inUplink); !errors.Is(err, ErrAddressInUse) {
+			t.Errorf("Attach %+v: %v", inUplink, err)
 		}
 	}
 	second := acme

@@ -1,9 +1,12 @@
 package dataplane
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
+	"time"
 )
 
 // TestOverlapping: what the lookup by length finds is what a comparison with every prefix finds.
@@ -52,5 +55,75 @@ func TestOverlapping(t *testing.T) {
 	}
 	if sp.lengths != [33]int{} {
 		t.Errorf("nothing is taken, but the lengths are %v", sp.lengths)
+	}
+}
+
+// TestNamespaceComesAndGoes: networks of one namespace open and close at once. It is there as long as one of them is, and
+// gone with the last.
+func TestNamespaceComesAndGoes(t *testing.T) {
+	l := newLab(t, 1)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 30 {
+				spec := NetworkSpec{Tenant: "acme", Namespace: "acme", Device: fmt.Sprint("vpn", i)}
+				n, err := l.d.OpenNetwork(spec)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(time.Duration(i) * 20 * time.Microsecond) // others come and go
+				l.o.mu.Lock()
+				there := l.o.made["acme"]
+				l.o.mu.Unlock()
+				if !there {
+					t.Error("the namespace was removed under an open network")
+				}
+				if err := n.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if l.o.made["acme"] {
+		t.Error("the namespace stayed")
+	}
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	if len(l.d.spaces) != 0 {
+		t.Errorf("%d namespaces are remembered", len(l.d.spaces))
+	}
+}
+
+// TestNamespaceWantedAgain: a network comes while the last one's namespace is being removed. It waits, and is known for the
+// next that comes.
+func TestNamespaceWantedAgain(t *testing.T) {
+	l := newLab(t, 1)
+	first, _ := l.network(acme)
+	opened := make(chan *Network, 1)
+	l.o.remove = func() {
+		l.o.remove = nil
+		go func() {
+			n, err := l.d.OpenNetwork(acme)
+			if err != nil {
+				t.Error(err)
+			}
+			opened <- n
+		}()
+		for waits := false; !waits; {
+			l.d.mu.Lock()
+			waits = first.space.refs == 1
+			l.d.mu.Unlock()
+		}
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := <-opened
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	if second == nil || second.space != l.d.spaces["acme"] || !l.o.made["acme"] {
+		t.Error("the namespace of an open network is forgotten or removed")
 	}
 }

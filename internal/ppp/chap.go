@@ -132,7 +132,7 @@ func (a *auth) replyCHAP(allowed bool, d Decision, retry bool) (code byte, data 
 			if retry || a.change {
 				copy(challenge[:], a.challenge)
 			}
-			text = mschap.FailureMessage(a.errorCode(d.Reason), retry, challenge, d.Message)
+			text = mschap.FailureMessage(a.errorCode(d), retry, challenge, d.Message)
 		case d.Message == "":
 			text = d.Success
 		default:
@@ -151,8 +151,11 @@ const maxReplyText = 512
 
 // errorCode picks the code of RFC 2759 section 6 that makes a client show what comes closest to the reason. Clients have
 // a text of their own for each, ask for the password again after 691, and for a new one after 648.
-func (a *auth) errorCode(r tenant.Reason) int {
+func (a *auth) errorCode(d Decision) int {
+	r := d.Reason
 	switch {
+	case d.OutOfHours:
+		return mschap.ErrorRestrictedLogonHours
 	case a.change:
 		return mschap.ErrorPasswordExpired
 	case a.changing && (r == tenant.ReasonUserExpired || r == tenant.ReasonRadiusReject):

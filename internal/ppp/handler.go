@@ -109,8 +109,10 @@ type Decision struct {
 	Success string        // MS-CHAPv2: "S=" and 40 hexadecimal digits
 	// ChangePassword says with a Reason that the password has expired and that MS-CHAPv2 may change it.
 	ChangePassword bool
-	Next           *EAPStep // EAP: neither allowed nor refused yet
-	EAP            []byte   // EAP: the Success or Failure that goes with the decision; nil: the Link makes one
+	// OutOfHours says with a Reason that it is the time of day that is wrong. MS-CHAPv2 has a code of its own for that.
+	OutOfHours bool
+	Next       *EAPStep // EAP: neither allowed nor refused yet
+	EAP        []byte   // EAP: the Success or Failure that goes with the decision; nil: the Link makes one
 	// Restart says that the conversation of EAP is lost, but not the login: it begins anew with a Request of the identity.
 	// The Link itself ends after a few of them, with Reason.
 	Restart bool

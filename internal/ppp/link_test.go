@@ -231,6 +231,19 @@ func TestFailureCodes(t *testing.T) {
 	}
 }
 
+// TestFailureCodeOfHours: what is wrong with the time has a code of its own, whatever the reason.
+func TestFailureCodeOfHours(t *testing.T) {
+	w := newWorld(t, windows10(), config(), Grant{})
+	w.host.verdict = func(r AuthRequest) Decision {
+		return Decision{Serial: r.Serial, Reason: tenant.ReasonUserDisabled, OutOfHours: true, Message: "not now"}
+	}
+	w.start(10 * time.Second)
+	w.wantFinished(tenant.StageAuthentication, tenant.ReasonUserDisabled)
+	if !strings.HasPrefix(w.peer.failure, "E=646 R=0") || !strings.HasSuffix(w.peer.failure, "V=3 M=not now") {
+		t.Errorf("the peer saw %q", w.peer.failure)
+	}
+}
+
 // TestSuccessWithoutProof checks that an MS-CHAPv2 login that we can not answer with S= is refused, not granted.
 func TestSuccessWithoutProof(t *testing.T) {
 	w := newWorld(t, windows10(), config(), Grant{})

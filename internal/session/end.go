@@ -51,6 +51,7 @@ func (s *session) teardown() {
 	s.endAccount(counters)
 	s.carrier.tunnel.Disconnect(s.end.reason)
 	s.closeMailbox()
+	s.leaveConversation(s.end.reason)
 	if s.verdict != nil {
 		s.verdict.release()
 	}

@@ -6,6 +6,7 @@ import (
 
 	"concentrator/internal/ike/ikev1"
 	"concentrator/internal/tenant"
+	wireike "concentrator/internal/wire/ike"
 )
 
 // ikeHost is the Manager as the IKE engine sees it.
@@ -30,6 +31,9 @@ func (h ikeHost) Policy(listener string) *ikev1.Policy {
 
 // Established implements ikev1.Host.
 func (h ikeHost) Established(sa ikev1.SA) (ikev1.Peer, error) {
+	if sa.Authentication == wireike.AuthPSK {
+		h.m.pskUses.used(sa.Tenant, sa.PSK, time.Now())
+	}
 	f := h.m.face(sa.Path.Listener)
 	if f == nil {
 		return nil, &ikev1.RefusedError{

@@ -62,6 +62,7 @@ func (m *Manager) reconcilePolicies() error {
 		policies[l.Name] = m.listenerPolicy(l, own.own, next.tenants)
 	}
 	m.policyCache = next
+	m.pskUses.keep(next.tenants) // before the first client can use a new one
 	m.policies.Store(&policies)
 	m.peers.dropWhere(func(p *ipsecPeer) bool {
 		_, ok := next.tenants[p.tenant]

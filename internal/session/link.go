@@ -6,6 +6,7 @@ import (
 
 	"concentrator/internal/authz"
 	"concentrator/internal/dataplane"
+	"concentrator/internal/dataplane/dhcp"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/ppp"
 	"concentrator/internal/telemetry"
@@ -94,10 +95,13 @@ func (h handler) attach() {
 // install is attach's part in the shard.
 func (s *session) install() error {
 	v, n := s.verdict, s.attached
+	inform := v.inform
+	inform.Server, inform.Client = n.Local, n.Address
 	return s.call.Attach(v.network, dataplane.SessionSpec{
 		Address: n.Address, Routes: v.routes, MTU: v.sessionMTU(n.PeerMRU, s.room()),
 		PFC: n.PFC, ACFC: n.ACFC, RequireMPPE: s.mustEncrypt || v.mppe.Policy == tenant.MPPERequired,
 		UpBps: v.rate.UpBps, DownBps: v.rate.DownBps, ACL: v.acl.rules, DSCP: v.dscp,
+		Inform: dhcp.New(inform),
 	})
 }
 

@@ -121,6 +121,7 @@ func (m *Manager) observe() {
 		return out
 	})
 	m.observeIPsec()
+	m.observeLockouts()
 	m.observeRadius()
 	shard := func(metric telemetry.Live, value func(dataplane.ShardStats) float64) {
 		m.cfg.Metrics.Observe(metric, func() (out []telemetry.Sample) {

@@ -12,6 +12,7 @@ import (
 
 	"concentrator/internal/authz"
 	"concentrator/internal/authz/accounting"
+	"concentrator/internal/dataplane/dhcp"
 	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/ppp"
 	"concentrator/internal/store"
@@ -45,8 +46,10 @@ type granted struct {
 	keys           tenant.KeyPair
 	idleTimeout    time.Duration
 	sessionTimeout time.Duration
+	closes         time.Time // when its profile's hours are over; zero: never
 	rate           tenant.RateLimit
 	dscp           policy.DSCP
+	inform         dhcp.Config        // what the client is told when it asks, but for the addresses
 	account        accounting.Session // how it is called in accounting
 	release        func()             // gives the address back
 }
@@ -62,6 +65,7 @@ type refusal struct {
 	eap            []byte // the EAP Failure that goes with it; nil: the link makes one
 	restart        bool   // EAP may begin anew
 	changePassword bool   // MS-CHAPv2: a new password may follow
+	outOfHours     bool   // it is the time of day that is wrong
 }
 
 func (r *refusal) Error() string { return string(r.reason) + ": " + r.detail }
@@ -203,6 +207,7 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 	o.stage, o.detail = no.stage, no.detail
 	o.decision.Reason, o.decision.Message, o.decision.Retry = no.reason, no.message, no.retry
 	o.decision.EAP, o.decision.Restart, o.decision.ChangePassword = no.eap, no.restart, no.changePassword
+	o.decision.OutOfHours = no.outOfHours
 	return o
 }
 
@@ -234,7 +239,12 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		MTU: r.PeerMRU, MPPEWanted: s.carrier.ccp,
 	}
 	ask.ClientName, ask.ClientVersion = s.identification()
+	pass, err := m.mayAsk(s, t, user, r)
+	if err != nil {
+		return err
+	}
 	v, err := backend.Authenticate(ctx, ask)
+	s.settle(ctx, pass, r, v, err)
 	o.trace = v.Trace
 	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
 		return &refusal{
@@ -256,6 +266,10 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		return nil
 	}
 	p, err := m.profileOf(t.Name, v.Profile)
+	if err != nil {
+		return err
+	}
+	closes, err := checkHours(p, time.Now())
 	if err != nil {
 		return err
 	}
@@ -288,7 +302,8 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	g := &granted{
 		profile: p.Name, detail: v.Detail, routes: v.Routes, mtu: p.MTU, mppe: mppe, keys: v.Keys,
-		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, rate: rateLimit(p, v), dscp: dscp(p), acl: rules,
+		idleTimeout: p.IdleTimeout, sessionTimeout: p.SessionTimeout, closes: closes, rate: rateLimit(p, v), dscp: dscp(p),
+		acl: rules,
 		account: accounting.Session{
 			Caller: ask.Caller, User: cmp.Or(v.UserName, user), Method: r.Method, Local: t.Backend != tenant.BackendRADIUS,
 			Server: v.Trace.Server, Routes: v.Routes, Class: v.Class, Domain: v.Domain, InterimInterval: cmp.Or(v.InterimInterval, p.AcctInterimInterval),
@@ -323,6 +338,9 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	if len(v.WINS) > 0 {
 		o.decision.Grant.WINS = v.WINS
+	}
+	g.inform = dhcp.Config{
+		DNS: o.decision.Grant.DNS, WINS: o.decision.Grant.WINS, Suffix: p.DNSSuffix, Routes: p.ClientRoutes,
 	}
 	return nil
 }
@@ -365,7 +383,7 @@ func (m *Manager) resolve(c *carrier, name string) (*store.Tenant, string, error
 		return nil, "", mismatch(fmt.Sprintf("%s is no tenant of %s any more", c.proven, c.listener), "Unknown realm")
 	case c.proven != "" && named != nil && named.Name != c.proven:
 		return nil, "", mismatch(
-			fmt.Sprintf("user %s is of %s, but came in as a peer of %s", printable(name), named.Name, c.proven), "Unknown realm")
+			fmt.Sprintf("user %s is of another tenant of %s than %s, as whose peer it came in", printable(name), c.listener, c.proven), "Unknown realm")
 	case named != nil && !named.RealmStripping:
 		return named, name, nil
 	case named != nil:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"concentrator/internal/authz/accounting"
+	"concentrator/internal/authz/guess"
 	"concentrator/internal/authz/local"
 	"concentrator/internal/authz/radius"
 	"concentrator/internal/authz/radius/coa"
@@ -33,8 +34,10 @@ type Config struct {
 	Log         *slog.Logger
 	MaxSessions int // slots of the instance
 
+	Leases          ippool.Storage  // where it is kept who had which address; nil: a restart forgets it
 	Ledger          Ledger          // nil: no accounts are kept
 	LocalAccounting accounting.Sink // of tenants without a RADIUS server for accounting; nil: their records wait
+	Guesses         *guess.Guard    // nil: one that forgets with the process. The Manager runs it
 	CoA             netip.AddrPort  // where CoA- and Disconnect-Requests come in; zero: nowhere
 	Instance        string
 	Version         string
@@ -48,6 +51,7 @@ type Manager struct {
 	feed    *Feed
 	logins  loginLog
 	local   *local.Authenticator
+	guesses *guess.Guard
 	pptp    PPTP
 	ike     IKE
 	l2tp    L2TP
@@ -65,6 +69,7 @@ type Manager struct {
 	warned      map[string]bool
 	policyCache policyCache                              // guarded by passing
 	policies    atomic.Pointer[map[string]*ikev1.Policy] // by listener
+	pskUses     pskUses
 
 	radiusMu   sync.Mutex               // guards those below
 	radiusRev  int64                    // of the store, that radius was made of; negative: nothing was read yet
@@ -122,6 +127,10 @@ func newManager(cfg Config) *Manager {
 		listeners: make(map[string]*pptpListener), faces: make(map[string]*udpFace), pools: make(map[string]poolState),
 		errands: newErrands(),
 	}
+	if m.guesses = cfg.Guesses; m.guesses == nil {
+		m.guesses = guess.New(guess.Config{Log: cfg.Log})
+	}
+	m.wg.Go(func() { m.guesses.Run(ctx.Done()) })
 	m.coa = coa.New(coa.Config{Host: dynamic{m}, Log: cfg.Log, NASIdentifier: cfg.Instance})
 	m.peers = newPeers(m)
 	m.local = local.New(users{cfg.Store})
@@ -136,6 +145,7 @@ func newManager(cfg Config) *Manager {
 // Run brings up what the store says and follows its changes until ctx ends. It returns when ready has been called and
 // ctx is over; ready is called once, when the first pass is done.
 func (m *Manager) Run(ctx context.Context, ready func()) error {
+	m.keepLeases(m.ctx) // before the first pool is configured
 	return m.reconcileLoop(ctx, func() {
 		m.keepBooks(m.ctx) // not before: records of the last run must find their servers
 		if ready != nil {

@@ -83,8 +83,9 @@ func (m *Manager) address(ctx context.Context, s *session, t *store.Tenant, user
 		return local, addr, nil, noAddress(fmt.Sprintf("%s names no pool, and user %s has no static address", p.Name, printable(user)))
 	}
 	addr, release, err = s.leases.dynamic(pool, user)
-	if errors.Is(err, ippool.ErrExhausted) {
-		return local, addr, nil, noAddress(pool + " has no free address")
+	var full *ippool.ExhaustedError
+	if errors.As(err, &full) {
+		return local, addr, nil, noAddress(pool + " has no free address: " + full.Counts())
 	}
 	if err != nil {
 		return local, addr, nil, fmt.Errorf("lease from %s: %w", pool, err)

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"concentrator/internal/dataplane"
@@ -25,6 +26,8 @@ const (
 	settle = 20 * time.Millisecond
 	// retryAfter is when it tries again what failed: a port in use, a namespace that is not there yet.
 	retryAfter = 5 * time.Second
+	// openAtOnce is how many networks are opened at a time.
+	openAtOnce = 8
 )
 
 type netState struct {
@@ -110,7 +113,7 @@ func (m *Manager) reconcile() (again bool) {
 		return false
 	}
 	for _, step := range []func() error{
-		m.reconcilePools, m.reconcileNetworks, m.reconcilePolicies, m.reconcileRadius, m.reconcileBooks, m.reconcileACLs,
+		m.reconcilePools, m.reconcileNetworks, m.reconcilePolicies, m.reconcileRadius, m.reconcileBooks, m.reconcileACLs, m.reconcileGuesses,
 		m.reconcileListeners, // last: who comes in finds all the rest
 	} {
 		if err := step(); err != nil {
@@ -171,22 +174,29 @@ func (m *Manager) reconcilePools() error {
 	if err != nil {
 		return err
 	}
+	m.mu.Lock()
+	have := m.pools
+	m.mu.Unlock()
 	want := make(map[string]poolState)
+	there := make(map[string]bool, len(records))
 	var errs []error
 	for _, p := range records {
-		spec := ippool.Spec{Ranges: p.Ranges, Gateway: p.Gateway, Exclude: p.Exclude}
+		there[p.Name] = true
+		spec := ippool.Spec{Ranges: p.Ranges, Gateway: p.Gateway, Exclude: p.Exclude, Quarantine: p.Quarantine}
 		parsed, err := ippool.ParseSpec(spec)
 		if err == nil {
 			err = m.cfg.Pools.Configure(p.Name, spec)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", p.Name, err))
+			if before, ok := have[p.Name]; ok { // it stays as it was: sessions have addresses of it
+				want[p.Name] = before
+			}
 			continue
 		}
 		want[p.Name] = poolState{tenant: store.TenantOf(p.Name), prefixes: parsed.Prefixes(), gateway: parsed.Gateway()}
 	}
 	m.mu.Lock()
-	have := m.pools
 	m.pools = want
 	m.mu.Unlock()
 	for name := range have {
@@ -194,6 +204,7 @@ func (m *Manager) reconcilePools() error {
 			m.cfg.Pools.Remove(name)
 		}
 	}
+	m.cfg.Pools.Retain(func(name string) bool { return there[name] })
 	return errors.Join(errs...)
 }
 
@@ -244,19 +255,11 @@ func (m *Manager) reconcileNetworks() error {
 		}
 		delete(have, name)
 	}
+	fresh := make(map[string]dataplane.NetworkSpec)
 	for name, spec := range want {
 		n := have[name]
 		if n == nil {
-			opened, err := m.cfg.Plane.OpenNetwork(spec)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("open the network of %s: %w", name, err))
-				continue
-			}
-			n := &netState{spec, opened, make(chan struct{})}
-			m.setNetwork(name, n)
-			m.wg.Add(1)
-			go m.mourn(name, n)
-			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Namespace, spec.Namespace)
+			fresh[name] = spec
 			continue
 		}
 		if !reflect.DeepEqual(n.spec, spec) {
@@ -267,6 +270,36 @@ func (m *Manager) reconcileNetworks() error {
 			m.setNetwork(name, &netState{spec, n.network, n.closed})
 		}
 	}
+	return errors.Join(append(errs, m.openNetworks(fresh))...)
+}
+
+// openNetworks opens networks, several at a time: most of the milliseconds that one takes are spent waiting for the kernel.
+func (m *Manager) openNetworks(specs map[string]dataplane.NetworkSpec) error {
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex // guards errs
+		errs  []error
+		turns = make(chan struct{}, openAtOnce)
+	)
+	for name, spec := range specs {
+		turns <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-turns }()
+			opened, err := m.cfg.Plane.OpenNetwork(spec)
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("open the network of %s: %w", name, err))
+				return
+			}
+			n := &netState{spec, opened, make(chan struct{})}
+			m.setNetwork(name, n)
+			m.wg.Add(1)
+			go m.mourn(name, n)
+			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Namespace, spec.Namespace)
+		})
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 
@@ -285,6 +318,7 @@ func (m *Manager) networkSpec(t *store.Tenant) dataplane.NetworkSpec {
 	spec := dataplane.NetworkSpec{
 		Tenant: t.Name, Namespace: t.Network.Namespace, Device: t.Network.Device, MTU: t.Network.MTU,
 		ClientToClient: t.Network.ClientToClient, Masquerade: t.Network.Masquerade,
+		ProxyARP: t.Network.ProxyArp, Uplink: uplinkOf(t.Network.Uplink),
 	}
 	if spec.Device == "" {
 		spec.Device = deviceName(strings.TrimPrefix(t.Name, "tenants/"))
@@ -300,6 +334,17 @@ func (m *Manager) networkSpec(t *store.Tenant) dataplane.NetworkSpec {
 	slices.SortFunc(spec.Gateways, netip.Addr.Compare)
 	slices.SortFunc(spec.Routes, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 	return spec
+}
+
+// uplinkOf reads a record's uplink, which the API has checked; what can't be read is left to the plane to refuse.
+func uplinkOf(u store.Uplink) (out dataplane.Uplink) {
+	if p, err := netip.ParsePrefix(u.Address); err == nil {
+		out.Address = p
+	}
+	if a, err := netip.ParseAddr(u.Gateway); err == nil {
+		out.Gateway = a
+	}
+	return out
 }
 
 // deviceName makes a name for a tenant's TUN device: the kernel takes 15 octets, so a long ID ends in a hash of itself.

@@ -173,9 +173,13 @@ func TestNetworkSpec(t *testing.T) {
 			t.Errorf("network %+v", s)
 		}
 		create(w, &store.Pool{Meta: named(acme + "/pools/extra"), Ranges: []string{"10.9.0.0/24"}})
-		alter(w, acme, func(r *store.Tenant) { r.Network.ClientToClient = true })
+		alter(w, acme, func(r *store.Tenant) {
+			r.Network.ClientToClient, r.Network.ProxyArp = true, true
+			r.Network.Uplink = store.Uplink{Address: "10.255.0.2/30", Gateway: "10.255.0.1"}
+		})
 		w.settle()
-		if s := spec(); !s.ClientToClient || len(s.Gateways) != 2 {
+		uplink := dataplane.Uplink{Address: netip.MustParsePrefix("10.255.0.2/30"), Gateway: netip.MustParseAddr("10.255.0.1")}
+		if s := spec(); !s.ClientToClient || len(s.Gateways) != 2 || !s.ProxyARP || s.Uplink != uplink {
 			t.Errorf("network %+v", s)
 		}
 		if len(w.plane.opened) != 1 || !cl.isOpen() || cl.gone() {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"concentrator/internal/authz/accounting"
+	"concentrator/internal/authz/guess"
 	"concentrator/internal/ppp"
 	"concentrator/internal/tenant"
 	"concentrator/internal/tunnel/l2tp"
@@ -77,6 +78,8 @@ type session struct {
 	under   acl                 // the rules that it is under
 	account *accounting.Session // as accounting knows it; nil: it has not begun, or has ended
 	mailbox *outcome            // the last decision, until the session takes it
+	pass    *guess.Pass         // of an EAP conversation under way; nil: there is none
+	left    tenant.Reason       // why it was left with the session's end; empty: it was not
 	dead    bool                // no decision is taken any more
 }
 
@@ -248,6 +251,9 @@ func (s *session) deadline() time.Time {
 	}
 	earlier(s.expires)
 	earlier(s.interimAt)
+	if s.opened {
+		earlier(s.closes())
+	}
 	if s.idleTimeout() > 0 && s.opened {
 		earlier(s.lastData.Add(s.idleTimeout()))
 	}
@@ -259,6 +265,14 @@ func (s *session) idleTimeout() time.Duration {
 		return 0
 	}
 	return s.verdict.idleTimeout
+}
+
+// closes is when the allowed hours are over; zero: never.
+func (s *session) closes() time.Time {
+	if s.verdict == nil {
+		return time.Time{}
+	}
+	return s.verdict.closes
 }
 
 func (s *session) tick(now time.Time) {
@@ -281,6 +295,8 @@ func (s *session) tick(now time.Time) {
 		} else if !s.expires.IsZero() && !now.Before(s.expires) {
 			s.expires = time.Time{}
 			s.terminate(now, ending{tenant.StageOpen, tenant.ReasonSessionTimeout, "the session's time is over"})
+		} else if closes := s.closes(); !closes.IsZero() && !now.Before(closes) {
+			s.terminate(now, ending{tenant.StageOpen, tenant.ReasonSessionTimeout, "the allowed hours are over"})
 		}
 	}
 	if !s.setupBy.IsZero() && !now.Before(s.setupBy) {

@@ -20,7 +20,7 @@ func (l ledgerKV) Load(fn func(key string, value []byte) error) error {
 	for r := (store.Range{}); ; {
 		items, _, more, err := l.kv.List(context.Background(), r)
 		if err != nil {
-			return fmt.Errorf("read the accounting ledger: %w", err)
+			return fmt.Errorf("read the items of a ledger: %w", err)
 		}
 		for _, it := range items {
 			if err := fn(it.Key, it.Value); err != nil {
@@ -40,8 +40,8 @@ func (l ledgerKV) Get(key string) ([]byte, error) {
 	return it.Value, err
 }
 
-// errGuard can't happen: the commits of the ledger have no guards.
-var errGuard = errors.New("accounting ledger: a commit without guards was not done")
+// errGuard can't happen: the commits of a ledger have no guards.
+var errGuard = errors.New("ledger: a commit without guards was not done")
 
 // Commit implements accounting.Storage.
 func (l ledgerKV) Commit(puts []accounting.Item, deletes []string) error {

@@ -11,6 +11,9 @@ import (
 // ErrNotFound is returned when a session name is not, or no longer, that of a live session.
 var ErrNotFound = errors.New("session: no such session")
 
+// ErrNoLockout is returned when a lockout's name is not, or no longer, that of one.
+var ErrNoLockout = errors.New("session: no such lockout")
+
 // ErrExpired is returned by a watch whose token is older than the events kept, or of another run of the daemon.
 var ErrExpired = errors.New("session: watch token expired")
 

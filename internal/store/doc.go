@@ -11,5 +11,5 @@
 //	r/{collection}/{resource name}   a record, for example r/users/tenants/acme/users/alice
 //	c/{tenant name}                  touched when something is made under the tenant, so that its deletion notices
 //	meta/schema                      the version of this layout, a decimal number
-//	meta/keyset                      the wrapped keyset of package secret
+//	meta/keyset                      the wrapped keyset of package secret; guards each commit that puts a ciphertext
 package store

@@ -20,6 +20,7 @@ const (
 	KindACL          Kind = "Acl"
 	KindRadiusServer Kind = "RadiusServer"
 	KindListener     Kind = "Listener"
+	KindAPIToken     Kind = "ApiToken"
 )
 
 // ErrInvalidName is returned for a name that can't be that of a resource of the kind.
@@ -31,18 +32,20 @@ var collections = []struct {
 	kind       Kind
 	collection string
 	inTenant   bool
+	alone      bool // may also stand under no tenant
 }{
-	{KindListener, "listeners", false},
-	{KindTenant, "tenants", false},
-	{KindUser, "users", true},
-	{KindProfile, "profiles", true},
-	{KindPool, "pools", true},
-	{KindACL, "acls", true},
-	{KindRadiusServer, "radiusServers", true},
+	{kind: KindListener, collection: "listeners"},
+	{kind: KindTenant, collection: "tenants"},
+	{kind: KindAPIToken, collection: "apiTokens", inTenant: true, alone: true},
+	{kind: KindUser, collection: "users", inTenant: true},
+	{kind: KindProfile, collection: "profiles", inTenant: true},
+	{kind: KindPool, collection: "pools", inTenant: true},
+	{kind: KindACL, collection: "acls", inTenant: true},
+	{kind: KindRadiusServer, collection: "radiusServers", inTenant: true},
 }
 
 // CollectionOf returns the last collection part of a kind's names, "users" for tenants/{tenant}/users/{user}, and
-// whether the kind stands under a tenant.
+// whether the kind stands under a tenant; StandsAlone says whether it need not.
 func CollectionOf(k Kind) (collection string, inTenant bool) {
 	for _, c := range collections {
 		if c.kind == k {
@@ -52,6 +55,17 @@ func CollectionOf(k Kind) (collection string, inTenant bool) {
 	panic("store: unknown kind " + string(k))
 }
 
+// StandsAlone says whether resources of the kind may stand under no tenant: apiTokens/{apiToken} beside
+// tenants/{tenant}/apiTokens/{apiToken}.
+func StandsAlone(k Kind) bool {
+	for _, c := range collections {
+		if c.kind == k {
+			return c.alone || !c.inTenant
+		}
+	}
+	return false
+}
+
 // KindOf returns the kind of T.
 func KindOf[T Record]() Kind { return any((*T)(nil)).(record).kind() }
 
@@ -59,7 +73,7 @@ func KindOf[T Record]() Kind { return any((*T)(nil)).(record).kind() }
 func CheckName(k Kind, name string) error {
 	collection, inTenant := CollectionOf(k)
 	rest := name
-	if inTenant {
+	if inTenant && (!StandsAlone(k) || strings.HasPrefix(name, "tenants/")) {
 		after, ok := strings.CutPrefix(rest, "tenants/")
 		id, after, ok2 := strings.Cut(after, "/")
 		if !ok || !ok2 {

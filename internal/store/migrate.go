@@ -64,7 +64,7 @@ func Open(ctx context.Context, kv KV, keyFile string) (*Store, error) {
 	if err := Migrate(ctx, kv); err != nil {
 		return nil, err
 	}
-	sealer, err := secret.Open(keyFile, keysets{ctx, kv})
+	sealer, err := secret.Open(keyFile, keysets{kv})
 	if err != nil {
 		return nil, err
 	}
@@ -72,20 +72,18 @@ func Open(ctx context.Context, kv KV, keyFile string) (*Store, error) {
 }
 
 // keysets is the place of package secret's wrapped keyset.
-type keysets struct {
-	ctx context.Context // of the call of Open, which this lives no longer than
-	kv  KV
-}
+type keysets struct{ kv KV }
 
-func (k keysets) LoadKeyset() ([]byte, error) {
-	item, err := k.kv.Get(k.ctx, keysetKey)
+func (k keysets) LoadKeyset() ([]byte, int64, error) {
+	item, err := k.kv.Get(context.Background(), keysetKey)
 	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+		return nil, 0, nil
 	}
-	return item.Value, err
+	return item.Value, item.ModRev, err
 }
 
-func (k keysets) CreateKeyset(wrapped []byte) (bool, error) {
-	_, ok, err := k.kv.Commit(k.ctx, []Guard{{Key: keysetKey}}, []Op{{Key: keysetKey, Value: wrapped}})
+func (k keysets) SwapKeyset(wrapped []byte, revision int64) (bool, error) {
+	_, ok, err := k.kv.Commit(context.Background(),
+		[]Guard{{Key: keysetKey, ModRev: revision}}, []Op{{Key: keysetKey, Value: wrapped}})
 	return ok, err
 }

@@ -1,6 +1,8 @@
 package store
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -82,6 +84,7 @@ type Profile struct {
 	DNSServers          []netip.Addr        `json:"dnsServers,omitempty"`
 	WINSServers         []netip.Addr        `json:"winsServers,omitempty"`
 	ClientRoutes        []netip.Prefix      `json:"clientRoutes,omitempty"` // handed to the client
+	DNSSuffix           string              `json:"dnsSuffix,omitempty"`    // handed to the client
 	MTU                 int                 `json:"mtu,omitempty"`          // octets of an inner IP packet
 	Echo                tenant.Echo         `json:"echo,omitzero"`
 	IdleTimeout         time.Duration       `json:"idleTimeout,omitempty"`         // 0: none
@@ -89,7 +92,9 @@ type Profile struct {
 	AcctInterimInterval time.Duration       `json:"acctInterimInterval,omitempty"` // 0: none
 	RateLimit           tenant.RateLimit    `json:"rateLimit,omitzero"`
 	DSCP                tenant.DSCP         `json:"dscp,omitempty"`
-	ACL                 string              `json:"acl,omitempty"` // full resource name; empty: everything may pass
+	ACL                 string              `json:"acl,omitempty"`          // full resource name; empty: everything may pass
+	AllowedHours        []tenant.HourWindow `json:"allowedHours,omitempty"` // none: always
+	TimeZone            string              `json:"timeZone,omitempty"`     // of AllowedHours, for tenant.Zone
 }
 
 // What a profile has where it says nothing.
@@ -141,9 +146,10 @@ type User struct {
 // Pool is tenants/{tenant}/pools/{pool}; package ippool says what its fields may hold.
 type Pool struct {
 	Meta
-	Ranges  []string   `json:"ranges,omitempty"`
-	Gateway netip.Addr `json:"gateway,omitzero"`
-	Exclude []string   `json:"exclude,omitempty"`
+	Ranges     []string      `json:"ranges,omitempty"`
+	Gateway    netip.Addr    `json:"gateway,omitzero"`
+	Exclude    []string      `json:"exclude,omitempty"`
+	Quarantine time.Duration `json:"quarantine,omitempty"` // of a released address, for all but its user; 0: none
 }
 
 // ACL is tenants/{tenant}/acls/{acl}. Its rules are as tenant.CheckACL wants them.
@@ -225,9 +231,35 @@ type Listener struct {
 	CertificateKey   tenant.Secret     `json:"-"`                          // PEM
 }
 
+// APIToken is tenants/{tenant}/apiTokens/{apiToken} or apiTokens/{apiToken}: a caller of the API.
+type APIToken struct {
+	Meta
+	DisplayName  string        `json:"displayName,omitempty"`
+	Role         tenant.Role   `json:"role,omitempty"`
+	ExpireTime   time.Time     `json:"expireTime,omitzero"`
+	Hash         Fingerprint   `json:"hash,omitzero"`          // of what its holder sends; zero: nothing that one could send
+	Certificates []Fingerprint `json:"certificates,omitempty"` // of what its holder may show instead
+}
+
+// Fingerprint is a SHA-256 hash.
+type Fingerprint [sha256.Size]byte
+
+// MarshalText spells the hash in hexadecimal.
+func (f Fingerprint) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, f[:]), nil }
+
+// UnmarshalText reads 64 hexadecimal digits.
+func (f *Fingerprint) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil || len(b) != len(f) {
+		return fmt.Errorf("%q is not %d hexadecimal digits", text, 2*len(f))
+	}
+	copy(f[:], b)
+	return nil
+}
+
 // Record is any kind of record.
 type Record interface {
-	Tenant | Profile | User | Pool | ACL | RadiusServer | Listener
+	Tenant | Profile | User | Pool | ACL | RadiusServer | Listener | APIToken
 }
 
 // secretSlot is one secret of a record: where it lies, and the field that its ciphertext is bound to.
@@ -254,6 +286,7 @@ func (*Pool) kind() Kind         { return KindPool }
 func (*ACL) kind() Kind          { return KindACL }
 func (*RadiusServer) kind() Kind { return KindRadiusServer }
 func (*Listener) kind() Kind     { return KindListener }
+func (*APIToken) kind() Kind     { return KindAPIToken }
 
 func (t *Tenant) secretSlots(map[string][]byte) []secretSlot {
 	slots := []secretSlot{{"l2tp.tunnelSecret", &t.L2TPTunnelSecret}}
@@ -286,3 +319,6 @@ func (l *Listener) secretSlots(map[string][]byte) []secretSlot {
 func (*Profile) secretSlots(map[string][]byte) []secretSlot { return nil }
 func (*Pool) secretSlots(map[string][]byte) []secretSlot    { return nil }
 func (*ACL) secretSlots(map[string][]byte) []secretSlot     { return nil }
+
+// What is kept of a token is a hash of 256 random bits: there is nothing to hide.
+func (*APIToken) secretSlots(map[string][]byte) []secretSlot { return nil }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"concentrator/internal/secret"
 )
 
 // Errors of the typed layer, beside ErrNotFound and ErrInvalidName.
@@ -30,13 +32,13 @@ const tries = 16
 // Store reads and writes typed records. It is safe for concurrent use.
 type Store struct {
 	kv     KV
-	sealer Sealer
+	sealer *secret.Sealer
 	now    func() time.Time
 	shared shared
 }
 
 // New makes a Store over a migrated kv, which stays the caller's to close. Open does all that comes before.
-func New(kv KV, sealer Sealer) *Store {
+func New(kv KV, sealer *secret.Sealer) *Store {
 	return &Store{kv: kv, sealer: sealer, now: func() time.Time { return time.Now().UTC() }}
 }
 
@@ -73,13 +75,13 @@ func Create[T Record](s *Store, r *T) error {
 func (s *Store) create(rec record) (int64, error) {
 	ctx := context.Background()
 	name := rec.meta().Name
-	value, err := s.encode(rec)
-	if err != nil {
-		return 0, err
-	}
 	key := recordKey(rec.kind(), name)
 	for range tries {
-		guards := []Guard{{Key: key}}
+		value, guards, err := s.encode(rec)
+		if err != nil {
+			return 0, err
+		}
+		guards = append(guards, Guard{Key: key})
 		ops := []Op{{Key: key, Value: value}}
 		if parent := TenantOf(name); parent != "" {
 			item, err := s.kv.Get(ctx, recordKey(KindTenant, parent))
@@ -99,6 +101,9 @@ func (s *Store) create(rec record) (int64, error) {
 		case !errors.Is(err, ErrNotFound):
 			return 0, err
 		}
+		if err := s.sealer.Refresh(); err != nil {
+			return 0, err
+		}
 	}
 	return 0, ErrConflict
 }
@@ -110,16 +115,16 @@ func Get[T Record](s *Store, name string) (*T, error) {
 }
 
 func get[T Record](s *Store, name string) (*T, Item, error) {
-	r := new(T)
-	rec := any(r).(record)
-	if err := CheckName(rec.kind(), name); err != nil {
+	k := KindOf[T]()
+	if err := CheckName(k, name); err != nil {
 		return nil, Item{}, err
 	}
-	item, err := s.kv.Get(context.Background(), recordKey(rec.kind(), name))
+	item, err := s.kv.Get(context.Background(), recordKey(k, name))
 	if err != nil {
 		return nil, Item{}, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := s.decode(name, item, rec); err != nil {
+	r, item, err := read[T](s, name, item)
+	if err != nil {
 		return nil, Item{}, err
 	}
 	return r, item, nil
@@ -127,15 +132,20 @@ func get[T Record](s *Store, name string) (*T, Item, error) {
 
 // List returns the records under parent in the order of their names, from the first whose name comes after `after`,
 // at most limit of them (0 or less: all), and whether there are more. The parent is "tenants/{tenant}", or
-// "tenants/-" for those of all tenants; for tenants and listeners it is empty. A tenant that does not exist has none.
+// "tenants/-" for those of all tenants; for tenants and listeners it is empty, and for a kind that may stand under no
+// tenant it then means those that do. A tenant that does not exist has none.
 func List[T Record](s *Store, parent, after string, limit int) ([]*T, bool, error) {
 	k := KindOf[T]()
 	collection, inTenant := CollectionOf(k)
 	start := recordPrefix + collection + "/"
 	switch {
-	case !inTenant && parent != "", inTenant && parent == "":
+	case !inTenant && parent != "", parent == "" && !StandsAlone(k):
 		return nil, false, fmt.Errorf("%w: %q is no parent of a %s", ErrInvalidName, parent, k)
-	case inTenant && parent != "tenants/-":
+	case inTenant && parent == "":
+		start += collection + "/"
+	case inTenant && parent == "tenants/-":
+		start += "tenants/"
+	case inTenant:
 		if err := CheckName(KindTenant, parent); err != nil {
 			return nil, false, err
 		}
@@ -159,8 +169,11 @@ func List[T Record](s *Store, parent, after string, limit int) ([]*T, bool, erro
 			if !ok {
 				return nil, false, fmt.Errorf("%w: key %q", ErrCorrupt, item.Key)
 			}
-			v := new(T)
-			if err := s.decode(name, item, any(v).(record)); err != nil {
+			v, _, err := read[T](s, name, item)
+			if errors.Is(err, ErrNotFound) {
+				continue // deleted after the page was read
+			}
+			if err != nil {
 				return nil, false, err
 			}
 			page = append(page, v)
@@ -192,18 +205,21 @@ func Update[T Record](s *Store, r *T) error {
 			return nil
 		}
 		rec.meta().UpdateTime = s.now()
-		value, err := s.encode(rec)
+		value, guards, err := s.encode(rec)
 		if err != nil {
 			*rec.meta() = want
 			return fmt.Errorf("update %s: %w", want.Name, err)
 		}
 		rev, ok, err := s.kv.Commit(context.Background(),
-			[]Guard{{Key: item.Key, ModRev: item.ModRev}}, []Op{{Key: item.Key, Value: value}})
+			append(guards, Guard{Key: item.Key, ModRev: item.ModRev}), []Op{{Key: item.Key, Value: value}})
 		if ok && err == nil {
 			rec.meta().Etag = s.etag(rev)
 			return nil
 		}
 		*rec.meta() = want
+		if err == nil {
+			err = s.sealer.Refresh()
+		}
 		if err != nil {
 			return fmt.Errorf("update %s: %w", want.Name, err)
 		}
@@ -247,7 +263,7 @@ func Delete[T Record](s *Store, name, etag string) error {
 		if err != nil {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}
-		if etag != "" && etag != s.etag(item.ModRev) {
+		if etag != "" && etag != s.etagOf(item) {
 			return fmt.Errorf("delete %s: %w", name, ErrConflict)
 		}
 		guards := []Guard{{Key: key, ModRev: item.ModRev}}

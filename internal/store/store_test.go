@@ -66,7 +66,8 @@ func TestEveryFieldIsStored(t *testing.T) {
 		ClientRoutes: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, MTU: 1300, Echo: tenant.Echo{Interval: time.Second, Failures: 2},
 		IdleTimeout: time.Minute, SessionTimeout: time.Hour, AcctInterimInterval: 2 * time.Minute,
 		RateLimit: tenant.RateLimit{UpBps: 1_000_000, DownBps: 100_000_000_000}, DSCP: tenant.DSCPUniform,
-		ACL: "tenants/acme/acls/web",
+		ACL: "tenants/acme/acls/web", DNSSuffix: "corp.example",
+		AllowedHours: []tenant.HourWindow{window(t, "Mon-Fri 08:00-18:00"), window(t, "22:00-06:00")}, TimeZone: "Europe/Berlin",
 	})
 	checkStored(t, s, &store.ACL{
 		Meta: named("tenants/acme/acls/web"), DisplayName: "Web only", Rules: []tenant.ACLRule{{
@@ -82,6 +83,7 @@ func TestEveryFieldIsStored(t *testing.T) {
 	})
 	checkStored(t, s, &store.Pool{
 		Meta: named("tenants/acme/pools/p"), Ranges: []string{"10.8.0.0/24"}, Gateway: netip.MustParseAddr("10.8.0.1"), Exclude: []string{"10.8.0.7"},
+		Quarantine: time.Minute,
 	})
 	checkStored(t, s, &store.RadiusServer{
 		Meta: named("tenants/acme/radiusServers/r1"), Address: "198.51.100.7", AuthPort: 1812, AcctPort: 1813,
@@ -99,6 +101,59 @@ func TestEveryFieldIsStored(t *testing.T) {
 		DefaultTenant: "tenants/acme", Namespace: "outer", MaxPPTPSessions: &five, MaxL2TPSessions: &zero,
 		CertificateChain: "chain", CertificateKey: tenant.Secret("key"),
 	})
+	token := store.APIToken{
+		DisplayName: "CI", Role: tenant.RoleOperator, ExpireTime: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC),
+		Hash: store.Fingerprint{1, 2, 255}, Certificates: []store.Fingerprint{{3}, {4}},
+	}
+	below, alone := token, token
+	below.Meta, alone.Meta = named("tenants/acme/apiTokens/ci"), named("apiTokens/ci")
+	checkStored(t, s, &below)
+	checkStored(t, s, &alone)
+}
+
+// A kind that may stand under a tenant or under none is listed by where it stands.
+func TestListOfWhatStandsAlone(t *testing.T) {
+	s := storetest.Open(t)
+	create(t, s, &store.Tenant{Meta: named("tenants/acme")})
+	create(t, s, &store.Tenant{Meta: named("tenants/beta")})
+	for _, name := range []string{
+		"apiTokens/a", "apiTokens/z", "tenants/acme/apiTokens/a", "tenants/acme/apiTokens/b", "tenants/beta/apiTokens/a",
+	} {
+		create(t, s, &store.APIToken{Meta: named(name)})
+	}
+	for _, c := range []struct{ parent, after, want string }{
+		{"", "", "apiTokens/a apiTokens/z"},
+		{"", "apiTokens/a", "apiTokens/z"},
+		{"tenants/acme", "", "tenants/acme/apiTokens/a tenants/acme/apiTokens/b"},
+		{"tenants/acme", "apiTokens/z", "tenants/acme/apiTokens/a tenants/acme/apiTokens/b"},
+		{"tenants/acme", "tenants/beta/apiTokens/a", ""},
+		{"tenants/-", "", "tenants/acme/apiTokens/a tenants/acme/apiTokens/b tenants/beta/apiTokens/a"},
+		{"tenants/-", "tenants/acme/apiTokens/a", "tenants/acme/apiTokens/b tenants/beta/apiTokens/a"},
+	} {
+		page, more, err := store.List[store.APIToken](s, c.parent, c.after, 0)
+		if err != nil || more {
+			t.Fatal(more, err)
+		}
+		var names []string
+		for _, r := range page {
+			names = append(names, r.Name)
+		}
+		if got := strings.Join(names, " "); got != c.want {
+			t.Errorf("below %q after %q: %s, want %s", c.parent, c.after, got, c.want)
+		}
+	}
+	if err := store.Delete[store.Tenant](s, "tenants/acme", ""); !errors.Is(err, store.ErrNotEmpty) {
+		t.Errorf("a tenant with tokens was deleted: %v", err)
+	}
+	if err := s.DeleteChildren("tenants/acme"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"apiTokens/a", "tenants/beta/apiTokens/a"} {
+		mustGet[store.APIToken](t, s, name)
+	}
+	if _, err := store.Get[store.APIToken](s, "tenants/acme/apiTokens/a"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a token of the tenant is still there: %v", err)
+	}
 }
 
 func checkStored[T store.Record](t *testing.T, s *store.Store, r *T) {
@@ -211,6 +266,13 @@ func TestNames(t *testing.T) {
 		{store.KindTenant, "", false},
 		{store.KindListener, "listeners/main", true},
 		{store.KindListener, "tenants/acme/listeners/main", false},
+		{store.KindAPIToken, "apiTokens/ci", true},
+		{store.KindAPIToken, "tenants/acme/apiTokens/ci", true},
+		{store.KindAPIToken, "apiTokens/tenants/acme", false},
+		{store.KindAPIToken, "tenants/acme/users/ci", false},
+		{store.KindAPIToken, "tenants/-/apiTokens/ci", false},
+		{store.KindAPIToken, "tenants/apiTokens/ci", false},
+		{store.KindAPIToken, "apiTokens/", false},
 		{store.KindUser, "tenants/acme/users/alice", true},
 		{store.KindUser, "tenants/acme/users/a%2Fb", true},
 		{store.KindUser, "tenants/acme/users/%C3%A9", true},
@@ -676,4 +738,13 @@ func TestRadiusServerFor(t *testing.T) {
 			t.Errorf("%v for %s: %v", c.server.Purposes, c.purpose, got)
 		}
 	}
+}
+
+func window(t *testing.T, text string) tenant.HourWindow {
+	t.Helper()
+	w, err := tenant.ParseHourWindow(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }

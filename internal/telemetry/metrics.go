@@ -82,6 +82,8 @@ type Live struct {
 var (
 	Sessions = Live{"sessions", "Live sessions by state.", false, []string{"tenant", "protocol", "state"}}
 
+	Lockouts = Live{"lockouts", "Users, sources and tenants whose log-ins are held up after failures.", false, []string{"tenant", "kind"}}
+
 	HalfOpen = Live{"ike_half_open", "IKE exchanges whose peer has not proved who it is.", false, nil}
 	IKESAs   = Live{"ike_sas", "ISAKMP SAs.", false, nil}
 	ChildSAs = Live{"esp_sas", "Pairs of ESP SAs, by tenant.", false, []string{"tenant"}}

@@ -110,14 +110,14 @@ type Device interface {
 	Offloads() tun.Offloads
 	// Dropped is how many packets towards clients the kernel has dropped because a queue was full. tun.ErrClosed.
 	Dropped() (uint64, error)
-	// Warnings are sentences for an operator about a namespace that is not ours to configure.
+	// Warnings are sentences for an operator about namespaces that are not ours to configure, as of the last Configure.
 	Warnings() []string
-	// Configure makes the device's MTU, addresses, pool routes and masquerading those of c.
+	// Configure makes the device's MTU, addresses, pool routes, masquerading, ARP answers and uplink those of c.
 	Configure(c tun.Config) error
 	// Add steers what goes to p to queue and, unless a pool's route covers p, routes p to the device. tun.ErrRouteExists.
 	Add(p netip.Prefix, queue int) error
 	// Remove undoes Add.
 	Remove(p netip.Prefix) error
-	// Close removes the device and the masquerading, not the namespace.
+	// Close removes the device, its ARP answers, its uplink and the masquerading, not the namespace.
 	Close() error
 }
