@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +35,16 @@ type api struct {
 	test     *pb.TestRadiusServerResponse
 	queues   []*pb.AccountingQueue
 	records  []*pb.AccountingRecord
+	leases   []*pb.Lease
+
+	leasesAsked *pb.ListLeasesRequest // the last one asked for
+	released    []string
+	lockouts    []*pb.Lockout
+	lifted      []string
+
+	tenant      *pb.Tenant           // nil: what was created
+	rotated     *pb.RotatePskRequest // the last one asked for
+	reencrypted []string
 }
 
 func (a *api) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -57,9 +68,32 @@ func (a *api) Invoke(ctx context.Context, method string, args, reply any, opts .
 			Received: []*pb.LoginAttempt_Attribute{{Name: "Reply-Message", Value: "go\naway"}},
 		}}
 		return nil
+	case pb.TenantService_GetTenant_FullMethodName:
+		if a.tenant != nil {
+			proto.Merge(reply.(proto.Message), a.tenant)
+			return nil
+		}
+	case pb.TenantService_RotatePsk_FullMethodName:
+		a.rotated = args.(*pb.RotatePskRequest)
+		r := reply.(*pb.RotatePskResponse)
+		r.PskId, r.Key = "2026-11-27", "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		return nil
+	case pb.InstanceService_ReencryptInstance_FullMethodName:
+		a.reencrypted = append(a.reencrypted, args.(*pb.ReencryptInstanceRequest).GetName())
+		r := reply.(*pb.ReencryptInstanceResponse)
+		r.Records, r.Resealed = 12, 5
+		return nil
 	case pb.RadiusServerService_TestRadiusServer_FullMethodName:
 		a.tested = args.(*pb.TestRadiusServerRequest)
 		proto.Merge(reply.(proto.Message), a.test)
+		return nil
+	case pb.LeaseService_ListLeases_FullMethodName, pb.LeaseService_GetLease_FullMethodName, pb.LeaseService_ReleaseLease_FullMethodName:
+		return a.lease(args, reply)
+	case pb.LockoutService_ListLockouts_FullMethodName:
+		reply.(*pb.ListLockoutsResponse).Lockouts = a.lockouts
+		return nil
+	case pb.LockoutService_DeleteLockout_FullMethodName:
+		a.lifted = append(a.lifted, args.(*pb.DeleteLockoutRequest).GetName())
 		return nil
 	case pb.AccountingQueueService_GetAccountingQueue_FullMethodName:
 		proto.Merge(reply.(proto.Message), a.queues[0])
@@ -156,6 +190,9 @@ func TestUsage(t *testing.T) {
 		{"radius-server test one --tenant acme --password x", "need --user"},
 		{"radius-server test one --tenant acme --user u --method MSCHAP", "not PAP, CHAP or MSCHAPV2"},
 		{"user test alice --tenant acme", `no verb "test"`},
+		{"lockout lift", "give names, or --user or --source"},
+		{"lockout lift x --tenant acme --user alice", "give names, or --user or --source"},
+		{"lockout lift x", "give --tenant"},
 		{"apply", "needs -f FILE"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
@@ -204,6 +241,11 @@ func TestCreateUpdateGetDelete(t *testing.T) {
 		if out := strings.Join(strings.Fields(must("", "profile", "list", "-o", c.flags)), " "); !strings.Contains(out, c.want) {
 			t.Errorf("profile list -o %s: %q, want %q", c.flags, out, c.want)
 		}
+	}
+	must("", "profile", "create", "office", "--allowed-hours", "Mon-Fri 08:00-18:00, Sat 10:00-14:00", "--time-zone", "Europe/Berlin")
+	office, ok := a.Get("tenants/acme/profiles/office").(*pb.Profile)
+	if !ok || !slices.Equal(office.GetAllowedHours(), []string{"Mon-Fri 08:00-18:00", "Sat 10:00-14:00"}) {
+		t.Errorf("the profile is %v", office)
 	}
 	must("", "acl", "create", "web", "--rules", `[{"action":"PERMIT","protocol":"tcp","destinationPorts":["443"]},{"action":"DENY"}]`)
 	acl, ok := a.Get("tenants/acme/acls/web").(*pb.Acl)
@@ -331,6 +373,37 @@ func TestApply(t *testing.T) {
 	code, _, errs := ctl(t, a, "", map[string]string{"x.yaml": "kind: Tenant\nname: tenants/acme\nlimit: 1\n"}, "apply", "-f", "x.yaml")
 	if code != 1 || !strings.Contains(errs, "x.yaml:1: Tenant tenants/acme: limit: no such field") {
 		t.Errorf("exit %d, %q", code, errs)
+	}
+}
+
+// TestApplyNamesSessions: what a change ends is said before, and when it is done; of what touches none, nothing is said.
+func TestApplyNamesSessions(t *testing.T) {
+	a := newAPI()
+	network := func(mtu string) string { return "kind: Tenant\nname: tenants/acme\nnetwork: {mtu: " + mtu + "}\n" }
+	acl := func(protocol string) string {
+		return "---\nkind: Acl\nname: tenants/acme/acls/web\nrules: [{action: PERMIT, protocol: " + protocol + "}]\n"
+	}
+	if code, _, errs := ctl(t, a, network("1400")+acl("tcp"), nil, "apply", "-f", "-"); code != 0 {
+		t.Fatal(errs)
+	}
+	a.sessions = []*pb.Session{
+		{Name: "tenants/acme/sessions/one", User: "al\x1b[2Jice", ClientAddress: "198.51.100.7:1", Acl: "tenants/acme/acls/web"},
+		{Name: "tenants/acme/sessions/two", User: "bob", ClientAddress: "198.51.100.7:2"},
+		{Name: "tenants/beta/sessions/three", User: "carol", ClientAddress: "198.51.100.7:3"},
+	}
+	const list = "    tenants/acme/sessions/one al\ufffd[2Jice 198.51.100.7:1\n    tenants/acme/sessions/two bob 198.51.100.7:2\n"
+	_, out, _ := ctl(t, a, network("1300")+acl("udp"), nil, "apply", "-f", "-", "--dry-run")
+	if want := "tenants/acme: would update network\n  would end 2 sessions:\n" + list +
+		"tenants/acme/acls/web: would update rules\n  would change the rules of 1 session:\n" + strings.SplitAfter(list, "\n")[0]; out != want {
+		t.Errorf("--dry-run: got %q, want %q", out, want)
+	}
+	_, out, _ = ctl(t, a, network("1300"), nil, "apply", "-f", "-")
+	if want := "tenants/acme: updated network\n  ends 2 sessions:\n" + list; out != want {
+		t.Errorf("got %q, want %q", out, want)
+	}
+	_, out, _ = ctl(t, a, network("1300")+"realms: [acme.example]\n", nil, "apply", "-f", "-", "--dry-run")
+	if want := "tenants/acme: would update realms\n"; out != want {
+		t.Errorf("realms: got %q, want %q", out, want)
 	}
 }
 
@@ -465,5 +538,39 @@ acme    2       2030-01-31T12:00:00Z  STOP  alice  tenants/acme/sessions/s1  10.
 	if code, out, errs = ctl(t, a, "", nil, "accounting", "list", "--limit", "0", "-o", "name"); code != 0 || errs != "" ||
 		strings.Count(out, "\n") != 3 {
 		t.Errorf("all of them: exit %d, %q, %s", code, out, errs)
+	}
+}
+
+func TestLockout(t *testing.T) {
+	a := newAPI()
+	a.lockouts = []*pb.Lockout{
+		{Name: "tenants/acme/lockouts/source-1", Kind: pb.Lockout_SOURCE, Subject: "192.0.2.66", Failures: 12, Until: timestamppb.New(exampleTime)},
+		{Name: "tenants/acme/lockouts/user-2", Kind: pb.Lockout_USER, Subject: "alice", Failures: 5, ClientAddress: "192.0.2.7"},
+		{Name: "tenants/acme/lockouts/user-3", Kind: pb.Lockout_USER, Subject: "alice", Failures: 7},
+	}
+	code, out, errs := ctl(t, a, "", nil, "lockout", "list")
+	want := `TENANT  NAME      KIND    SUBJECT     CLIENT     FAILURES  UNTIL
+acme    source-1  SOURCE  192.0.2.66  -          12        2030-01-31T12:00:00Z
+acme    user-2    USER    alice       192.0.2.7  5         -
+acme    user-3    USER    alice       -          7         -
+`
+	if code != 0 || out != want {
+		t.Errorf("exit %d, %s, got\n%s\nwant\n%s", code, errs, out, want)
+	}
+	for _, c := range []struct{ args, lifted string }{
+		{"tenants/acme/lockouts/user-2", "user-2"},
+		{"user-3 source-1 --tenant acme", "user-3 source-1"},
+		{"--user Alice", "user-2 user-3"},
+		{"--source 192.0.2.66 --tenant acme", "source-1"},
+	} {
+		a.lifted = nil
+		code, out, errs := ctl(t, a, "", nil, append([]string{"lockout", "lift"}, strings.Fields(c.args)...)...)
+		got := strings.ReplaceAll(strings.Join(a.lifted, " "), "tenants/acme/lockouts/", "")
+		if code != 0 || out != "" || got != c.lifted || strings.Count(errs, "is lifted") != len(a.lifted) {
+			t.Errorf("lift %s: exit %d, %q, %q, lifted %s", c.args, code, out, errs, got)
+		}
+	}
+	if code, _, errs := ctl(t, a, "", nil, "lockout", "lift", "--user", "bob"); code != 1 || !strings.Contains(errs, "no such lockout") {
+		t.Errorf("nobody's: exit %d, %q", code, errs)
 	}
 }

@@ -1,8 +1,8 @@
 // Command ctl is the operator's tool: `ctl <noun> <verb> [NAME] [flags]`. It speaks gRPC only, and shows what the API
 // shows.
 //
-// Its verbs stand by noun: resource for those of every configured noun, session, login, accounting and instance for the
-// live ones, apply for documents. env holds what all share: connection, output, usage.
+// Its verbs stand by noun: resource for those of every configured noun, session, lease, login, lockout, accounting and
+// instance for the live ones, token for API tokens, apply for documents. env holds what all share: connection, output, usage.
 package main
 
 import (
@@ -20,9 +20,12 @@ import (
 	"concentrator/cmd/ctl/apply"
 	"concentrator/cmd/ctl/env"
 	"concentrator/cmd/ctl/instance"
+	"concentrator/cmd/ctl/lease"
+	"concentrator/cmd/ctl/lockout"
 	"concentrator/cmd/ctl/login"
 	"concentrator/cmd/ctl/resource"
 	"concentrator/cmd/ctl/session"
+	"concentrator/cmd/ctl/token"
 )
 
 func main() {
@@ -66,8 +69,13 @@ the CA and a token, by flags, by the environment or in ~/.config/concentrator/co
   ctl session watch                    who comes and goes
   ctl login list --outcome REFUSED     why did a login fail
   ctl login explain alice              what RADIUS was asked, and what it said
+  ctl lockout list                     who failed to log in too often
+  ctl lease list --tenant acme         who has which address, and who had it last
   ctl accounting status                do records arrive
+  ctl tenant rotate-psk acme           a new pre-shared key, beside the old one
+  ctl instance reencrypt               a new key for the secrets at rest
   ctl apply -f acme.yaml               bring resources to what a file says
+  ctl api-token create portal --tenant acme --role OPERATOR
   ctl user create alice --tenant acme --password @-
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
@@ -82,6 +90,8 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", env.ErrUsage, err) })
 	e.Flags(cmd.PersistentFlags())
 	cmd.AddCommand(resource.Commands(e)...)
-	cmd.AddCommand(session.Command(e), login.Command(e), accounting.Command(e), instance.Command(e), apply.Command(e))
+	cmd.AddCommand(lease.Command(e))
+	cmd.AddCommand(token.Command(e))
+	cmd.AddCommand(session.Command(e), login.Command(e), lockout.Command(e), accounting.Command(e), instance.Command(e), apply.Command(e))
 	return cmd
 }

@@ -202,7 +202,7 @@ func TestDocsTellEveryWord(t *testing.T) {
 	}{
 		{
 			"drop reason", read(t, "internal/dataplane/drop.go"), regexp.MustCompile(`Drop\w+:\s+"(\w+)"`),
-			"docs/packet-walk.md", regexp.MustCompile("`((?:client|esp|gre|ip|l2tp|mppe|no|not|other|ppp|ring|spoofed|too|tun|wire)_[a-z_]+)`"), 30,
+			"docs/packet-walk.md", regexp.MustCompile("`((?:client|dhcp|esp|gre|ip|l2tp|mppe|no|not|other|ppp|ring|spoofed|too|tun|wire)_[a-z_]+)`"), 30,
 		},
 		{
 			"stage or reason", read(t, "internal/tenant/reason.go"), regexp.MustCompile(`(?:Stage|Reason)\w*\s+(?:Stage|Reason) += "(\w+)"`),

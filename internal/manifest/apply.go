@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
 )
 
 // Action is what a change does.
@@ -31,8 +33,11 @@ type Change struct {
 	Kind   Kind
 	Name   string
 	Fields []string // of an update: the fields that differ, and those that hold a secret, which is never shown
-	doc    *Document
-	is     proto.Message // of an update: the resource as it stands
+	// Ends and Alters are the live sessions that the change ends, and those that go on under other rules; see FindSessions.
+	Ends, Alters []*concentratorv1.Session
+	doc          *Document
+	is           proto.Message // of an update or deletion: the resource as it stands
+	would        proto.Message // of an update: the resource as it would be
 }
 
 func outputOnly(f protoreflect.FieldDescriptor) bool {
@@ -69,11 +74,11 @@ func update(ctx context.Context, c Client, d Document, is proto.Message) Change 
 	would, err := c.Update(ctx, d.Kind, d.Resource, []string{"*"}, true)
 	switch {
 	case err != nil:
-		ch.Fields = differences(is, d.Resource)
+		ch.Fields, ch.would = differences(is, d.Resource), d.Resource
 	case etagOf(would) == etagOf(is):
 		ch.Action = Unchanged
 	default:
-		ch.Fields = append(differences(is, would), secrets(d.Resource)...)
+		ch.Fields, ch.would = append(differences(is, would), secrets(d.Resource)...), would
 	}
 	return ch
 }
@@ -101,7 +106,7 @@ func superfluous(ctx context.Context, c Client, docs []Document) ([]Change, erro
 			}
 			for _, r := range have {
 				if !wanted[nameOf(r)] {
-					out = append(out, Change{Action: Delete, Kind: kinds[i], Name: nameOf(r)})
+					out = append(out, Change{Action: Delete, Kind: kinds[i], Name: nameOf(r), is: r})
 				}
 			}
 		}
@@ -111,10 +116,10 @@ func superfluous(ctx context.Context, c Client, docs []Document) ([]Change, erro
 
 // differences names the top-level fields in which a resource is not as a document wants it.
 func differences(is, want proto.Message) (fields []string) {
-	a, b := is.ProtoReflect(), want.ProtoReflect()
+	a, b := input(is).ProtoReflect(), input(want).ProtoReflect()
 	for i := range a.Descriptor().Fields().Len() {
 		f := a.Descriptor().Fields().Get(i)
-		if outputOnly(f) || f.Name() == "name" || f.Name() == "etag" {
+		if f.Name() == "name" || f.Name() == "etag" {
 			continue
 		}
 		if a.Has(f) != b.Has(f) || a.Has(f) && !a.Get(f).Equal(b.Get(f)) {
@@ -122,6 +127,30 @@ func differences(is, want proto.Message) (fields []string) {
 		}
 	}
 	return fields
+}
+
+// input is a copy of a message without what only the server sets, at any depth.
+func input(m proto.Message) proto.Message {
+	m = proto.Clone(m)
+	clearOutput(m.ProtoReflect())
+	return m
+}
+
+func clearOutput(m protoreflect.Message) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case outputOnly(f):
+			m.Clear(f)
+		case f.Message() == nil || f.IsMap():
+		case f.IsList():
+			for i := range v.List().Len() {
+				clearOutput(v.List().Get(i).Message())
+			}
+		default:
+			clearOutput(v.Message())
+		}
+		return true
+	})
 }
 
 // secrets names the top-level fields in which a document gives a secret: any of them may be what changes.
@@ -216,7 +245,7 @@ func (ch Change) do(ctx context.Context, c Client, dryRun bool) (Change, error) 
 	case Update:
 		now, err := c.Update(ctx, ch.Kind, ch.doc.Resource, []string{"*"}, dryRun)
 		if err == nil && etagOf(now) == etagOf(ch.is) { // what it looked like before its references were there
-			ch.Action, ch.Fields = Unchanged, nil
+			ch.Action, ch.Fields, ch.Ends, ch.Alters = Unchanged, nil, nil, nil
 		}
 		return ch, err
 	case Unchanged:

@@ -195,6 +195,21 @@ func TestPlanNamesWhatDiffers(t *testing.T) {
 	}
 }
 
+// What only the server sets does not count, inside a list either: how often a key was used.
+func TestPlanLooksPastTheUseOfKeys(t *testing.T) {
+	api := fakeapi.New()
+	const doc = "kind: Tenant\nname: tenants/acme\nipsec: {psks: [{id: main}]}\n"
+	apply(t, api, doc, false, false)
+	api.Get("tenants/acme").(*pb.Tenant).Ipsec.Psks[0].UseCount = 7
+	plan, err := manifest.Plan(t.Context(), manifest.Client{Conn: api}, parse(t, doc+"realms: [a]\n"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"realms"}; !slices.Equal(plan[0].Fields, want) {
+		t.Errorf("got %q, want %q", plan[0].Fields, want)
+	}
+}
+
 func TestDryRunChangesNothing(t *testing.T) {
 	api := fakeapi.New()
 	if got := apply(t, api, acme, false, true); len(got) != 5 {

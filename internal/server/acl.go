@@ -33,8 +33,8 @@ var acls = &resource[store.ACL, *concentratorv1.Acl]{
 	},
 }
 
-func (s aclService) CreateAcl(_ context.Context, r *concentratorv1.CreateAclRequest) (*concentratorv1.Acl, error) {
-	return create(s.backend, acls, r.GetParent(), r.GetAclId(), r.GetAcl(), r.GetValidateOnly())
+func (s aclService) CreateAcl(ctx context.Context, r *concentratorv1.CreateAclRequest) (*concentratorv1.Acl, error) {
+	return create(ctx, s.backend, acls, r.GetParent(), r.GetAclId(), r.GetAcl(), r.GetValidateOnly())
 }
 
 func (s aclService) GetAcl(_ context.Context, r *concentratorv1.GetAclRequest) (*concentratorv1.Acl, error) {
@@ -46,8 +46,8 @@ func (s aclService) ListAcls(_ context.Context, r *concentratorv1.ListAclsReques
 	return &concentratorv1.ListAclsResponse{Acls: page, NextPageToken: next}, err
 }
 
-func (s aclService) UpdateAcl(_ context.Context, r *concentratorv1.UpdateAclRequest) (*concentratorv1.Acl, error) {
-	return update(s.backend, acls, r.GetAcl(), r.GetUpdateMask(), r.GetValidateOnly())
+func (s aclService) UpdateAcl(ctx context.Context, r *concentratorv1.UpdateAclRequest) (*concentratorv1.Acl, error) {
+	return update(ctx, s.backend, acls, r.GetAcl(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s aclService) DeleteAcl(_ context.Context, r *concentratorv1.DeleteAclRequest) (*emptypb.Empty, error) {

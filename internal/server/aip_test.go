@@ -218,7 +218,7 @@ func TestAIPMessages(t *testing.T) {
 			check(f.Messages().Get(i))
 		}
 	})
-	if resources != 12 {
+	if resources != 15 {
 		t.Errorf("%d resources", resources)
 	}
 }
@@ -260,6 +260,8 @@ func TestEnumsAreTheVocabulary(t *testing.T) {
 	compare(concentratorv1.AccountingRecord_Kind(0), spelled([]session.AccountingKind{
 		session.AccountingStart, session.AccountingInterim, session.AccountingStop, session.AccountingOn, session.AccountingOff,
 	})...)
+	compare(concentratorv1.Lockout_Kind(0), "USER", "SOURCE", "TENANT")
+	compare(concentratorv1.ApiToken_Role(0), spelled(tenant.Roles)...)
 	compare(concentratorv1.Session_State(0), "ESTABLISHING", "AUTHENTICATING", "OPEN", "CLOSING")
 	compare(concentratorv1.LoginAttempt_Outcome(0), "ACCEPTED", "REFUSED")
 }

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 
+	"concentrator/internal/ippool"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
@@ -25,6 +27,22 @@ type Live interface {
 	Logins(f session.LoginFilter) []session.LoginAttempt
 	// PoolUsage says how many addresses tenants/{tenant}/pools/{pool} has to lease, and how many are leased.
 	PoolUsage(pool string) (size, leased int)
+	// PoolQuarantined says how many addresses of a pool are in quarantine.
+	PoolQuarantined(pool string) int
+	// Leases returns up to limit leases of a pool behind an address, sorted, and whether there are more. The zero address
+	// begins at the first.
+	Leases(pool string, after netip.Addr, limit int) ([]session.Lease, bool)
+	// Lease returns what is known of one address of a pool; false: nothing.
+	Lease(pool string, addr netip.Addr) (session.Lease, bool)
+	// LeasesOutside returns, sorted, the leases that a pool would cut off if it became next, or if it went (nil).
+	LeasesOutside(pool string, next *ippool.Parsed) []session.Lease
+	// ReleaseLease forgets who had an address, and begins to end the session that has it; session.ErrNotFound if nothing
+	// is known of it.
+	ReleaseLease(pool string, addr netip.Addr) error
+	// Lockouts returns those of tenants/{tenant}, or of all tenants for "", sorted by name.
+	Lockouts(tenant string) []session.Lockout
+	// Lift ends tenants/{tenant}/lockouts/{lockout}; session.ErrNoLockout if there is none of that name.
+	Lift(name string) error
 	// RadiusHealth says how tenants/{tenant}/radiusServers/{server} does; false while nothing uses it.
 	RadiusHealth(name string) (session.RadiusHealth, bool)
 	// TestRadiusServer asks one RADIUS server; that it does not answer is no error. It blocks until ctx ends at most.
@@ -35,6 +53,8 @@ type Live interface {
 	// AccountingUnsent returns up to limit waiting records of tenants/{tenant} with IDs over after, in the order of their
 	// IDs, and whether there are more.
 	AccountingUnsent(tenant string, after uint64, limit int) ([]session.AccountingRecord, bool)
+	// PSKUse says how a pre-shared key of tenants/{tenant} is used.
+	PSKUse(tenant, id string) session.PSKUse
 	// Instance describes this instance.
 	Instance() session.InstanceInfo
 }
@@ -47,6 +67,8 @@ type backend struct {
 	// writing serialises writes: what one checks of other resources must still be so when it is stored.
 	writing sync.Mutex
 	claims  *claims // guarded by writing
+
+	keys *keyring
 
 	stopping context.Context //nolint:containedctx // ends the streams when the server stops
 }

@@ -17,9 +17,12 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+
+	"concentrator/internal/store"
+	"concentrator/internal/tenant"
 )
 
-// Callers that are not named by a certificate.
+// Callers that have no API token. They may do everything.
 const (
 	callerRoot   = "root"   // on the unix socket
 	callerAdmin  = "admin"  // with the admin token
@@ -30,12 +33,21 @@ const (
 const (
 	callerHeader  = "x-concentrator-caller"
 	addressHeader = "x-concentrator-address"
+	tokenHeader   = "x-concentrator-token" // resource name of the API token, for a caller who has one
 )
 
-// caller says who is behind a call. All callers may do everything.
+// caller says who is behind a call. The zero caller may do nothing.
 type caller struct {
 	name    string
 	address string // of TCP callers
+	tenant  string // the one it is bound to: it sees and touches nothing else; "" for none
+	role    tenant.Role
+	grant   *grant // nil without a stored token
+}
+
+// almighty is a caller who needs no stored token.
+func almighty(name, address string) caller {
+	return caller{name: name, address: address, role: tenant.RoleAdmin}
 }
 
 type callerKey struct{}
@@ -48,32 +60,51 @@ func callerOf(ctx context.Context) caller {
 
 // gate decides who may call. It is safe for concurrent use.
 type gate struct {
-	token [sha256.Size]byte // hash of the admin token
+	token store.Fingerprint // hash of the admin token
+	keys  *keyring
 }
 
-func newGate(token string) gate { return gate{sha256.Sum256([]byte(token))} }
+func newGate(token string, keys *keyring) gate { return gate{hashOf(token), keys} }
 
 // bearer returns the caller that an Authorization header names. Hashes are compared, so the time says nothing.
-func (g gate) bearer(header string) (name string, ok bool) {
+func (g gate) bearer(header, address string) (caller, bool) {
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", false
+		return caller{}, false
 	}
-	hash := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	return callerAdmin, subtle.ConstantTimeCompare(hash[:], g.token[:]) == 1
+	token = strings.TrimSpace(token)
+	hash := hashOf(token)
+	if subtle.ConstantTimeCompare(hash[:], g.token[:]) == 1 {
+		return almighty(callerAdmin, address), true
+	}
+	return g.keys.byToken(token, address)
 }
 
-// byCertificate returns the caller that a verified client certificate names.
-func byCertificate(state tls.ConnectionState) (name string, ok bool) {
+// certificate returns the caller that a client certificate names. It takes both: an authority of ours, and an API token with
+// the certificate's fingerprint. So a certificate is worth nothing once its token is gone.
+func (g gate) certificate(state tls.ConnectionState, address string) (caller, bool) {
 	if len(state.VerifiedChains) == 0 {
-		return "", false
+		return caller{}, false
 	}
-	return "certificate " + state.VerifiedChains[0][0].Subject.String(), true
+	return g.keys.byFingerprint(sha256.Sum256(state.VerifiedChains[0][0].Raw), address)
+}
+
+// inner returns the caller that the REST side has let in, or the daemon itself.
+func (g gate) inner(md metadata.MD) (caller, bool) {
+	names, address := md.Get(callerHeader), strings.Join(md.Get(addressHeader), "")
+	if token := md.Get(tokenHeader); len(token) > 0 {
+		return g.keys.named(token[0], address)
+	}
+	if len(names) != 1 {
+		return caller{}, false
+	}
+	return almighty(names[0], address), true
 }
 
 // errUnauthenticated is what a TCP caller without token and certificate gets.
 var errUnauthenticated = newStatus(codes.Unauthenticated, reasonUnauthenticated,
-	"send a token (Authorization: Bearer TOKEN) or a client certificate; root needs neither on the unix socket", nil).Err()
+	"send a token (Authorization: Bearer TOKEN) or show a client certificate that an API token names; root needs neither "+
+		"on the unix socket", nil).Err()
 
 // authenticate finds out who calls by gRPC.
 func (g gate) authenticate(ctx context.Context) (caller, error) {
@@ -84,18 +115,18 @@ func (g gate) authenticate(ctx context.Context) (caller, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	switch info := p.AuthInfo.(type) {
 	case socketInfo:
-		return caller{name: callerRoot}, nil
+		return almighty(callerRoot, ""), nil
 	case innerInfo:
-		if names := md.Get(callerHeader); len(names) == 1 {
-			return caller{name: names[0], address: strings.Join(md.Get(addressHeader), "")}, nil
+		if who, ok := g.inner(md); ok {
+			return who, nil
 		}
 	case credentials.TLSInfo:
-		if name, ok := byCertificate(info.State); ok {
-			return caller{name: name, address: p.Addr.String()}, nil
+		if who, ok := g.certificate(info.State, p.Addr.String()); ok {
+			return who, nil
 		}
 		for _, header := range md.Get("authorization") {
-			if name, ok := g.bearer(header); ok {
-				return caller{name: name, address: p.Addr.String()}, nil
+			if who, ok := g.bearer(header, p.Addr.String()); ok {
+				return who, nil
 			}
 		}
 	}
@@ -103,13 +134,13 @@ func (g gate) authenticate(ctx context.Context) (caller, error) {
 }
 
 // authenticateHTTP finds out who calls by REST.
-func (g gate) authenticateHTTP(r *http.Request) (name string, ok bool) {
+func (g gate) authenticateHTTP(r *http.Request) (caller, bool) {
 	if r.TLS != nil {
-		if name, ok := byCertificate(*r.TLS); ok {
-			return name, true
+		if who, ok := g.certificate(*r.TLS, r.RemoteAddr); ok {
+			return who, true
 		}
 	}
-	return g.bearer(r.Header.Get("Authorization"))
+	return g.bearer(r.Header.Get("Authorization"), r.RemoteAddr)
 }
 
 // doors is the transport security of the one gRPC server: TLS for TCP, the kernel's word for the unix socket, nothing

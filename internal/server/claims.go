@@ -191,6 +191,10 @@ func (c *claims) check(name, owner, ns string, list []claim, bad *fieldErrors, f
 		if store.TenantOf(x.other) != owner {
 			why = "of tenants in one namespace"
 		}
+		if bad.tenant != "" && store.TenantOf(x.other) != bad.tenant {
+			bad.addUnmet(path, "%s overlaps addresses of another tenant in the same namespace", who)
+			return // one is enough to know, and more would map the other's plan
+		}
 		bad.addUnmet(path, "%s overlaps %s of %s; addresses %s may not overlap", who, x.with, x.other, why)
 	}
 }

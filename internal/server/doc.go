@@ -1,6 +1,8 @@
 // Package server is the control API: one file per service, and the doors through which callers come.
 //
-// It owns the API's listeners (gRPC over TLS, REST over TLS, the unix socket), their certificate and token, the rules
+// It owns the API's listeners (gRPC over TLS, REST over TLS, the unix socket), their certificate and token, who may call what
+// (permission.go has a row for every method, authorize.go holds each call against it and against the tenant that its caller is
+// bound to, keyring.go knows the stored API tokens, reserved.go what a tenant may not change of itself), the rules
 // for what a resource may hold, and the translation between the API's messages and the records of internal/store. It is
 // the only writer of the store: what a record must not hold in view of other records (overlapping addresses, dangling
 // references) is checked under one lock.

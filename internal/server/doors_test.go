@@ -223,32 +223,6 @@ func authority(t *testing.T, dir, name string) (caFile string, client tls.Certif
 	return caFile, tls.Certificate{Certificate: [][]byte{leafDER}, PrivateKey: clientKey}
 }
 
-func TestClientCertificate(t *testing.T) {
-	dir := t.TempDir()
-	caFile, client := authority(t, dir, "ours")
-	_, stranger := authority(t, dir, "other")
-	f := start(t, func(c *Config) { c.TLS.ClientCA = caFile })
-	if err := ask(t.Context(), f.dialTLS(t, client)); err != nil {
-		t.Errorf("gRPC: %v", err)
-	}
-	if err := ask(t.Context(), f.dialTLS(t)); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("gRPC without a certificate: %v", err)
-	}
-	if err := ask(t.Context(), f.dialTLS(t, stranger)); status.Code(err) != codes.Unavailable && status.Code(err) != codes.Unauthenticated {
-		t.Errorf("gRPC with a stranger's certificate: %v", err)
-	}
-	if err := ask(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+f.token), f.dialTLS(t)); err != nil {
-		t.Errorf("gRPC with the token instead: %v", err)
-	}
-	f.http.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{client}
-	if code, body := f.rest(t, "GET", "/v1/tenants", "", "Authorization", ""); code != 200 {
-		t.Errorf("REST: %d %s", code, body)
-	}
-	if !strings.Contains(f.log.String(), `caller="certificate CN=billing"`) {
-		t.Errorf("the log does not name the caller: %s", f.log)
-	}
-}
-
 func dialSocket(t *testing.T, path string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("unix://"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -25,12 +25,15 @@ const (
 	reasonExists          = "RESOURCE_EXISTS"
 	reasonConflict        = "ETAG_MISMATCH"
 	reasonReferenced      = "RESOURCE_REFERENCED"
+	reasonLeased          = "ADDRESSES_LEASED"
 	reasonExpired         = "RESOURCE_EXPIRED"
 	reasonInvalid         = "INVALID_FIELD"
 	reasonUnmet           = "UNMET_REFERENCE"
 	reasonTooLarge        = "RESOURCE_TOO_LARGE"
+	reasonUnreadable      = "SECRETS_UNREADABLE"
 	reasonUntestable      = "TEST_IMPOSSIBLE"
 	reasonUnauthenticated = "UNAUTHENTICATED"
+	reasonDenied          = "PERMISSION_DENIED"
 	reasonShuttingDown    = "SHUTTING_DOWN"
 	reasonCanceled        = "CANCELED"
 	reasonDeadline        = "DEADLINE_EXCEEDED"
@@ -54,8 +57,10 @@ var rules = []struct {
 	{store.ErrConflict, codes.Aborted, reasonConflict},
 	{store.ErrNotEmpty, codes.FailedPrecondition, reasonReferenced},
 	{store.ErrInvalidName, codes.InvalidArgument, reasonInvalid},
+	{store.ErrUnreadable, codes.FailedPrecondition, reasonUnreadable},
 	{store.ErrTooLarge, codes.InvalidArgument, reasonTooLarge},
 	{session.ErrNotFound, codes.NotFound, reasonNotFound},
+	{session.ErrNoLockout, codes.NotFound, reasonNotFound},
 	{session.ErrExpired, codes.OutOfRange, reasonExpired},
 	{context.Canceled, codes.Canceled, reasonCanceled},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, reasonDeadline},
@@ -104,8 +109,11 @@ func newStatus(code codes.Code, reason, message string, metadata map[string]stri
 // fieldErrors collects what is wrong with a request, field by field. Paths are those of the resource's JSON, as in
 // "mppe.keyBits[1]"; fields of the request itself stand alone, as in "pageSize".
 type fieldErrors struct {
-	list  []*errdetails.BadRequest_FieldViolation
-	unmet bool
+	list   []*errdetails.BadRequest_FieldViolation
+	unmet  bool
+	denied bool // the caller may not, whatever the fields hold
+	// tenant is the one that the caller is bound to; what is said must then name nothing of others.
+	tenant string
 }
 
 // add says what is wrong with the field at path, and what would be right.
@@ -133,6 +141,9 @@ func (f *fieldErrors) err() error {
 	code, reason := codes.InvalidArgument, reasonInvalid
 	if f.unmet {
 		code, reason = codes.FailedPrecondition, reasonUnmet
+	}
+	if f.denied {
+		code, reason = codes.PermissionDenied, reasonDenied
 	}
 	return newStatus(code, reason, strings.Join(texts, "; "), nil, &errdetails.BadRequest{FieldViolations: f.list}).Err()
 }

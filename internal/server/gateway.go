@@ -55,7 +55,11 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bo
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, restJSON),
 		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
 			who := callerOf(ctx)
-			return metadata.Pairs(callerHeader, who.name, addressHeader, who.address)
+			md := metadata.Pairs(callerHeader, who.name, addressHeader, who.address)
+			if who.grant != nil {
+				md.Set(tokenHeader, who.grant.name)
+			}
+			return md
 		}),
 		// Nothing that the caller sends may become metadata: the in-process side believes it.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
@@ -71,11 +75,14 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bo
 		concentratorv1.RegisterProfileServiceHandler,
 		concentratorv1.RegisterUserServiceHandler,
 		concentratorv1.RegisterPoolServiceHandler,
+		concentratorv1.RegisterLeaseServiceHandler,
 		concentratorv1.RegisterAclServiceHandler,
 		concentratorv1.RegisterRadiusServerServiceHandler,
 		concentratorv1.RegisterSessionServiceHandler,
 		concentratorv1.RegisterLoginAttemptServiceHandler,
+		concentratorv1.RegisterLockoutServiceHandler,
 		concentratorv1.RegisterAccountingQueueServiceHandler,
+		concentratorv1.RegisterApiTokenServiceHandler,
 		concentratorv1.RegisterInstanceServiceHandler,
 	} {
 		if err := register(ctx, r.mux, conn); err != nil {
@@ -110,12 +117,12 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	name, ok := h.gate.authenticateHTTP(r)
+	who, ok := h.gate.authenticateHTTP(r)
 	if !ok {
 		h.fail(w, r, errUnauthenticated)
 		return
 	}
-	ctx := context.WithValue(r.Context(), callerKey{}, caller{name: name, address: r.RemoteAddr})
+	ctx := context.WithValue(r.Context(), callerKey{}, who)
 	r = r.Clone(ctx)
 	// Names are percent-encoded themselves. The gateway would decode them once more than they are encoded.
 	r.URL.Path = r.URL.EscapedPath()

@@ -21,14 +21,40 @@ type instanceService struct {
 }
 
 func (s instanceService) GetInstance(_ context.Context, r *concentratorv1.GetInstanceRequest) (*concentratorv1.Instance, error) {
-	if id, ok := strings.CutPrefix(r.GetName(), "instances/"); !ok || id == "" || strings.Contains(id, "/") {
-		return nil, invalid("name", "%q is not instances/{instance}", r.GetName())
+	return s.named(r.GetName())
+}
+
+// named returns this instance, if the name is its own or instances/-.
+func (s instanceService) named(name string) (*concentratorv1.Instance, error) {
+	if id, ok := strings.CutPrefix(name, "instances/"); !ok || id == "" || strings.Contains(id, "/") {
+		return nil, invalid("name", "%q is not instances/{instance}", name)
 	}
-	m := encodeInstance(s.live.Instance())
-	if r.GetName() != thisInstance && r.GetName() != m.GetName() {
-		return nil, &resourceError{r.GetName(), fmt.Errorf("%s: %w; this is %s", r.GetName(), store.ErrNotFound, m.GetName())}
+	m := s.this()
+	if name != thisInstance && name != m.GetName() {
+		return nil, &resourceError{name, fmt.Errorf("%s: %w; this is %s", name, store.ErrNotFound, m.GetName())}
 	}
 	return m, nil
+}
+
+// this is the instance that answers.
+func (s instanceService) this() *concentratorv1.Instance {
+	m := encodeInstance(s.live.Instance())
+	m.Reencrypting = s.store.Reencrypting()
+	return m
+}
+
+func (s instanceService) ReencryptInstance(
+	ctx context.Context, r *concentratorv1.ReencryptInstanceRequest,
+) (*concentratorv1.ReencryptInstanceResponse, error) {
+	m, err := s.named(r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	done, err := s.store.Reencrypt(ctx)
+	if err != nil {
+		return nil, &resourceError{m.GetName(), err}
+	}
+	return &concentratorv1.ReencryptInstanceResponse{Records: int32(done.Records), Resealed: int32(done.Resealed)}, nil
 }
 
 func (s instanceService) ListInstances(_ context.Context, r *concentratorv1.ListInstancesRequest) (*concentratorv1.ListInstancesResponse, error) {
@@ -36,7 +62,7 @@ func (s instanceService) ListInstances(_ context.Context, r *concentratorv1.List
 	if err != nil {
 		return nil, err
 	}
-	m := encodeInstance(s.live.Instance())
+	m := s.this()
 	if m.GetName() <= after {
 		return &concentratorv1.ListInstancesResponse{}, nil
 	}

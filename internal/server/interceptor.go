@@ -23,7 +23,8 @@ const callTimeout = 30 * time.Second
 // requestHeader gives the caller the ID under which the log has the call.
 const requestHeader = "x-request-id"
 
-// interceptor is what every call passes: it names the caller, turns errors into statuses, survives panics and logs.
+// interceptor is what every call passes: it names the caller, holds the call against what the caller may do, turns errors into
+// statuses, survives panics and logs.
 type interceptor struct {
 	gate gate
 	log  *slog.Logger
@@ -41,14 +42,16 @@ func (i interceptor) unary(ctx context.Context, req any, info *grpc.UnaryServerI
 	defer cancel()
 	id := requestID()
 	_ = grpc.SetHeader(ctx, metadata.Pairs(requestHeader, id)) // fails only if the call is over
-	return i.call(ctx, id, info.FullMethod, req, func(ctx context.Context) (any, error) { return next(ctx, req) })
+	return i.call(ctx, id, info.FullMethod, req, func(ctx context.Context) (any, error) {
+		return authorized(ctx, callerOf(ctx), info.FullMethod, req, next)
+	})
 }
 
 func (i interceptor) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 	id := requestID()
 	_ = s.SetHeader(metadata.Pairs(requestHeader, id)) // as above
 	_, err := i.call(s.Context(), id, info.FullMethod, nil, func(ctx context.Context) (any, error) {
-		return nil, next(srv, serverStream{s, ctx})
+		return nil, authorizedStream(ctx, callerOf(ctx), info.FullMethod, srv, s, next)
 	})
 	return err
 }
@@ -78,7 +81,7 @@ func (i interceptor) call(ctx context.Context, id, method string, req any, do fu
 		resp, code, err = nil, st.Code(), st.Err()
 	}
 	level := slog.LevelDebug
-	if isWrite(method) && !validateOnly(req) || code == codes.Unauthenticated {
+	if isWrite(method) && !validateOnly(req) || code == codes.Unauthenticated || code == codes.PermissionDenied {
 		level = slog.LevelInfo
 	}
 	if i.log.Enabled(ctx, level) {

@@ -32,8 +32,8 @@ var listeners = &resource[store.Listener, *concentratorv1.Listener]{
 	referrers: noReferrers,
 }
 
-func (s listenerService) CreateListener(_ context.Context, r *concentratorv1.CreateListenerRequest) (*concentratorv1.Listener, error) {
-	return create(s.backend, listeners, "", r.GetListenerId(), r.GetListener(), r.GetValidateOnly())
+func (s listenerService) CreateListener(ctx context.Context, r *concentratorv1.CreateListenerRequest) (*concentratorv1.Listener, error) {
+	return create(ctx, s.backend, listeners, "", r.GetListenerId(), r.GetListener(), r.GetValidateOnly())
 }
 
 func (s listenerService) GetListener(_ context.Context, r *concentratorv1.GetListenerRequest) (*concentratorv1.Listener, error) {
@@ -45,8 +45,8 @@ func (s listenerService) ListListeners(_ context.Context, r *concentratorv1.List
 	return &concentratorv1.ListListenersResponse{Listeners: page, NextPageToken: next}, err
 }
 
-func (s listenerService) UpdateListener(_ context.Context, r *concentratorv1.UpdateListenerRequest) (*concentratorv1.Listener, error) {
-	return update(s.backend, listeners, r.GetListener(), r.GetUpdateMask(), r.GetValidateOnly())
+func (s listenerService) UpdateListener(ctx context.Context, r *concentratorv1.UpdateListenerRequest) (*concentratorv1.Listener, error) {
+	return update(ctx, s.backend, listeners, r.GetListener(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s listenerService) DeleteListener(_ context.Context, r *concentratorv1.DeleteListenerRequest) (*emptypb.Empty, error) {

@@ -3,7 +3,9 @@ package server
 import (
 	"context"
 	"errors"
+	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
@@ -23,19 +25,22 @@ var pools = &resource[store.Pool, *concentratorv1.Pool]{
 		m.Name, m.CreateTime, m.UpdateTime, m.Etag = s.name, s.create, s.update, s.etag
 	},
 	encode: func(r *store.Pool) *concentratorv1.Pool {
-		return &concentratorv1.Pool{Ranges: r.Ranges, Gateway: textOf(r.Gateway), Exclude: r.Exclude}
+		return &concentratorv1.Pool{
+			Ranges: r.Ranges, Gateway: textOf(r.Gateway), Exclude: r.Exclude, Quarantine: toDuration(r.Quarantine),
+		}
 	},
 	decode: decodePool,
 	check:  checkPool,
 	show:   showPool,
 	stored: func(b *backend, name string, r *store.Pool) { b.claims.setPool(name, r) },
 	referrers: func(b *backend, name string) ([]string, error) {
-		return referrersOf(b, store.TenantOf(name), func(p *store.Profile) (string, bool) { return p.Name, p.Pool == name })
+		by, err := referrersOf(b, store.TenantOf(name), func(p *store.Profile) (string, bool) { return p.Name, p.Pool == name })
+		return append(by, leaseHolders(b, name)...), err
 	},
 }
 
-func (s poolService) CreatePool(_ context.Context, r *concentratorv1.CreatePoolRequest) (*concentratorv1.Pool, error) {
-	return create(s.backend, pools, r.GetParent(), r.GetPoolId(), r.GetPool(), r.GetValidateOnly())
+func (s poolService) CreatePool(ctx context.Context, r *concentratorv1.CreatePoolRequest) (*concentratorv1.Pool, error) {
+	return create(ctx, s.backend, pools, r.GetParent(), r.GetPoolId(), r.GetPool(), r.GetValidateOnly())
 }
 
 func (s poolService) GetPool(_ context.Context, r *concentratorv1.GetPoolRequest) (*concentratorv1.Pool, error) {
@@ -47,8 +52,8 @@ func (s poolService) ListPools(_ context.Context, r *concentratorv1.ListPoolsReq
 	return &concentratorv1.ListPoolsResponse{Pools: page, NextPageToken: next}, err
 }
 
-func (s poolService) UpdatePool(_ context.Context, r *concentratorv1.UpdatePoolRequest) (*concentratorv1.Pool, error) {
-	return update(s.backend, pools, r.GetPool(), r.GetUpdateMask(), r.GetValidateOnly())
+func (s poolService) UpdatePool(ctx context.Context, r *concentratorv1.UpdatePoolRequest) (*concentratorv1.Pool, error) {
+	return update(ctx, s.backend, pools, r.GetPool(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s poolService) DeletePool(_ context.Context, r *concentratorv1.DeletePoolRequest) (*emptypb.Empty, error) {
@@ -56,11 +61,14 @@ func (s poolService) DeletePool(_ context.Context, r *concentratorv1.DeletePoolR
 }
 
 func poolSpec(r *store.Pool) ippool.Spec {
-	return ippool.Spec{Ranges: r.Ranges, Gateway: r.Gateway, Exclude: r.Exclude}
+	return ippool.Spec{Ranges: r.Ranges, Gateway: r.Gateway, Exclude: r.Exclude, Quarantine: r.Quarantine}
 }
 
 func decodePool(m *concentratorv1.Pool, _ *store.Pool, bad *fieldErrors) *store.Pool {
-	r := &store.Pool{Ranges: m.GetRanges(), Gateway: bad.ipv4("gateway", m.GetGateway()), Exclude: m.GetExclude()}
+	r := &store.Pool{
+		Ranges: m.GetRanges(), Gateway: bad.ipv4("gateway", m.GetGateway()), Exclude: m.GetExclude(),
+		Quarantine: bad.duration("quarantine", m.GetQuarantine(), time.Second, ippool.MaxQuarantine),
+	}
 	if len(r.Ranges) == 0 {
 		bad.add("ranges", "is empty, must hold at least one range such as 10.64.0.0/24")
 		return r
@@ -82,13 +90,18 @@ func checkPool(b *backend, r *store.Pool, bad *fieldErrors) error {
 		return err
 	}
 	b.claims.checkPool(r.Name, parsed, bad)
-	return nil
+	return checkLeases(b, r.Name, parsed)
 }
 
-// showPool fills in the gateway in effect and how full the pool is.
+// showPool fills in the gateway and quarantine in effect and how full the pool is.
 func showPool(b *backend, m *concentratorv1.Pool) {
 	size, leased := b.live.PoolUsage(m.GetName())
-	m.Usage = &concentratorv1.Pool_Usage{Size: int64(size), Leased: int64(leased)}
+	m.Usage = &concentratorv1.Pool_Usage{
+		Size: int64(size), Leased: int64(leased), Quarantined: int64(b.live.PoolQuarantined(m.GetName())),
+	}
+	if m.GetQuarantine() == nil {
+		m.Quarantine = durationpb.New(0)
+	}
 	if m.GetGateway() != "" {
 		return
 	}

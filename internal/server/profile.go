@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -22,6 +24,9 @@ const (
 	minInterim     = time.Minute // RFC 2869 section 2.1
 	maxEchoTries   = 100
 	maxAuthMethods = 4
+	// maxInform is how many octets routes and DNS suffix may take. A DHCP answer has 576 with its headers (RFC 2131 section
+	// 2); this leaves room for the servers and for a client's identifier of 26 octets.
+	maxInform = 240
 )
 
 type profileService struct {
@@ -45,8 +50,8 @@ var profiles = &resource[store.Profile, *concentratorv1.Profile]{
 	},
 }
 
-func (s profileService) CreateProfile(_ context.Context, r *concentratorv1.CreateProfileRequest) (*concentratorv1.Profile, error) {
-	return create(s.backend, profiles, r.GetParent(), r.GetProfileId(), r.GetProfile(), r.GetValidateOnly())
+func (s profileService) CreateProfile(ctx context.Context, r *concentratorv1.CreateProfileRequest) (*concentratorv1.Profile, error) {
+	return create(ctx, s.backend, profiles, r.GetParent(), r.GetProfileId(), r.GetProfile(), r.GetValidateOnly())
 }
 
 func (s profileService) GetProfile(_ context.Context, r *concentratorv1.GetProfileRequest) (*concentratorv1.Profile, error) {
@@ -58,8 +63,8 @@ func (s profileService) ListProfiles(_ context.Context, r *concentratorv1.ListPr
 	return &concentratorv1.ListProfilesResponse{Profiles: page, NextPageToken: next}, err
 }
 
-func (s profileService) UpdateProfile(_ context.Context, r *concentratorv1.UpdateProfileRequest) (*concentratorv1.Profile, error) {
-	return update(s.backend, profiles, r.GetProfile(), r.GetUpdateMask(), r.GetValidateOnly())
+func (s profileService) UpdateProfile(ctx context.Context, r *concentratorv1.UpdateProfileRequest) (*concentratorv1.Profile, error) {
+	return update(ctx, s.backend, profiles, r.GetProfile(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s profileService) DeleteProfile(_ context.Context, r *concentratorv1.DeleteProfileRequest) (*emptypb.Empty, error) {
@@ -85,6 +90,9 @@ func encodeProfile(r *store.Profile) *concentratorv1.Profile {
 		RateLimit:           encodeRateLimit(r.RateLimit),
 		Dscp:                toEnum[concentratorv1.Profile_Dscp](r.DSCP),
 		Acl:                 r.ACL,
+		DnsSuffix:           r.DNSSuffix,
+		AllowedHours:        texts(r.AllowedHours),
+		TimeZone:            r.TimeZone,
 	}
 	for _, a := range r.AuthMethods {
 		m.AuthMethods = append(m.AuthMethods, toEnum[concentratorv1.Profile_AuthMethod](a))
@@ -122,7 +130,51 @@ func decodeProfile(m *concentratorv1.Profile, _ *store.Profile, bad *fieldErrors
 		},
 		DSCP: tenant.DSCP(word(bad, "dscp", m.GetDscp())),
 		ACL:  bad.reference("acl", m.GetAcl(), store.KindACL),
+
+		DNSSuffix:    decodeSuffix(m.GetDnsSuffix(), m.GetClientRoutes(), bad),
+		AllowedHours: decodeHours(m.GetAllowedHours(), bad),
+		TimeZone:     decodeZone(m.GetTimeZone(), bad),
 	}
+}
+
+func decodeHours(list []string, bad *fieldErrors) (all []tenant.HourWindow) {
+	const path = "allowedHours"
+	if !bad.short(path, len(list), tenant.MaxHours) {
+		return nil
+	}
+	for i, text := range list {
+		w, err := tenant.ParseHourWindow(text)
+		if err != nil {
+			bad.add(at(path, i), "%s", err)
+			continue
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+func decodeZone(name string, bad *fieldErrors) string {
+	if _, err := tenant.Zone(name); err != nil {
+		bad.add("timeZone", "%s", err)
+	}
+	return name
+}
+
+// decodeSuffix checks a DNS suffix, and that it fits the DHCP answer together with the routes.
+func decodeSuffix(suffix string, routes []string, bad *fieldErrors) string {
+	if suffix != "" && (!isHostName(suffix) || strings.HasSuffix(suffix, ".")) {
+		bad.add("dnsSuffix", "%q is not a DNS name such as corp.example", suffix)
+	}
+	need := len(suffix)
+	for _, text := range routes {
+		if p, err := netip.ParsePrefix(text); err == nil {
+			need += 1 + (p.Bits()+7)/8 + 4 // RFC 3442: length, octets of the prefix, router
+		}
+	}
+	if need > maxInform {
+		bad.add("clientRoutes", "take %d octets with dnsSuffix, at most %d fit a DHCP answer", need, maxInform)
+	}
+	return suffix
 }
 
 func encodeRateLimit(r tenant.RateLimit) *concentratorv1.Profile_RateLimit {

@@ -58,10 +58,11 @@ var radiusServers = &resource[store.RadiusServer, *concentratorv1.RadiusServer]{
 	show:      showRadiusServer,
 	stored:    func(*backend, string, *store.RadiusServer) {},
 	referrers: noReferrers,
+	guard:     guardRadiusServer,
 }
 
-func (s radiusServerService) CreateRadiusServer(_ context.Context, r *concentratorv1.CreateRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
-	return create(s.backend, radiusServers, r.GetParent(), r.GetRadiusServerId(), r.GetRadiusServer(), r.GetValidateOnly())
+func (s radiusServerService) CreateRadiusServer(ctx context.Context, r *concentratorv1.CreateRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
+	return create(ctx, s.backend, radiusServers, r.GetParent(), r.GetRadiusServerId(), r.GetRadiusServer(), r.GetValidateOnly())
 }
 
 func (s radiusServerService) GetRadiusServer(_ context.Context, r *concentratorv1.GetRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
@@ -73,8 +74,8 @@ func (s radiusServerService) ListRadiusServers(_ context.Context, r *concentrato
 	return &concentratorv1.ListRadiusServersResponse{RadiusServers: page, NextPageToken: next}, err
 }
 
-func (s radiusServerService) UpdateRadiusServer(_ context.Context, r *concentratorv1.UpdateRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
-	return update(s.backend, radiusServers, r.GetRadiusServer(), r.GetUpdateMask(), r.GetValidateOnly())
+func (s radiusServerService) UpdateRadiusServer(ctx context.Context, r *concentratorv1.UpdateRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
+	return update(ctx, s.backend, radiusServers, r.GetRadiusServer(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s radiusServerService) DeleteRadiusServer(_ context.Context, r *concentratorv1.DeleteRadiusServerRequest) (*emptypb.Empty, error) {

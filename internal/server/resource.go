@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,6 +43,10 @@ type resource[T store.Record, M message] struct {
 	stored func(b *backend, name string, r *T)
 	// referrers names the resources that refer to the one called name, and so keep it from being deleted.
 	referrers func(b *backend, name string) ([]string, error)
+	// reserved are the fields that a caller who is bound to a tenant may not change, in the spelling of the proto file.
+	reserved []string
+	// guard, unless nil, is what else such a caller may not change; old is a zero record for a new one.
+	guard func(b *backend, old, r *T, bad *fieldErrors) error
 }
 
 // stamp is what all resources have, in the form of the API.
@@ -72,8 +77,8 @@ func (k *resource[T, M]) raw(r *T) M {
 	return m
 }
 
-// create is the standard method Create. The parent is tenants/{tenant}, or "" for kinds that stand alone.
-func create[T store.Record, M message](b *backend, k *resource[T, M], parent, id string, m M, validateOnly bool) (M, error) {
+// create is the standard method Create. The parent is tenants/{tenant}, or "" for what stands alone.
+func create[T store.Record, M message](ctx context.Context, b *backend, k *resource[T, M], parent, id string, m M, validateOnly bool) (M, error) {
 	var none M
 	if m == none {
 		m = m.ProtoReflect().Type().New().Interface().(M)
@@ -82,7 +87,7 @@ func create[T store.Record, M message](b *backend, k *resource[T, M], parent, id
 	if err != nil {
 		return none, err
 	}
-	var bad fieldErrors
+	bad := fieldErrors{tenant: callerOf(ctx).tenant}
 	r := k.decode(m, nil, &bad)
 	if err := bad.err(); err != nil {
 		return none, err
@@ -104,6 +109,9 @@ func create[T store.Record, M message](b *backend, k *resource[T, M], parent, id
 			return none, err
 		}
 	}
+	if err := k.checkReserved(ctx, b, nil, r); err != nil {
+		return none, err
+	}
 	if err := k.check(b, r, &bad); err != nil {
 		return none, err
 	}
@@ -124,7 +132,7 @@ func (k *resource[T, M]) newName(parent, id, given string) (string, error) {
 	kind := store.KindOf[T]()
 	collection, inTenant := store.CollectionOf(kind)
 	prefix := collection + "/"
-	if inTenant {
+	if inTenant && (parent != "" || !store.StandsAlone(kind)) {
 		if err := checkTenantName(parent); err != nil {
 			return "", invalid("parent", "%v", err)
 		}
@@ -183,7 +191,7 @@ func get[T store.Record, M message](b *backend, k *resource[T, M], name string) 
 	return k.message(b, r), nil
 }
 
-// list is the standard method List. The parent is tenants/{tenant} or tenants/-, or "" for kinds that stand alone.
+// list is the standard method List. The parent is tenants/{tenant} or tenants/-, or "" for what stands alone.
 func list[T store.Record, M message](b *backend, k *resource[T, M], parent string, size int32, token string) ([]M, string, error) {
 	q := query{string(store.KindOf[T]()), parent}
 	limit, after, err := q.page(size, token)
@@ -205,7 +213,8 @@ func list[T store.Record, M message](b *backend, k *resource[T, M], parent strin
 
 // checkParent wants the parent of a list to be right for the kind, and to exist.
 func (b *backend) checkParent(kind store.Kind, parent string) error {
-	if _, inTenant := store.CollectionOf(kind); !inTenant || parent == anyTenant {
+	_, inTenant := store.CollectionOf(kind)
+	if !inTenant || parent == anyTenant || parent == "" && store.StandsAlone(kind) {
 		return nil
 	}
 	if err := checkTenantName(parent); err != nil {
@@ -219,7 +228,7 @@ func (b *backend) checkParent(kind store.Kind, parent string) error {
 }
 
 // update is the standard method Update.
-func update[T store.Record, M message](b *backend, k *resource[T, M], m M, mask *fieldmaskpb.FieldMask, validateOnly bool) (M, error) {
+func update[T store.Record, M message](ctx context.Context, b *backend, k *resource[T, M], m M, mask *fieldmaskpb.FieldMask, validateOnly bool) (M, error) {
 	var none M
 	if m == none {
 		return none, invalid("name", "is missing")
@@ -241,12 +250,15 @@ func update[T store.Record, M message](b *backend, k *resource[T, M], m M, mask 
 	}
 	merged := k.raw(old)
 	applyMask(merged, m, paths)
-	var bad fieldErrors
+	bad := fieldErrors{tenant: callerOf(ctx).tenant}
 	r := k.decode(merged, old, &bad)
 	if err := bad.err(); err != nil {
 		return none, err
 	}
 	*k.meta(r) = *k.meta(old)
+	if err := k.checkReserved(ctx, b, old, r); err != nil {
+		return none, err
+	}
 	if err := k.check(b, r, &bad); err != nil {
 		return none, err
 	}

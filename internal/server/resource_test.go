@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 		"limits":{"maxSessions":10,"maxSessionsPerUser":2,"duplicatePolicy":"DENY","halfOpenPerSource":0,"loginsPerSecond":50},
 		"network":{"namespace":"acme","device":"tun-acme","mtu":1450,"masquerade":true,"proxyArp":true,"clientToClient":true,
 			"uplink":{"address":"10.255.0.2/30","gateway":"10.255.0.1"}},
-		"ipsec":{"psks":[{"id":"other"},{"id":"main"}],"legacyClients":true,"aggressiveMode":true,"groupName":"acme",
+		"ipsec":{"psks":[{"id":"other","useCount":"0"},{"id":"main","useCount":"0"}],"legacyClients":true,"aggressiveMode":true,"groupName":"acme",
 			"caCertificates":`+jsonOf(t, root.certificate, other.certificate)+`,"crls":`+jsonOf(t, crl)+`,
 			"ikeLifetime":"86400s","espLifetime":"60s"},
 		"authentication":{"backend":"RADIUS"}}`)
@@ -132,7 +133,8 @@ func TestRoundTrip(t *testing.T) {
 			Echo:        &concentratorv1.Profile_Echo{Interval: durationpb.New(2 * time.Second), Failures: 2},
 			IdleTimeout: durationpb.New(time.Minute), SessionTimeout: durationpb.New(time.Hour), AcctInterimInterval: durationpb.New(5 * time.Minute),
 			RateLimit: &concentratorv1.Profile_RateLimit{UpBps: 8_000, DownBps: 100_000_000_000}, Dscp: concentratorv1.Profile_UNIFORM,
-			Acl: "tenants/acme/acls/web",
+			Acl: "tenants/acme/acls/web", DnsSuffix: "corp.example",
+			AllowedHours: []string{"Mon-Fri 08:00-18:00", "Mon-Sun 22:00-06:00"}, TimeZone: "Europe/Berlin",
 		},
 	})
 	must(t)(p, err)
@@ -140,7 +142,8 @@ func TestRoundTrip(t *testing.T) {
 		"mppe":{"policy":"DISABLED","keyBits":[40,56,128],"allowStateful":true},"pool":"tenants/acme/pools/main",
 		"dnsServers":["10.0.0.1","10.0.0.2"],"winsServers":["10.0.0.3"],"clientRoutes":["10.0.0.0/8","192.0.2.1/32"],"mtu":1300,
 		"echo":{"interval":"2s","failures":2},"idleTimeout":"60s","sessionTimeout":"3600s","acctInterimInterval":"300s",
-		"rateLimit":{"upBps":"8000","downBps":"100000000000"},"dscp":"UNIFORM","acl":"tenants/acme/acls/web"}`)
+		"rateLimit":{"upBps":"8000","downBps":"100000000000"},"dscp":"UNIFORM","acl":"tenants/acme/acls/web","dnsSuffix":"corp.example",
+		"allowedHours":["Mon-Fri 08:00-18:00","22:00-06:00"],"timeZone":"Europe/Berlin"}`)
 	if rec, err := store.Get[store.Profile](f.store, "tenants/acme/profiles/full"); err != nil ||
 		rec.RateLimit != (tenant.RateLimit{UpBps: 8_000, DownBps: 100_000_000_000}) || rec.DSCP != tenant.DSCPUniform {
 		t.Errorf("rate limit and DSCP are stored as %+v, %v", rec, err)
@@ -159,11 +162,12 @@ func TestRoundTrip(t *testing.T) {
 	pool, err := concentratorv1.NewPoolServiceClient(f.conn).CreatePool(t.Context(), &concentratorv1.CreatePoolRequest{
 		Parent: "tenants/acme", PoolId: "two", Pool: &concentratorv1.Pool{
 			Ranges: []string{"10.65.0.0/24", "10.66.0.1-10.66.0.9"}, Gateway: "10.65.0.254", Exclude: []string{"10.65.0.7"},
+			Quarantine: durationpb.New(time.Minute),
 		},
 	})
 	must(t)(pool, err)
 	same(t, pool, `{"name":"tenants/acme/pools/two","ranges":["10.65.0.0/24","10.66.0.1-10.66.0.9"],"gateway":"10.65.0.254","exclude":["10.65.0.7"],
-		"usage":{"size":"0","leased":"0"}}`)
+		"quarantine":"60s","usage":{"size":"0","leased":"0","quarantined":"0"}}`)
 
 	r, err := concentratorv1.NewRadiusServerServiceClient(f.conn).CreateRadiusServer(t.Context(), &concentratorv1.CreateRadiusServerRequest{
 		Parent: "tenants/acme", RadiusServerId: "two", RadiusServer: &concentratorv1.RadiusServer{
@@ -207,7 +211,7 @@ func TestDefaultsAreShown(t *testing.T) {
 	same(t, tn, `{"name":"tenants/acme","displayName":"Acme","realms":["acme.example"],"realmStripping":false,"suspended":false,
 		"limits":{"maxSessions":0,"maxSessionsPerUser":0,"duplicatePolicy":"REPLACE","halfOpenPerSource":8,"loginsPerSecond":0},
 		"network":{"namespace":"","device":"","mtu":1500,"masquerade":false,"proxyArp":false,"clientToClient":false},
-		"ipsec":{"psks":[{"id":"main"}],"legacyClients":false,"aggressiveMode":false,"groupName":"",
+		"ipsec":{"psks":[{"id":"main","useCount":"0"}],"legacyClients":false,"aggressiveMode":false,"groupName":"",
 			"caCertificates":[],"crls":[],"ikeLifetime":"28800s","espLifetime":"3600s"},"authentication":{"backend":"LOCAL"}}`)
 	p, err := concentratorv1.NewProfileServiceClient(f.conn).GetProfile(t.Context(), &concentratorv1.GetProfileRequest{Name: "tenants/acme/profiles/staff"})
 	must(t)(p, err)
@@ -215,7 +219,7 @@ func TestDefaultsAreShown(t *testing.T) {
 		"mppe":{"policy":"REQUIRED","keyBits":[128],"allowStateful":false},"pool":"tenants/acme/pools/main","dnsServers":["10.99.0.53"],
 		"winsServers":[],"clientRoutes":[],"mtu":1400,"echo":{"interval":"20s","failures":3},
 		"idleTimeout":"0s","sessionTimeout":"0s","acctInterimInterval":"0s",
-		"rateLimit":{"upBps":"0","downBps":"0"},"dscp":"PIPE","acl":""}`)
+		"rateLimit":{"upBps":"0","downBps":"0"},"dscp":"PIPE","acl":"","dnsSuffix":"","allowedHours":[],"timeZone":""}`)
 	r, err := concentratorv1.NewRadiusServerServiceClient(f.conn).GetRadiusServer(t.Context(), &concentratorv1.GetRadiusServerRequest{Name: "tenants/acme/radiusServers/one"})
 	must(t)(r, err)
 	same(t, r, `{"name":"tenants/acme/radiusServers/one","address":"192.0.2.5","authPort":1812,"acctPort":1813,"transport":"UDP","timeout":"3s",
@@ -223,7 +227,7 @@ func TestDefaultsAreShown(t *testing.T) {
 		"purposes":["AUTHENTICATION","ACCOUNTING"],"maxOutstanding":256,"deadTime":"30s","sourceInterface":"","disableCoa":false,"coaSources":[]}`)
 	pool, err := concentratorv1.NewPoolServiceClient(f.conn).GetPool(t.Context(), &concentratorv1.GetPoolRequest{Name: "tenants/acme/pools/main"})
 	must(t)(pool, err)
-	same(t, pool, `{"name":"tenants/acme/pools/main","ranges":["10.64.0.0/24"],"gateway":"10.64.0.1","exclude":[],"usage":{"size":"253","leased":"7"}}`)
+	same(t, pool, `{"name":"tenants/acme/pools/main","ranges":["10.64.0.0/24"],"gateway":"10.64.0.1","exclude":[],"quarantine":"0s","usage":{"size":"253","leased":"7","quarantined":"0"}}`)
 }
 
 // same compares a resource, as REST shows it, with JSON that leaves out times and etag.
@@ -305,6 +309,17 @@ func TestBadFields(t *testing.T) {
 		{pr, `{"dnsServers":["",  "2001:db8::1"]}`, "dnsServers[0] dnsServers[1]"},
 		{pr, `{"winsServers":["224.0.0.1"]}`, "winsServers[0]"},
 		{pr, `{"clientRoutes":["10.0.0.0","10.0.0.1/24","10.0.0.0/24","10.0.0.0/24"]}`, "clientRoutes[0] clientRoutes[1] clientRoutes[3]"},
+		{pr, `{"clientRoutes":` + routes(31) + `}`, "clientRoutes"},
+		{pr, `{"clientRoutes":` + routes(30) + `,"dnsSuffix":"a"}`, "clientRoutes"},
+		{pr, `{"dnsSuffix":"` + strings.Repeat("a.", 120) + `a"}`, "clientRoutes"},
+		{pr, `{"allowedHours":["Mon-Fri 8-18","08:00-18:00","Mon 08:00-08:00"],"timeZone":"Berlin"}`, "allowedHours[0] allowedHours[2] timeZone"},
+		{pr, `{"allowedHours":[` + strings.Repeat(`"08:00-18:00",`, 32) + `"08:00-18:00"]}`, "allowedHours"},
+		{pr, `{"timeZone":"Local"}`, "timeZone"},
+		{pr, `{"timeZone":"../UTC"}`, "timeZone"},
+		{pr, `{"dnsSuffix":"corp.example."}`, "dnsSuffix"},
+		{pr, `{"dnsSuffix":".corp"}`, "dnsSuffix"},
+		{pr, `{"dnsSuffix":"corp example"}`, "dnsSuffix"},
+		{pr, `{"dnsSuffix":"10.0.0.1"}`, "dnsSuffix"},
 		{pr, `{"mtu":575}`, "mtu"},
 		{pr, `{"mtu":1501}`, "mtu"},
 		{pr, `{"echo":{"interval":"0.5s","failures":101}}`, "echo.interval echo.failures"},
@@ -654,4 +669,13 @@ func TestTunnelSecretCanGo(t *testing.T) {
 	if tn, err := store.Get[store.Tenant](f.store, "tenants/acme"); err != nil || len(tn.L2TPTunnelSecret) != 0 {
 		t.Errorf("the tunnel secret is still there: %v", err)
 	}
+}
+
+// routes is a JSON list of n networks, each of which takes eight octets in DHCP.
+func routes(n int) string {
+	var list []string
+	for i := range n {
+		list = append(list, `"10.1.`+strconv.Itoa(i)+`.0/24"`)
+	}
+	return "[" + strings.Join(list, ",") + "]"
 }

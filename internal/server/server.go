@@ -45,7 +45,7 @@ type Config struct {
 // TLS names PEM files. Without Cert and Key, a self-signed certificate is made in StateDir at first start.
 type TLS struct {
 	Cert, Key string
-	ClientCA  string // a client with a certificate of it needs no token
+	ClientCA  string // a client with a certificate of it that an API token names need not send the token
 }
 
 const (
@@ -96,14 +96,19 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("read addresses in use: %w", err)
 	}
 
+	keys, err := loadKeyring(c.Store)
+	if err != nil {
+		return nil, fmt.Errorf("read API tokens: %w", err)
+	}
+
 	s := &Server{log: c.Log, inner: bufconn.Listen(innerBuffer), stopped: make(chan struct{})}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	if err := s.listen(c); err != nil {
 		s.close()
 		return nil, err
 	}
-	g := newGate(token)
-	s.newGRPC(tlsConf, g, &backend{store: c.Store, live: c.Live, claims: taken, stopping: s.stopping})
+	g := newGate(token, keys)
+	s.newGRPC(tlsConf, g, &backend{store: c.Store, live: c.Live, claims: taken, keys: keys, stopping: s.stopping})
 	if err := s.newHTTP(tlsConf, g); err != nil {
 		s.close()
 		return nil, err
@@ -130,11 +135,14 @@ func (s *Server) newGRPC(tlsConf *tls.Config, g gate, b *backend) {
 	concentratorv1.RegisterProfileServiceServer(s.grpc, profileService{backend: b})
 	concentratorv1.RegisterUserServiceServer(s.grpc, userService{backend: b})
 	concentratorv1.RegisterPoolServiceServer(s.grpc, poolService{backend: b})
+	concentratorv1.RegisterLeaseServiceServer(s.grpc, leaseService{backend: b})
 	concentratorv1.RegisterAclServiceServer(s.grpc, aclService{backend: b})
 	concentratorv1.RegisterRadiusServerServiceServer(s.grpc, radiusServerService{backend: b})
 	concentratorv1.RegisterSessionServiceServer(s.grpc, sessionService{backend: b})
 	concentratorv1.RegisterLoginAttemptServiceServer(s.grpc, loginAttemptService{backend: b})
+	concentratorv1.RegisterLockoutServiceServer(s.grpc, lockoutService{backend: b})
 	concentratorv1.RegisterAccountingQueueServiceServer(s.grpc, accountingQueueService{backend: b})
+	concentratorv1.RegisterApiTokenServiceServer(s.grpc, apiTokenService{backend: b})
 	concentratorv1.RegisterInstanceServiceServer(s.grpc, instanceService{backend: b})
 	s.health = health.NewServer()
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)

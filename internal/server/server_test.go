@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/ippool"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
 	"concentrator/internal/store/storetest"
@@ -44,6 +45,10 @@ type fakeLive struct {
 	testErr      error
 	queues       []session.AccountingStatus // sorted by tenant
 	records      []session.AccountingRecord // sorted by tenant and ID
+	lockouts     []session.Lockout          // sorted by name
+	pools        *ippool.Pools              // nil: no lease is known
+	taken        []string                   // the owners whose leases were released
+	pskUses      map[string]session.PSKUse  // by tenant and ID
 }
 
 func (f *fakeLive) Sessions(tenantName string) []session.Info {
@@ -121,6 +126,8 @@ func (f *fakeLive) AccountingUnsent(tenantName string, after uint64, limit int) 
 	})
 	return all[:min(limit, len(all))], len(all) > limit
 }
+
+func (f *fakeLive) PSKUse(tenantName, id string) session.PSKUse { return f.pskUses[tenantName+" "+id] }
 
 func (f *fakeLive) Instance() session.InstanceInfo {
 	return session.InstanceInfo{

@@ -37,23 +37,42 @@ var tenants = &resource[store.Tenant, *concentratorv1.Tenant]{
 	show:      showTenant,
 	stored:    func(b *backend, name string, r *store.Tenant) { b.claims.setTenant(name, r) },
 	referrers: tenantReferrers,
+	// What a tenant may use of the instance, and who is led to it.
+	reserved: []string{"realms", "suspended", "limits", "network"},
+	guard:    guardTenant,
 }
 
-func (s tenantService) CreateTenant(_ context.Context, r *concentratorv1.CreateTenantRequest) (*concentratorv1.Tenant, error) {
-	return create(s.backend, tenants, "", r.GetTenantId(), r.GetTenant(), r.GetValidateOnly())
+func (s tenantService) CreateTenant(ctx context.Context, r *concentratorv1.CreateTenantRequest) (*concentratorv1.Tenant, error) {
+	return create(ctx, s.backend, tenants, "", r.GetTenantId(), r.GetTenant(), r.GetValidateOnly())
 }
 
 func (s tenantService) GetTenant(_ context.Context, r *concentratorv1.GetTenantRequest) (*concentratorv1.Tenant, error) {
 	return get(s.backend, tenants, r.GetName())
 }
 
-func (s tenantService) ListTenants(_ context.Context, r *concentratorv1.ListTenantsRequest) (*concentratorv1.ListTenantsResponse, error) {
+func (s tenantService) ListTenants(ctx context.Context, r *concentratorv1.ListTenantsRequest) (*concentratorv1.ListTenantsResponse, error) {
+	if own := callerOf(ctx).tenant; own != "" {
+		return s.listOwn(own, r)
+	}
 	page, next, err := list(s.backend, tenants, "", r.GetPageSize(), r.GetPageToken())
 	return &concentratorv1.ListTenantsResponse{Tenants: page, NextPageToken: next}, err
 }
 
-func (s tenantService) UpdateTenant(_ context.Context, r *concentratorv1.UpdateTenantRequest) (*concentratorv1.Tenant, error) {
-	return update(s.backend, tenants, r.GetTenant(), r.GetUpdateMask(), r.GetValidateOnly())
+// listOwn is ListTenants for a caller that is bound to a tenant.
+func (s tenantService) listOwn(own string, r *concentratorv1.ListTenantsRequest) (*concentratorv1.ListTenantsResponse, error) {
+	_, after, err := query{string(store.KindTenant), own}.page(r.GetPageSize(), r.GetPageToken())
+	if err != nil || own <= after {
+		return &concentratorv1.ListTenantsResponse{}, err
+	}
+	m, err := get(s.backend, tenants, own)
+	if err != nil {
+		return nil, err
+	}
+	return &concentratorv1.ListTenantsResponse{Tenants: []*concentratorv1.Tenant{m}}, nil
+}
+
+func (s tenantService) UpdateTenant(ctx context.Context, r *concentratorv1.UpdateTenantRequest) (*concentratorv1.Tenant, error) {
+	return update(ctx, s.backend, tenants, r.GetTenant(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s tenantService) DeleteTenant(_ context.Context, r *concentratorv1.DeleteTenantRequest) (*emptypb.Empty, error) {
@@ -175,7 +194,11 @@ func decodeUplink(u *concentratorv1.Tenant_Network_Uplink, namespace string, bad
 	return store.Uplink{Address: p.String(), Gateway: u.GetGateway()}
 }
 
-func showTenant(_ *backend, m *concentratorv1.Tenant) {
+func showTenant(b *backend, m *concentratorv1.Tenant) {
+	for _, k := range m.GetIpsec().GetPsks() {
+		use := b.live.PSKUse(m.GetName(), k.GetId())
+		k.UseCount, k.LastUseTime = use.Count, timestamp(use.Last)
+	}
 	if l := m.GetLimits(); l.GetDuplicatePolicy() == 0 {
 		l.DuplicatePolicy = concentratorv1.Tenant_Limits_REPLACE
 	}
@@ -243,6 +266,10 @@ func checkNeighbours(b *backend, r *store.Tenant, bad *fieldErrors) error {
 			realms[name] = true
 		}
 		if servesIPsec(l) && keys > maxListenerPSKs {
+			if bad.tenant != "" {
+				bad.addUnmet("ipsec.psks", "are too many for a listener of the tenant")
+				continue
+			}
 			bad.addUnmet("ipsec.psks", "are too many: the tenants of %s would have %d keys in all, at most %d are allowed", l.Name, keys, maxListenerPSKs)
 		}
 	}
@@ -283,7 +310,11 @@ func tenantReferrers(b *backend, name string) ([]string, error) {
 		return nil, err
 	}
 	servers, err := referrersOf(b, name, func(r *store.RadiusServer) (string, bool) { return r.Name, true })
-	return slices.Concat(by, users, profiles, pools, acls, servers), err
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := referrersOf(b, name, func(r *store.APIToken) (string, bool) { return r.Name, true })
+	return slices.Concat(by, users, profiles, pools, acls, servers, tokens), err
 }
 
 // optional32 is n in the API's size, nil as nil.

@@ -28,8 +28,8 @@ var users = &resource[store.User, *concentratorv1.User]{
 	referrers: noReferrers,
 }
 
-func (s userService) CreateUser(_ context.Context, r *concentratorv1.CreateUserRequest) (*concentratorv1.User, error) {
-	return create(s.backend, users, r.GetParent(), r.GetUserId(), r.GetUser(), r.GetValidateOnly())
+func (s userService) CreateUser(ctx context.Context, r *concentratorv1.CreateUserRequest) (*concentratorv1.User, error) {
+	return create(ctx, s.backend, users, r.GetParent(), r.GetUserId(), r.GetUser(), r.GetValidateOnly())
 }
 
 func (s userService) GetUser(_ context.Context, r *concentratorv1.GetUserRequest) (*concentratorv1.User, error) {
@@ -41,8 +41,8 @@ func (s userService) ListUsers(_ context.Context, r *concentratorv1.ListUsersReq
 	return &concentratorv1.ListUsersResponse{Users: page, NextPageToken: next}, err
 }
 
-func (s userService) UpdateUser(_ context.Context, r *concentratorv1.UpdateUserRequest) (*concentratorv1.User, error) {
-	return update(s.backend, users, r.GetUser(), r.GetUpdateMask(), r.GetValidateOnly())
+func (s userService) UpdateUser(ctx context.Context, r *concentratorv1.UpdateUserRequest) (*concentratorv1.User, error) {
+	return update(ctx, s.backend, users, r.GetUser(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
 func (s userService) DeleteUser(_ context.Context, r *concentratorv1.DeleteUserRequest) (*emptypb.Empty, error) {

@@ -61,7 +61,7 @@ func (l *Lab) NewDaemon(name, part, bin, apply string) (*Daemon, error) {
 		"Net1": l.NS("net1"), "Net2": l.NS("net2"),
 		"RadiusAddress": innerHost, "RadiusSecret": radiusSecret, "RadiusPort": radiusPort, "RadiusOldPort": radiusOldPort,
 		"ForeignSecret": foreignSecret, "AccRadius": accRadius, "AccRadius2": accRadius2, "AccSlow": accSlow, "AccAddress": accAddress,
-		"PKI": l.PKI,
+		"PKI": l.PKI, "Fifty": l.fifty(), "FiftyAddress": fiftyAddress,
 	}); err != nil {
 		return nil, err
 	}

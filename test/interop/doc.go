@@ -11,6 +11,9 @@
 //	radius.go  FreeRADIUS                           pki.go     certificates and a revocation list
 //	host.go    a TCP service behind the tenant      forge.go   forged GRE packets
 //	cpu.go     CPU time of the daemon's threads     ping.go    pings from guests and hosts
+//	fifty.go   a daemon with fifty tenants          gen.go     simulated clients, by loadgen
+//	stream.go  a steady TCP transfer, and its gaps  sweep.go   one client asks many addresses and ports
+//	capture.go every packet of a namespace
 //
 // Everything but this file is behind the build tag `interop`; the full matrix is behind `interop_long` too. Both need root
 // and what test/setup.sh installs: what is missing is an error, never a skip. `make test` and `make test-long` run them.

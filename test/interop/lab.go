@@ -31,6 +31,10 @@ import (
 //	net1  inner 10.99.0.1 ---- 10.99.0.2  far1     two tenants' own networks, with the same addresses
 //	net2  inner 10.99.0.1 ---- 10.99.0.2  far2
 //
+//	fifty outer 198.51.100.33 --+   a daemon of its own with fifty tenants, t1 and up, each in a network of its own
+//	t1    inner 10.99.0.1 ---- 10.99.0.2  t1far    the first two of them; the daemon makes the others
+//	t2    inner 10.99.0.1 ---- 10.99.0.2  t2far
+//
 // Each guest has a NAT router, whose inner side is a switch of its own; all of them have the same addresses inside. A guest
 // that goes behind a NAT, its own or another's, has its tap moved there:
 //
@@ -53,12 +57,13 @@ const (
 	accSlow       = "10.98.0.4" // leads to accRadius, slowly
 	genAddress    = "198.51.100.32"
 	genNet        = "198.51.100.160/28" // more addresses of the same
+	fiftyAddress  = "198.51.100.33"
 	attacker      = "198.51.100.250"
 	spoofed       = "100.64.0.0/10" // RFC 6598
 )
 
 // listenerAddresses are the daemon's; demoAddress lies between.
-var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10, 20}
+var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10, 20, 21}
 
 // labPrefix begins the names of all namespaces of all runs; the process ID and a part's name follow.
 const labPrefix = "interop-"
@@ -90,7 +95,10 @@ func NewLab() (*Lab, error) {
 // NS is the full name of the namespace of a part of the lab.
 func (l *Lab) NS(part string) string { return fmt.Sprintf("%s%d-%s", labPrefix, os.Getpid(), part) }
 
-var parts = []string{"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2", "acc", "accfar", "gen", "nat0", "nat1", "nat2"}
+var parts = []string{
+	"sw", "srv", "lan", "demo", "atk", "net1", "far1", "net2", "far2", "acc", "accfar", "gen", "nat0", "nat1", "nat2",
+	"fifty", "t1", "t1far", "t2", "t2far",
+}
 
 // bridge0 is the outer switch; lanN is the one behind NAT number N.
 const bridge0 = "bridge0"
@@ -165,7 +173,7 @@ func (l *Lab) build() error {
 			}
 		}
 	}
-	for _, part := range []string{"srv", "net1", "net2", "acc"} {
+	for _, part := range []string{"srv", "net1", "net2", "acc", "t1", "t2"} {
 		for _, key := range []string{"all", "default", "inner"} {
 			if err := sysctl(l.NS(part), "net/ipv4/conf/"+key+"/rp_filter", "0"); err != nil {
 				return err
@@ -215,6 +223,9 @@ func links() []labLink {
 		{part: "srv", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "lan", peerName: "eth0", peerAddr: innerHost + "/24"},
 		{part: "net1", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "far1", peerName: "eth0", peerAddr: innerHost + "/24"},
 		{part: "net2", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "far2", peerName: "eth0", peerAddr: innerHost + "/24"},
+		{part: "fifty", name: "outer", addresses: []string{fiftyAddress + "/24"}, peer: "sw", peerName: "fifty", port: bridge0},
+		{part: "t1", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "t1far", peerName: "eth0", peerAddr: innerHost + "/24"},
+		{part: "t2", name: "inner", addresses: []string{innerGateway + "/24"}, peer: "t2far", peerName: "eth0", peerAddr: innerHost + "/24"},
 	}
 	for n := range numGuests {
 		part := natPart(n)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
 	"concentrator/internal/manifest"
 )
@@ -21,7 +22,10 @@ func Command(e *env.Env) *cobra.Command {
 rest alone. Each document has a kind, a name and the resource's fields, in any order. A field that a document leaves
 out goes back to its default; a secret that it leaves out stays.
 
---prune also deletes what stands below the tenants that the file describes and is not in it.`,
+--prune also deletes what stands below the tenants that the file describes and is not in it.
+
+Below each change stand the live sessions that it ends, and those that go on under other rules; a change without such a
+list leaves all of them alone.`,
 		RunE: e.Verb(func(cmd *cobra.Command, _ []string) error {
 			if file == "" {
 				return fmt.Errorf("%w: apply needs -f FILE, or -f - for the standard input", env.ErrUsage)
@@ -38,9 +42,14 @@ out goes back to its default; a secret that it leaves out stays.
 			if err != nil {
 				return err
 			}
+			if err := manifest.FindSessions(cmd.Context(), e.Client(), plan); err != nil {
+				return err
+			}
 			return manifest.Apply(cmd.Context(), e.Client(), plan, dryRun, func(c manifest.Change, err error) {
 				if err == nil {
 					fmt.Fprintln(e.Out, describe(c, dryRun))
+					touched(e, dryRun, "would end", "ends", c.Ends)
+					touched(e, dryRun, "would change the rules of", "changes the rules of", c.Alters)
 				}
 			})
 		}),
@@ -63,4 +72,22 @@ func describe(c manifest.Change, dryRun bool) string {
 		text += " " + strings.Join(c.Fields, ", ")
 	}
 	return text
+}
+
+// touched lists the sessions that a change touches: how many, and each one's name, user and outer address.
+func touched(e *env.Env, dryRun bool, would, does string, list []*pb.Session) {
+	if len(list) == 0 {
+		return
+	}
+	if dryRun {
+		does = would
+	}
+	plural := "s"
+	if len(list) == 1 {
+		plural = ""
+	}
+	fmt.Fprintf(e.Out, "  %s %d session%s:\n", does, len(list), plural)
+	for _, s := range list {
+		fmt.Fprintf(e.Out, "    %s %s %s\n", s.GetName(), env.Clean(s.GetUser()), s.GetClientAddress())
+	}
 }

@@ -11,11 +11,20 @@ import (
 var columns = []env.Column{
 	env.Name("NAME", 0), env.Field("VERSION", "version"), env.Field("SINCE", "start_time"),
 	env.Field("SESSIONS", "sessions"), env.Field("MOST", "max_sessions"), env.Field("SHARDS", "shards").OnlyWide(),
+	env.Field("REENCRYPTING", "reencrypting").OnlyWide(),
 }
 
 // Command makes the noun's command.
 func Command(e *env.Env) *cobra.Command {
-	return env.Noun("instance", "The instance itself: version, shards, slots", list(e), get(e))
+	return env.Noun("instance", "The instance itself: version, shards, slots", list(e), get(e), reencrypt(e))
+}
+
+// fullName makes an instance's resource name of the argument; that of the one that answers if there is none.
+func fullName(args []string) string {
+	if len(args) == 0 {
+		return "instances/-"
+	}
+	return "instances/" + args[0]
 }
 
 func list(e *env.Env) *cobra.Command {
@@ -35,11 +44,7 @@ func get(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "get [NAME]", Short: "Show an instance; without a name the one that answers", Args: env.Args(0, 1),
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
-			name := "instances/-"
-			if len(args) > 0 {
-				name = "instances/" + args[0]
-			}
-			r, err := pb.NewInstanceServiceClient(e.Conn).GetInstance(cmd.Context(), &pb.GetInstanceRequest{Name: name})
+			r, err := pb.NewInstanceServiceClient(e.Conn).GetInstance(cmd.Context(), &pb.GetInstanceRequest{Name: fullName(args)})
 			if err != nil {
 				return err
 			}

@@ -1,5 +1,6 @@
 // Package resource has the verbs of every configured noun: create, get, list, update and delete. The flags of create
-// and update are made of the API's own descriptors, so that a new field is a new flag. A radius-server can be tested too.
+// and update are made of the API's own descriptors, so that a new field is a new flag. A radius-server can be tested too,
+// and a tenant's pre-shared keys be changed.
 package resource
 
 import (
@@ -19,11 +20,14 @@ type noun struct {
 	columns []env.Column
 }
 
-// radiusServer is the kind that has a verb of its own.
-const radiusServer = "RadiusServer"
+// The kinds that have verbs of their own.
+const (
+	radiusServer = "RadiusServer"
+	tenantKind   = "Tenant"
+)
 
 var nouns = []noun{
-	{"tenant", "Tenant", "Customers, each with its own users, addresses and network", []env.Column{
+	{"tenant", tenantKind, "Customers, each with its own users, addresses and network", []env.Column{
 		env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Field("REALMS", "realms"),
 		env.Field("SUSPENDED", "suspended"), env.Field("LIMITS", "limits").OnlyWide(), env.Field("NETWORK", "network").OnlyWide(),
 	}},
@@ -32,6 +36,8 @@ var nouns = []noun{
 		env.Field("DNS", "dns_servers"), env.Field("MPPE", "mppe").OnlyWide(), env.Field("PLAINTEXT", "allow_plaintext").OnlyWide(),
 		env.Field("UP BPS", "rate_limit.up_bps").OnlyWide(), env.Field("DOWN BPS", "rate_limit.down_bps").OnlyWide(),
 		env.Field("DSCP", "dscp").OnlyWide(), env.Field("ACL", "acl").OnlyWide(),
+		env.Field("ROUTES", "client_routes").OnlyWide(), env.Field("SUFFIX", "dns_suffix").OnlyWide(),
+		env.Field("HOURS", "allowed_hours").OnlyWide(), env.Field("ZONE", "time_zone").OnlyWide(),
 	}},
 	{"acl", "Acl", "Which packets may pass in a session", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Count("RULES", "rules"),
@@ -43,7 +49,7 @@ var nouns = []noun{
 	}},
 	{"pool", "Pool", "Addresses for clients", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("RANGES", "ranges"), env.Field("GATEWAY", "gateway"),
-		env.Field("USAGE", "usage"),
+		env.Field("USAGE", "usage"), env.Field("EXCLUDE", "exclude").OnlyWide(), env.Field("QUARANTINE", "quarantine").OnlyWide(),
 	}},
 	{"radius-server", radiusServer, "Who decides logins, where the tenant asks RADIUS, and takes accounting", []env.Column{
 		env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PORT", "auth_port"),
@@ -68,8 +74,11 @@ func Commands(e *env.Env) []*cobra.Command {
 			panic("ctl: " + err.Error()) // nouns names a kind that the API does not have
 		}
 		verbs := []*cobra.Command{create(e, n, k), get(e, n, k), list(e, n, k), update(e, n, k), remove(e, n, k)}
-		if n.kind == radiusServer {
+		switch n.kind {
+		case radiusServer:
 			verbs = append(verbs, test(e, k))
+		case tenantKind:
+			verbs = append(verbs, psks(e, k), rotatePSK(e, k))
 		}
 		out = append(out, env.Noun(n.name, n.short, verbs...))
 	}

@@ -126,7 +126,7 @@ func refusal(err error) tenant.Reason {
 	switch {
 	case errors.As(err, &auth):
 		switch auth.Code {
-		case mschap.ErrorAccountDisabled:
+		case mschap.ErrorAccountDisabled, mschap.ErrorRestrictedLogonHours:
 			return tenant.ReasonUserDisabled
 		case mschap.ErrorPasswordExpired:
 			return tenant.ReasonUserExpired

@@ -34,6 +34,7 @@ func TestReason(t *testing.T) {
 		{auth(691, "Wrong user name or password"), tenant.ReasonWrongCredentials},
 		{auth(0, ""), tenant.ReasonWrongCredentials},
 		{errors.Join(ipsec.ErrDown, auth(691, "")), tenant.ReasonWrongCredentials},
+		{auth(646, ""), tenant.ReasonUserDisabled},
 		{auth(647, ""), tenant.ReasonUserDisabled},
 		{auth(648, ""), tenant.ReasonUserExpired},
 		{auth(649, ""), tenant.ReasonTenantSuspended},

@@ -38,7 +38,9 @@ type Instance struct {
 	// Sessions that hold a slot now.
 	Sessions int32 `protobuf:"varint,5,opt,name=sessions,proto3" json:"sessions,omitempty"`
 	// The loops that move packets.
-	Shards        []*Instance_Shard `protobuf:"bytes,6,rep,name=shards,proto3" json:"shards,omitempty"`
+	Shards []*Instance_Shard `protobuf:"bytes,6,rep,name=shards,proto3" json:"shards,omitempty"`
+	// The stored secrets are being given a new key, or this was cut off and ReencryptInstance is to be called again.
+	Reencrypting  bool `protobuf:"varint,7,opt,name=reencrypting,proto3" json:"reencrypting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,6 +115,13 @@ func (x *Instance) GetShards() []*Instance_Shard {
 		return x.Shards
 	}
 	return nil
+}
+
+func (x *Instance) GetReencrypting() bool {
+	if x != nil {
+		return x.Reencrypting
+	}
+	return false
 }
 
 // GetInstanceRequest is the input of GetInstance.
@@ -271,6 +280,107 @@ func (x *ListInstancesResponse) GetNextPageToken() string {
 	return ""
 }
 
+// ReencryptInstanceRequest is the input of ReencryptInstance.
+type ReencryptInstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance: instances/{instance}; instances/- is the one that answers.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReencryptInstanceRequest) Reset() {
+	*x = ReencryptInstanceRequest{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReencryptInstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReencryptInstanceRequest) ProtoMessage() {}
+
+func (x *ReencryptInstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReencryptInstanceRequest.ProtoReflect.Descriptor instead.
+func (*ReencryptInstanceRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReencryptInstanceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ReencryptInstanceResponse says what was done.
+type ReencryptInstanceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Resources that hold secrets.
+	Records int32 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	// How many of them were sealed anew by this call: all, unless it finished one that was cut off.
+	Resealed      int32 `protobuf:"varint,2,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReencryptInstanceResponse) Reset() {
+	*x = ReencryptInstanceResponse{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReencryptInstanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReencryptInstanceResponse) ProtoMessage() {}
+
+func (x *ReencryptInstanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReencryptInstanceResponse.ProtoReflect.Descriptor instead.
+func (*ReencryptInstanceResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReencryptInstanceResponse) GetRecords() int32 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *ReencryptInstanceResponse) GetResealed() int32 {
+	if x != nil {
+		return x.Resealed
+	}
+	return 0
+}
+
 // Shard is one of the loops that move packets.
 type Instance_Shard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -294,7 +404,7 @@ type Instance_Shard struct {
 
 func (x *Instance_Shard) Reset() {
 	*x = Instance_Shard{}
-	mi := &file_concentrator_v1_instance_proto_msgTypes[4]
+	mi := &file_concentrator_v1_instance_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +416,7 @@ func (x *Instance_Shard) String() string {
 func (*Instance_Shard) ProtoMessage() {}
 
 func (x *Instance_Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_instance_proto_msgTypes[4]
+	mi := &file_concentrator_v1_instance_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -375,7 +485,7 @@ var File_concentrator_v1_instance_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1econcentrator/v1/instance.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc2\x05\n" +
+	"\x1econcentrator/v1/instance.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x05\n" +
 	"\bInstance\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
 	"\aversion\x18\x02 \x01(\tB\x03\xe0A\x03R\aversion\x12>\n" +
@@ -383,7 +493,8 @@ const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"start_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tstartTime\x12&\n" +
 	"\fmax_sessions\x18\x04 \x01(\x05B\x03\xe0A\x03R\vmaxSessions\x12\x1f\n" +
 	"\bsessions\x18\x05 \x01(\x05B\x03\xe0A\x03R\bsessions\x12<\n" +
-	"\x06shards\x18\x06 \x03(\v2\x1f.concentrator.v1.Instance.ShardB\x03\xe0A\x03R\x06shards\x1a\xef\x02\n" +
+	"\x06shards\x18\x06 \x03(\v2\x1f.concentrator.v1.Instance.ShardB\x03\xe0A\x03R\x06shards\x12'\n" +
+	"\freencrypting\x18\a \x01(\bB\x03\xe0A\x03R\freencrypting\x1a\xef\x02\n" +
 	"\x05Shard\x12\x19\n" +
 	"\x05shard\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05shard\x12\x1f\n" +
 	"\bsessions\x18\x02 \x01(\x05B\x03\xe0A\x03R\bsessions\x12\"\n" +
@@ -409,10 +520,17 @@ const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\x03\xe0A\x01R\tpageToken\"x\n" +
 	"\x15ListInstancesResponse\x127\n" +
 	"\tinstances\x18\x01 \x03(\v2\x19.concentrator.v1.InstanceR\tinstances\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xf7\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n" +
+	"\x18ReencryptInstanceRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
+	"\x15concentrator/InstanceR\x04name\"Q\n" +
+	"\x19ReencryptInstanceResponse\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x05R\arecords\x12\x1a\n" +
+	"\bresealed\x18\x02 \x01(\x05R\bresealed2\x91\x03\n" +
 	"\x0fInstanceService\x12m\n" +
 	"\vGetInstance\x12#.concentrator.v1.GetInstanceRequest\x1a\x19.concentrator.v1.Instance\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=instances/*}\x12u\n" +
-	"\rListInstances\x12%.concentrator.v1.ListInstancesRequest\x1a&.concentrator.v1.ListInstancesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instancesB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\rListInstances\x12%.concentrator.v1.ListInstancesRequest\x1a&.concentrator.v1.ListInstancesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12\x97\x01\n" +
+	"\x11ReencryptInstance\x12).concentrator.v1.ReencryptInstanceRequest\x1a*.concentrator.v1.ReencryptInstanceResponse\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=instances/*}:reencryptB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_instance_proto_rawDescOnce sync.Once
@@ -426,29 +544,33 @@ func file_concentrator_v1_instance_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_instance_proto_rawDescData
 }
 
-var file_concentrator_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_concentrator_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_concentrator_v1_instance_proto_goTypes = []any{
-	(*Instance)(nil),              // 0: concentrator.v1.Instance
-	(*GetInstanceRequest)(nil),    // 1: concentrator.v1.GetInstanceRequest
-	(*ListInstancesRequest)(nil),  // 2: concentrator.v1.ListInstancesRequest
-	(*ListInstancesResponse)(nil), // 3: concentrator.v1.ListInstancesResponse
-	(*Instance_Shard)(nil),        // 4: concentrator.v1.Instance.Shard
-	nil,                           // 5: concentrator.v1.Instance.Shard.DropsEntry
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*Instance)(nil),                  // 0: concentrator.v1.Instance
+	(*GetInstanceRequest)(nil),        // 1: concentrator.v1.GetInstanceRequest
+	(*ListInstancesRequest)(nil),      // 2: concentrator.v1.ListInstancesRequest
+	(*ListInstancesResponse)(nil),     // 3: concentrator.v1.ListInstancesResponse
+	(*ReencryptInstanceRequest)(nil),  // 4: concentrator.v1.ReencryptInstanceRequest
+	(*ReencryptInstanceResponse)(nil), // 5: concentrator.v1.ReencryptInstanceResponse
+	(*Instance_Shard)(nil),            // 6: concentrator.v1.Instance.Shard
+	nil,                               // 7: concentrator.v1.Instance.Shard.DropsEntry
+	(*timestamppb.Timestamp)(nil),     // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 9: google.protobuf.Duration
 }
 var file_concentrator_v1_instance_proto_depIdxs = []int32{
-	6, // 0: concentrator.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
-	4, // 1: concentrator.v1.Instance.shards:type_name -> concentrator.v1.Instance.Shard
+	8, // 0: concentrator.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
+	6, // 1: concentrator.v1.Instance.shards:type_name -> concentrator.v1.Instance.Shard
 	0, // 2: concentrator.v1.ListInstancesResponse.instances:type_name -> concentrator.v1.Instance
-	7, // 3: concentrator.v1.Instance.Shard.cpu_time:type_name -> google.protobuf.Duration
-	5, // 4: concentrator.v1.Instance.Shard.drops:type_name -> concentrator.v1.Instance.Shard.DropsEntry
+	9, // 3: concentrator.v1.Instance.Shard.cpu_time:type_name -> google.protobuf.Duration
+	7, // 4: concentrator.v1.Instance.Shard.drops:type_name -> concentrator.v1.Instance.Shard.DropsEntry
 	1, // 5: concentrator.v1.InstanceService.GetInstance:input_type -> concentrator.v1.GetInstanceRequest
 	2, // 6: concentrator.v1.InstanceService.ListInstances:input_type -> concentrator.v1.ListInstancesRequest
-	0, // 7: concentrator.v1.InstanceService.GetInstance:output_type -> concentrator.v1.Instance
-	3, // 8: concentrator.v1.InstanceService.ListInstances:output_type -> concentrator.v1.ListInstancesResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
+	4, // 7: concentrator.v1.InstanceService.ReencryptInstance:input_type -> concentrator.v1.ReencryptInstanceRequest
+	0, // 8: concentrator.v1.InstanceService.GetInstance:output_type -> concentrator.v1.Instance
+	3, // 9: concentrator.v1.InstanceService.ListInstances:output_type -> concentrator.v1.ListInstancesResponse
+	5, // 10: concentrator.v1.InstanceService.ReencryptInstance:output_type -> concentrator.v1.ReencryptInstanceResponse
+	8, // [8:11] is the sub-list for method output_type
+	5, // [5:8] is the sub-list for method input_type
 	5, // [5:5] is the sub-list for extension type_name
 	5, // [5:5] is the sub-list for extension extendee
 	0, // [0:5] is the sub-list for field type_name
@@ -465,7 +587,7 @@ func file_concentrator_v1_instance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_instance_proto_rawDesc), len(file_concentrator_v1_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

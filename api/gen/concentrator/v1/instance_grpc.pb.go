@@ -19,20 +19,26 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InstanceService_GetInstance_FullMethodName   = "/concentrator.v1.InstanceService/GetInstance"
-	InstanceService_ListInstances_FullMethodName = "/concentrator.v1.InstanceService/ListInstances"
+	InstanceService_GetInstance_FullMethodName       = "/concentrator.v1.InstanceService/GetInstance"
+	InstanceService_ListInstances_FullMethodName     = "/concentrator.v1.InstanceService/ListInstances"
+	InstanceService_ReencryptInstance_FullMethodName = "/concentrator.v1.InstanceService/ReencryptInstance"
 )
 
 // InstanceServiceClient is the client API for InstanceService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// InstanceService shows the running instance.
+// InstanceService shows the running instance, and looks after the key of its secrets.
 type InstanceServiceClient interface {
 	// GetInstance returns one instance.
 	GetInstance(ctx context.Context, in *GetInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
 	// ListInstances returns a page of instances, ordered by name.
 	ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error)
+	// ReencryptInstance gives the stored secrets a new key: it is added, everything is sealed with it, and the old one is
+	// dropped. Logins and changes go on meanwhile, and etags stay as they are. Cut off, it leaves secrets that all can be
+	// read, and the next call finishes it. FAILED_PRECONDITION, with the names, if there are secrets that can't be read; the
+	// old key then stays.
+	ReencryptInstance(ctx context.Context, in *ReencryptInstanceRequest, opts ...grpc.CallOption) (*ReencryptInstanceResponse, error)
 }
 
 type instanceServiceClient struct {
@@ -63,16 +69,31 @@ func (c *instanceServiceClient) ListInstances(ctx context.Context, in *ListInsta
 	return out, nil
 }
 
+func (c *instanceServiceClient) ReencryptInstance(ctx context.Context, in *ReencryptInstanceRequest, opts ...grpc.CallOption) (*ReencryptInstanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReencryptInstanceResponse)
+	err := c.cc.Invoke(ctx, InstanceService_ReencryptInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InstanceServiceServer is the server API for InstanceService service.
 // All implementations must embed UnimplementedInstanceServiceServer
 // for forward compatibility.
 //
-// InstanceService shows the running instance.
+// InstanceService shows the running instance, and looks after the key of its secrets.
 type InstanceServiceServer interface {
 	// GetInstance returns one instance.
 	GetInstance(context.Context, *GetInstanceRequest) (*Instance, error)
 	// ListInstances returns a page of instances, ordered by name.
 	ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error)
+	// ReencryptInstance gives the stored secrets a new key: it is added, everything is sealed with it, and the old one is
+	// dropped. Logins and changes go on meanwhile, and etags stay as they are. Cut off, it leaves secrets that all can be
+	// read, and the next call finishes it. FAILED_PRECONDITION, with the names, if there are secrets that can't be read; the
+	// old key then stays.
+	ReencryptInstance(context.Context, *ReencryptInstanceRequest) (*ReencryptInstanceResponse, error)
 	mustEmbedUnimplementedInstanceServiceServer()
 }
 
@@ -88,6 +109,9 @@ func (UnimplementedInstanceServiceServer) GetInstance(context.Context, *GetInsta
 }
 func (UnimplementedInstanceServiceServer) ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListInstances not implemented")
+}
+func (UnimplementedInstanceServiceServer) ReencryptInstance(context.Context, *ReencryptInstanceRequest) (*ReencryptInstanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReencryptInstance not implemented")
 }
 func (UnimplementedInstanceServiceServer) mustEmbedUnimplementedInstanceServiceServer() {}
 func (UnimplementedInstanceServiceServer) testEmbeddedByValue()                         {}
@@ -146,6 +170,24 @@ func _InstanceService_ListInstances_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InstanceService_ReencryptInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReencryptInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).ReencryptInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_ReencryptInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).ReencryptInstance(ctx, req.(*ReencryptInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InstanceService_ServiceDesc is the grpc.ServiceDesc for InstanceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +202,10 @@ var InstanceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListInstances",
 			Handler:    _InstanceService_ListInstances_Handler,
+		},
+		{
+			MethodName: "ReencryptInstance",
+			Handler:    _InstanceService_ReencryptInstance_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -44,7 +45,10 @@ type Pool struct {
 	// When it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// Changes with every change of the resource. Sent back in an update or delete, it guards against lost updates.
-	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	// How long an address that was released is kept from all users but the one who had it. Left out: not at all; a user
+	// still gets the same address again while nobody needed it.
+	Quarantine    *durationpb.Duration `protobuf:"bytes,9,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -133,6 +137,13 @@ func (x *Pool) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Pool) GetQuarantine() *durationpb.Duration {
+	if x != nil {
+		return x.Quarantine
+	}
+	return nil
 }
 
 // CreatePoolRequest is the input of CreatePool.
@@ -509,7 +520,9 @@ type Pool_Usage struct {
 	// Addresses that can be leased.
 	Size int64 `protobuf:"varint,1,opt,name=size,proto3" json:"size,omitempty"`
 	// Addresses that are leased now.
-	Leased        int64 `protobuf:"varint,2,opt,name=leased,proto3" json:"leased,omitempty"`
+	Leased int64 `protobuf:"varint,2,opt,name=leased,proto3" json:"leased,omitempty"`
+	// Addresses in quarantine, which only the user who had them last can get now.
+	Quarantined   int64 `protobuf:"varint,3,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,11 +571,18 @@ func (x *Pool_Usage) GetLeased() int64 {
 	return 0
 }
 
+func (x *Pool_Usage) GetQuarantined() int64 {
+	if x != nil {
+		return x.Quarantined
+	}
+	return 0
+}
+
 var File_concentrator_v1_pool_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_pool_proto_rawDesc = "" +
 	"\n" +
-	"\x1aconcentrator/v1/pool.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x03\n" +
+	"\x1aconcentrator/v1/pool.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x04\n" +
 	"\x04Pool\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1b\n" +
 	"\x06ranges\x18\x02 \x03(\tB\x03\xe0A\x02R\x06ranges\x12\x1d\n" +
@@ -573,10 +593,14 @@ const file_concentrator_v1_pool_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12\x17\n" +
-	"\x04etag\x18\b \x01(\tB\x03\xe0A\x01R\x04etag\x1a=\n" +
+	"\x04etag\x18\b \x01(\tB\x03\xe0A\x01R\x04etag\x12>\n" +
+	"\n" +
+	"quarantine\x18\t \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\n" +
+	"quarantine\x1ad\n" +
 	"\x05Usage\x12\x17\n" +
 	"\x04size\x18\x01 \x01(\x03B\x03\xe0A\x03R\x04size\x12\x1b\n" +
-	"\x06leased\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06leased:B\xeaA?\n" +
+	"\x06leased\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06leased\x12%\n" +
+	"\vquarantined\x18\x03 \x01(\x03B\x03\xe0A\x03R\vquarantined:B\xeaA?\n" +
 	"\x11concentrator/Pool\x12\x1dtenants/{tenant}/pools/{pool}*\x05pools2\x04pool\"\xbe\x01\n" +
 	"\x11CreatePoolRequest\x121\n" +
 	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/PoolR\x06parent\x12\x1c\n" +
@@ -637,32 +661,34 @@ var file_concentrator_v1_pool_proto_goTypes = []any{
 	(*DeletePoolRequest)(nil),     // 6: concentrator.v1.DeletePoolRequest
 	(*Pool_Usage)(nil),            // 7: concentrator.v1.Pool.Usage
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 10: google.protobuf.Empty
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
 }
 var file_concentrator_v1_pool_proto_depIdxs = []int32{
 	7,  // 0: concentrator.v1.Pool.usage:type_name -> concentrator.v1.Pool.Usage
 	8,  // 1: concentrator.v1.Pool.create_time:type_name -> google.protobuf.Timestamp
 	8,  // 2: concentrator.v1.Pool.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: concentrator.v1.CreatePoolRequest.pool:type_name -> concentrator.v1.Pool
-	0,  // 4: concentrator.v1.ListPoolsResponse.pools:type_name -> concentrator.v1.Pool
-	0,  // 5: concentrator.v1.UpdatePoolRequest.pool:type_name -> concentrator.v1.Pool
-	9,  // 6: concentrator.v1.UpdatePoolRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 7: concentrator.v1.PoolService.CreatePool:input_type -> concentrator.v1.CreatePoolRequest
-	2,  // 8: concentrator.v1.PoolService.GetPool:input_type -> concentrator.v1.GetPoolRequest
-	3,  // 9: concentrator.v1.PoolService.ListPools:input_type -> concentrator.v1.ListPoolsRequest
-	5,  // 10: concentrator.v1.PoolService.UpdatePool:input_type -> concentrator.v1.UpdatePoolRequest
-	6,  // 11: concentrator.v1.PoolService.DeletePool:input_type -> concentrator.v1.DeletePoolRequest
-	0,  // 12: concentrator.v1.PoolService.CreatePool:output_type -> concentrator.v1.Pool
-	0,  // 13: concentrator.v1.PoolService.GetPool:output_type -> concentrator.v1.Pool
-	4,  // 14: concentrator.v1.PoolService.ListPools:output_type -> concentrator.v1.ListPoolsResponse
-	0,  // 15: concentrator.v1.PoolService.UpdatePool:output_type -> concentrator.v1.Pool
-	10, // 16: concentrator.v1.PoolService.DeletePool:output_type -> google.protobuf.Empty
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	9,  // 3: concentrator.v1.Pool.quarantine:type_name -> google.protobuf.Duration
+	0,  // 4: concentrator.v1.CreatePoolRequest.pool:type_name -> concentrator.v1.Pool
+	0,  // 5: concentrator.v1.ListPoolsResponse.pools:type_name -> concentrator.v1.Pool
+	0,  // 6: concentrator.v1.UpdatePoolRequest.pool:type_name -> concentrator.v1.Pool
+	10, // 7: concentrator.v1.UpdatePoolRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 8: concentrator.v1.PoolService.CreatePool:input_type -> concentrator.v1.CreatePoolRequest
+	2,  // 9: concentrator.v1.PoolService.GetPool:input_type -> concentrator.v1.GetPoolRequest
+	3,  // 10: concentrator.v1.PoolService.ListPools:input_type -> concentrator.v1.ListPoolsRequest
+	5,  // 11: concentrator.v1.PoolService.UpdatePool:input_type -> concentrator.v1.UpdatePoolRequest
+	6,  // 12: concentrator.v1.PoolService.DeletePool:input_type -> concentrator.v1.DeletePoolRequest
+	0,  // 13: concentrator.v1.PoolService.CreatePool:output_type -> concentrator.v1.Pool
+	0,  // 14: concentrator.v1.PoolService.GetPool:output_type -> concentrator.v1.Pool
+	4,  // 15: concentrator.v1.PoolService.ListPools:output_type -> concentrator.v1.ListPoolsResponse
+	0,  // 16: concentrator.v1.PoolService.UpdatePool:output_type -> concentrator.v1.Pool
+	11, // 17: concentrator.v1.PoolService.DeletePool:output_type -> google.protobuf.Empty
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_pool_proto_init() }

@@ -39,9 +39,11 @@ type PoolServiceClient interface {
 	GetPool(ctx context.Context, in *GetPoolRequest, opts ...grpc.CallOption) (*Pool, error)
 	// ListPools returns a page of pools, ordered by name.
 	ListPools(ctx context.Context, in *ListPoolsRequest, opts ...grpc.CallOption) (*ListPoolsResponse, error)
-	// UpdatePool changes the fields that the mask names. Sessions that the change does not concern go on.
+	// UpdatePool changes the fields that the mask names. Sessions go on: FAILED_PRECONDITION, with the leases, when an
+	// address that is leased from the pool would not be one of it any more, excluded ones too.
 	UpdatePool(ctx context.Context, in *UpdatePoolRequest, opts ...grpc.CallOption) (*Pool, error)
-	// DeletePool removes a pool. FAILED_PRECONDITION, with the names, while something refers to it.
+	// DeletePool removes a pool. FAILED_PRECONDITION, with the names, while a profile refers to it or a session has an
+	// address of it.
 	DeletePool(ctx context.Context, in *DeletePoolRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -115,9 +117,11 @@ type PoolServiceServer interface {
 	GetPool(context.Context, *GetPoolRequest) (*Pool, error)
 	// ListPools returns a page of pools, ordered by name.
 	ListPools(context.Context, *ListPoolsRequest) (*ListPoolsResponse, error)
-	// UpdatePool changes the fields that the mask names. Sessions that the change does not concern go on.
+	// UpdatePool changes the fields that the mask names. Sessions go on: FAILED_PRECONDITION, with the leases, when an
+	// address that is leased from the pool would not be one of it any more, excluded ones too.
 	UpdatePool(context.Context, *UpdatePoolRequest) (*Pool, error)
-	// DeletePool removes a pool. FAILED_PRECONDITION, with the names, while something refers to it.
+	// DeletePool removes a pool. FAILED_PRECONDITION, with the names, while a profile refers to it or a session has an
+	// address of it.
 	DeletePool(context.Context, *DeletePoolRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedPoolServiceServer()
 }

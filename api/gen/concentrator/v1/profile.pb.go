@@ -216,7 +216,9 @@ type Profile struct {
 	DnsServers []string `protobuf:"bytes,6,rep,name=dns_servers,json=dnsServers,proto3" json:"dns_servers,omitempty"`
 	// NetBIOS name servers handed to the client, at most two.
 	WinsServers []string `protobuf:"bytes,7,rep,name=wins_servers,json=winsServers,proto3" json:"wins_servers,omitempty"`
-	// Networks handed to the client as routes through the tunnel.
+	// Networks handed to the client as routes through the tunnel, if it asks for them: by DHCPINFORM, as Windows and macOS do
+	// where they are set not to send all traffic through it. Together with dns_suffix they take at most 240 octets: a network
+	// takes 5 and as many as its prefix has, rounded up, so 30 with /24 fit.
 	ClientRoutes []string `protobuf:"bytes,8,rep,name=client_routes,json=clientRoutes,proto3" json:"client_routes,omitempty"`
 	// The largest inner packet in octets, 576 to 1500; default 1400. Less if the client or the path wants it.
 	Mtu int32 `protobuf:"varint,9,opt,name=mtu,proto3" json:"mtu,omitempty"`
@@ -239,7 +241,15 @@ type Profile struct {
 	// How the priority of packets gets in and out of the tunnel; default PIPE.
 	Dscp Profile_Dscp `protobuf:"varint,18,opt,name=dscp,proto3,enum=concentrator.v1.Profile_Dscp" json:"dscp,omitempty"`
 	// Which packets may pass, unless RADIUS says so: tenants/{tenant}/acls/{acl} of the same tenant. Default all.
-	Acl           string `protobuf:"bytes,19,opt,name=acl,proto3" json:"acl,omitempty"`
+	Acl string `protobuf:"bytes,19,opt,name=acl,proto3" json:"acl,omitempty"`
+	// DNS suffix handed to the client with the routes, for names without a dot, such as "corp.example".
+	DnsSuffix string `protobuf:"bytes,20,opt,name=dns_suffix,json=dnsSuffix,proto3" json:"dns_suffix,omitempty"`
+	// When logging in is allowed, and when sessions must be over; none means always. Each is days and a time of day, such as
+	// "Mon-Fri 08:00-18:00", "Sat 10:00-14:00" or, for every day, "08:00-18:00". One that ends before it begins goes on until the
+	// next day: "Fri 22:00-06:00". At most 32. A change holds for logins after it.
+	AllowedHours []string `protobuf:"bytes,21,rep,name=allowed_hours,json=allowedHours,proto3" json:"allowed_hours,omitempty"`
+	// The time zone of allowed_hours by its IANA name, such as "Europe/Berlin"; default UTC.
+	TimeZone      string `protobuf:"bytes,22,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +413,27 @@ func (x *Profile) GetDscp() Profile_Dscp {
 func (x *Profile) GetAcl() string {
 	if x != nil {
 		return x.Acl
+	}
+	return ""
+}
+
+func (x *Profile) GetDnsSuffix() string {
+	if x != nil {
+		return x.DnsSuffix
+	}
+	return ""
+}
+
+func (x *Profile) GetAllowedHours() []string {
+	if x != nil {
+		return x.AllowedHours
+	}
+	return nil
+}
+
+func (x *Profile) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
 	}
 	return ""
 }
@@ -954,7 +985,7 @@ var File_concentrator_v1_profile_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\f\n" +
+	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\r\n" +
 	"\aProfile\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12K\n" +
 	"\fauth_methods\x18\x02 \x03(\x0e2#.concentrator.v1.Profile.AuthMethodB\x03\xe0A\x01R\vauthMethods\x12,\n" +
@@ -981,7 +1012,11 @@ const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"rate_limit\x18\x11 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x01R\trateLimit\x126\n" +
 	"\x04dscp\x18\x12 \x01(\x0e2\x1d.concentrator.v1.Profile.DscpB\x03\xe0A\x01R\x04dscp\x12*\n" +
 	"\x03acl\x18\x13 \x01(\tB\x18\xe0A\x01\xfaA\x12\n" +
-	"\x10concentrator/AclR\x03acl\x1a\xe1\x01\n" +
+	"\x10concentrator/AclR\x03acl\x12\"\n" +
+	"\n" +
+	"dns_suffix\x18\x14 \x01(\tB\x03\xe0A\x01R\tdnsSuffix\x12(\n" +
+	"\rallowed_hours\x18\x15 \x03(\tB\x03\xe0A\x01R\fallowedHours\x12 \n" +
+	"\ttime_zone\x18\x16 \x01(\tB\x03\xe0A\x01R\btimeZone\x1a\xe1\x01\n" +
 	"\x04Mppe\x12A\n" +
 	"\x06policy\x18\x01 \x01(\x0e2$.concentrator.v1.Profile.Mppe.PolicyB\x03\xe0A\x01R\x06policy\x12\x1e\n" +
 	"\bkey_bits\x18\x02 \x03(\x05B\x03\xe0A\x01R\akeyBits\x12*\n" +

@@ -636,6 +636,135 @@ func (x *DeleteTenantRequest) GetValidateOnly() bool {
 	return false
 }
 
+// RotatePskRequest is the input of RotatePsk.
+type RotatePskRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The new key's id: 1 to 63 of a-z, 0-9 and '-', and not that of another key of the tenant. Left out, it is the date,
+	// with a number behind it if need be: 2026-11-27-2.
+	PskId string `protobuf:"bytes,2,opt,name=psk_id,json=pskId,proto3" json:"psk_id,omitempty"`
+	// If given, refuse when the tenant changed since.
+	Etag          string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotatePskRequest) Reset() {
+	*x = RotatePskRequest{}
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotatePskRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotatePskRequest) ProtoMessage() {}
+
+func (x *RotatePskRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotatePskRequest.ProtoReflect.Descriptor instead.
+func (*RotatePskRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_tenant_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RotatePskRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotatePskRequest) GetPskId() string {
+	if x != nil {
+		return x.PskId
+	}
+	return ""
+}
+
+func (x *RotatePskRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+// RotatePskResponse shows a new pre-shared key.
+type RotatePskResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new key's id.
+	PskId string `protobuf:"bytes,1,opt,name=psk_id,json=pskId,proto3" json:"psk_id,omitempty"`
+	// The key: 26 of A-Z and 2-7. It is not shown again.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// The tenant with the new key, the last of ipsec.psks.
+	Tenant        *Tenant `protobuf:"bytes,3,opt,name=tenant,proto3" json:"tenant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotatePskResponse) Reset() {
+	*x = RotatePskResponse{}
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotatePskResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotatePskResponse) ProtoMessage() {}
+
+func (x *RotatePskResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotatePskResponse.ProtoReflect.Descriptor instead.
+func (*RotatePskResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_tenant_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RotatePskResponse) GetPskId() string {
+	if x != nil {
+		return x.PskId
+	}
+	return ""
+}
+
+func (x *RotatePskResponse) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RotatePskResponse) GetTenant() *Tenant {
+	if x != nil {
+		return x.Tenant
+	}
+	return nil
+}
+
 // Limits bound what the tenant may use. A field left out means the default named at it.
 type Tenant_Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -648,7 +777,8 @@ type Tenant_Limits struct {
 	// Calls of one source address that have not authenticated yet; default 8, 0 means no limit, as for sources behind
 	// a carrier's NAT.
 	HalfOpenPerSource *int32 `protobuf:"varint,4,opt,name=half_open_per_source,json=halfOpenPerSource,proto3,oneof" json:"half_open_per_source,omitempty"`
-	// Logins a second over which further ones wait or are refused; 0 means no limit.
+	// Logins a second over which further ones are refused, with TENANT_LIMIT; 0 means no limit. Users who have logged in
+	// from the same address before come first.
 	LoginsPerSecond int32 `protobuf:"varint,5,opt,name=logins_per_second,json=loginsPerSecond,proto3" json:"logins_per_second,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -656,7 +786,7 @@ type Tenant_Limits struct {
 
 func (x *Tenant_Limits) Reset() {
 	*x = Tenant_Limits{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[7]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +798,7 @@ func (x *Tenant_Limits) String() string {
 func (*Tenant_Limits) ProtoMessage() {}
 
 func (x *Tenant_Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[7]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -743,7 +873,7 @@ type Tenant_Network struct {
 
 func (x *Tenant_Network) Reset() {
 	*x = Tenant_Network{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[8]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +885,7 @@ func (x *Tenant_Network) String() string {
 func (*Tenant_Network) ProtoMessage() {}
 
 func (x *Tenant_Network) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[8]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +978,7 @@ type Tenant_Ipsec struct {
 
 func (x *Tenant_Ipsec) Reset() {
 	*x = Tenant_Ipsec{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +990,7 @@ func (x *Tenant_Ipsec) String() string {
 func (*Tenant_Ipsec) ProtoMessage() {}
 
 func (x *Tenant_Ipsec) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -943,7 +1073,7 @@ type Tenant_L2Tp struct {
 
 func (x *Tenant_L2Tp) Reset() {
 	*x = Tenant_L2Tp{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1085,7 @@ func (x *Tenant_L2Tp) String() string {
 func (*Tenant_L2Tp) ProtoMessage() {}
 
 func (x *Tenant_L2Tp) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1119,7 @@ type Tenant_Authentication struct {
 
 func (x *Tenant_Authentication) Reset() {
 	*x = Tenant_Authentication{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1001,7 +1131,7 @@ func (x *Tenant_Authentication) String() string {
 func (*Tenant_Authentication) ProtoMessage() {}
 
 func (x *Tenant_Authentication) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1167,7 @@ type Tenant_Network_Uplink struct {
 
 func (x *Tenant_Network_Uplink) Reset() {
 	*x = Tenant_Network_Uplink{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1049,7 +1179,7 @@ func (x *Tenant_Network_Uplink) String() string {
 func (*Tenant_Network_Uplink) ProtoMessage() {}
 
 func (x *Tenant_Network_Uplink) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,14 +1215,18 @@ type Tenant_Ipsec_Psk struct {
 	// Tells the tenant's keys apart: 1 to 63 of a-z, 0-9 and '-'.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The key. Never returned; left out in an update, the key with this id stays as it is.
-	Secret        *string `protobuf:"bytes,2,opt,name=secret,proto3,oneof" json:"secret,omitempty"`
+	Secret *string `protobuf:"bytes,2,opt,name=secret,proto3,oneof" json:"secret,omitempty"`
+	// How often a client has proved this key to the instance that answers, since it started or got the key.
+	UseCount int64 `protobuf:"varint,3,opt,name=use_count,json=useCount,proto3" json:"use_count,omitempty"`
+	// When that was last; not set while use_count is 0.
+	LastUseTime   *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tenant_Ipsec_Psk) Reset() {
 	*x = Tenant_Ipsec_Psk{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1238,7 @@ func (x *Tenant_Ipsec_Psk) String() string {
 func (*Tenant_Ipsec_Psk) ProtoMessage() {}
 
 func (x *Tenant_Ipsec_Psk) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,11 +1268,25 @@ func (x *Tenant_Ipsec_Psk) GetSecret() string {
 	return ""
 }
 
+func (x *Tenant_Ipsec_Psk) GetUseCount() int64 {
+	if x != nil {
+		return x.UseCount
+	}
+	return 0
+}
+
+func (x *Tenant_Ipsec_Psk) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
 var File_concentrator_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1cconcentrator/v1/tenant.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x96\x11\n" +
+	"\x1cconcentrator/v1/tenant.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x11\n" +
 	"\x06Tenant\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x01R\vdisplayName\x12\x1b\n" +
@@ -1179,7 +1327,7 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\x06uplink\x18\a \x01(\v2&.concentrator.v1.Tenant.Network.UplinkB\x03\xe0A\x01R\x06uplink\x1aF\n" +
 	"\x06Uplink\x12\x1d\n" +
 	"\aaddress\x18\x01 \x01(\tB\x03\xe0A\x02R\aaddress\x12\x1d\n" +
-	"\agateway\x18\x02 \x01(\tB\x03\xe0A\x02R\agateway\x1a\xd7\x03\n" +
+	"\agateway\x18\x02 \x01(\tB\x03\xe0A\x02R\agateway\x1a\xbf\x04\n" +
 	"\x05Ipsec\x12:\n" +
 	"\x04psks\x18\x01 \x03(\v2!.concentrator.v1.Tenant.Ipsec.PskB\x03\xe0A\x01R\x04psks\x12*\n" +
 	"\x0elegacy_clients\x18\x02 \x01(\bB\x03\xe0A\x01R\rlegacyClients\x12,\n" +
@@ -1189,10 +1337,12 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\x0fca_certificates\x18\x05 \x03(\tB\x03\xe0A\x01R\x0ecaCertificates\x12\x17\n" +
 	"\x04crls\x18\x06 \x03(\tB\x03\xe0A\x01R\x04crls\x12A\n" +
 	"\fike_lifetime\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vikeLifetime\x12A\n" +
-	"\fesp_lifetime\x18\b \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vespLifetime\x1aG\n" +
+	"\fesp_lifetime\x18\b \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vespLifetime\x1a\xae\x01\n" +
 	"\x03Psk\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\x12 \n" +
-	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\x06secret\x88\x01\x01B\t\n" +
+	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\x06secret\x88\x01\x01\x12 \n" +
+	"\tuse_count\x18\x03 \x01(\x03B\x03\xe0A\x03R\buseCount\x12C\n" +
+	"\rlast_use_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastUseTimeB\t\n" +
 	"\a_secret\x1aG\n" +
 	"\x04L2tp\x12-\n" +
 	"\rtunnel_secret\x18\x01 \x01(\tB\x03\xe0A\x04H\x00R\ftunnelSecret\x88\x01\x01B\x10\n" +
@@ -1228,13 +1378,23 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB\x1b\xe0A\x02\xfaA\x15\n" +
 	"\x13concentrator/TenantR\x04name\x12\x17\n" +
 	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\xb9\x04\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"x\n" +
+	"\x10RotatePskRequest\x12/\n" +
+	"\x04name\x18\x01 \x01(\tB\x1b\xe0A\x02\xfaA\x15\n" +
+	"\x13concentrator/TenantR\x04name\x12\x1a\n" +
+	"\x06psk_id\x18\x02 \x01(\tB\x03\xe0A\x01R\x05pskId\x12\x17\n" +
+	"\x04etag\x18\x03 \x01(\tB\x03\xe0A\x01R\x04etag\"m\n" +
+	"\x11RotatePskResponse\x12\x15\n" +
+	"\x06psk_id\x18\x01 \x01(\tR\x05pskId\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12/\n" +
+	"\x06tenant\x18\x03 \x01(\v2\x17.concentrator.v1.TenantR\x06tenant2\xb8\x05\n" +
 	"\rTenantService\x12j\n" +
 	"\fCreateTenant\x12$.concentrator.v1.CreateTenantRequest\x1a\x17.concentrator.v1.Tenant\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12e\n" +
 	"\tGetTenant\x12!.concentrator.v1.GetTenantRequest\x1a\x17.concentrator.v1.Tenant\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12m\n" +
 	"\vListTenants\x12#.concentrator.v1.ListTenantsRequest\x1a$.concentrator.v1.ListTenantsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12z\n" +
 	"\fUpdateTenant\x12$.concentrator.v1.UpdateTenantRequest\x1a\x17.concentrator.v1.Tenant\"+\x82\xd3\xe4\x93\x02%:\x06tenant2\x1b/v1/{tenant.name=tenants/*}\x12j\n" +
-	"\fDeleteTenant\x12$.concentrator.v1.DeleteTenantRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=tenants/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\fDeleteTenant\x12$.concentrator.v1.DeleteTenantRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=tenants/*}\x12}\n" +
+	"\tRotatePsk\x12!.concentrator.v1.RotatePskRequest\x1a\".concentrator.v1.RotatePskResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{name=tenants/*}:rotatePskB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_tenant_proto_rawDescOnce sync.Once
@@ -1249,7 +1409,7 @@ func file_concentrator_v1_tenant_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_tenant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_concentrator_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_concentrator_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_concentrator_v1_tenant_proto_goTypes = []any{
 	(Tenant_Limits_DuplicatePolicy)(0), // 0: concentrator.v1.Tenant.Limits.DuplicatePolicy
 	(Tenant_Authentication_Backend)(0), // 1: concentrator.v1.Tenant.Authentication.Backend
@@ -1260,51 +1420,57 @@ var file_concentrator_v1_tenant_proto_goTypes = []any{
 	(*ListTenantsResponse)(nil),        // 6: concentrator.v1.ListTenantsResponse
 	(*UpdateTenantRequest)(nil),        // 7: concentrator.v1.UpdateTenantRequest
 	(*DeleteTenantRequest)(nil),        // 8: concentrator.v1.DeleteTenantRequest
-	(*Tenant_Limits)(nil),              // 9: concentrator.v1.Tenant.Limits
-	(*Tenant_Network)(nil),             // 10: concentrator.v1.Tenant.Network
-	(*Tenant_Ipsec)(nil),               // 11: concentrator.v1.Tenant.Ipsec
-	(*Tenant_L2Tp)(nil),                // 12: concentrator.v1.Tenant.L2tp
-	(*Tenant_Authentication)(nil),      // 13: concentrator.v1.Tenant.Authentication
-	(*Tenant_Network_Uplink)(nil),      // 14: concentrator.v1.Tenant.Network.Uplink
-	(*Tenant_Ipsec_Psk)(nil),           // 15: concentrator.v1.Tenant.Ipsec.Psk
-	(*timestamppb.Timestamp)(nil),      // 16: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 17: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),        // 18: google.protobuf.Duration
-	(*emptypb.Empty)(nil),              // 19: google.protobuf.Empty
+	(*RotatePskRequest)(nil),           // 9: concentrator.v1.RotatePskRequest
+	(*RotatePskResponse)(nil),          // 10: concentrator.v1.RotatePskResponse
+	(*Tenant_Limits)(nil),              // 11: concentrator.v1.Tenant.Limits
+	(*Tenant_Network)(nil),             // 12: concentrator.v1.Tenant.Network
+	(*Tenant_Ipsec)(nil),               // 13: concentrator.v1.Tenant.Ipsec
+	(*Tenant_L2Tp)(nil),                // 14: concentrator.v1.Tenant.L2tp
+	(*Tenant_Authentication)(nil),      // 15: concentrator.v1.Tenant.Authentication
+	(*Tenant_Network_Uplink)(nil),      // 16: concentrator.v1.Tenant.Network.Uplink
+	(*Tenant_Ipsec_Psk)(nil),           // 17: concentrator.v1.Tenant.Ipsec.Psk
+	(*timestamppb.Timestamp)(nil),      // 18: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 19: google.protobuf.FieldMask
+	(*durationpb.Duration)(nil),        // 20: google.protobuf.Duration
+	(*emptypb.Empty)(nil),              // 21: google.protobuf.Empty
 }
 var file_concentrator_v1_tenant_proto_depIdxs = []int32{
-	9,  // 0: concentrator.v1.Tenant.limits:type_name -> concentrator.v1.Tenant.Limits
-	10, // 1: concentrator.v1.Tenant.network:type_name -> concentrator.v1.Tenant.Network
-	11, // 2: concentrator.v1.Tenant.ipsec:type_name -> concentrator.v1.Tenant.Ipsec
-	12, // 3: concentrator.v1.Tenant.l2tp:type_name -> concentrator.v1.Tenant.L2tp
-	13, // 4: concentrator.v1.Tenant.authentication:type_name -> concentrator.v1.Tenant.Authentication
-	16, // 5: concentrator.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	16, // 6: concentrator.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
+	11, // 0: concentrator.v1.Tenant.limits:type_name -> concentrator.v1.Tenant.Limits
+	12, // 1: concentrator.v1.Tenant.network:type_name -> concentrator.v1.Tenant.Network
+	13, // 2: concentrator.v1.Tenant.ipsec:type_name -> concentrator.v1.Tenant.Ipsec
+	14, // 3: concentrator.v1.Tenant.l2tp:type_name -> concentrator.v1.Tenant.L2tp
+	15, // 4: concentrator.v1.Tenant.authentication:type_name -> concentrator.v1.Tenant.Authentication
+	18, // 5: concentrator.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	18, // 6: concentrator.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 7: concentrator.v1.CreateTenantRequest.tenant:type_name -> concentrator.v1.Tenant
 	2,  // 8: concentrator.v1.ListTenantsResponse.tenants:type_name -> concentrator.v1.Tenant
 	2,  // 9: concentrator.v1.UpdateTenantRequest.tenant:type_name -> concentrator.v1.Tenant
-	17, // 10: concentrator.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 11: concentrator.v1.Tenant.Limits.duplicate_policy:type_name -> concentrator.v1.Tenant.Limits.DuplicatePolicy
-	14, // 12: concentrator.v1.Tenant.Network.uplink:type_name -> concentrator.v1.Tenant.Network.Uplink
-	15, // 13: concentrator.v1.Tenant.Ipsec.psks:type_name -> concentrator.v1.Tenant.Ipsec.Psk
-	18, // 14: concentrator.v1.Tenant.Ipsec.ike_lifetime:type_name -> google.protobuf.Duration
-	18, // 15: concentrator.v1.Tenant.Ipsec.esp_lifetime:type_name -> google.protobuf.Duration
-	1,  // 16: concentrator.v1.Tenant.Authentication.backend:type_name -> concentrator.v1.Tenant.Authentication.Backend
-	3,  // 17: concentrator.v1.TenantService.CreateTenant:input_type -> concentrator.v1.CreateTenantRequest
-	4,  // 18: concentrator.v1.TenantService.GetTenant:input_type -> concentrator.v1.GetTenantRequest
-	5,  // 19: concentrator.v1.TenantService.ListTenants:input_type -> concentrator.v1.ListTenantsRequest
-	7,  // 20: concentrator.v1.TenantService.UpdateTenant:input_type -> concentrator.v1.UpdateTenantRequest
-	8,  // 21: concentrator.v1.TenantService.DeleteTenant:input_type -> concentrator.v1.DeleteTenantRequest
-	2,  // 22: concentrator.v1.TenantService.CreateTenant:output_type -> concentrator.v1.Tenant
-	2,  // 23: concentrator.v1.TenantService.GetTenant:output_type -> concentrator.v1.Tenant
-	6,  // 24: concentrator.v1.TenantService.ListTenants:output_type -> concentrator.v1.ListTenantsResponse
-	2,  // 25: concentrator.v1.TenantService.UpdateTenant:output_type -> concentrator.v1.Tenant
-	19, // 26: concentrator.v1.TenantService.DeleteTenant:output_type -> google.protobuf.Empty
-	22, // [22:27] is the sub-list for method output_type
-	17, // [17:22] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	19, // 10: concentrator.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 11: concentrator.v1.RotatePskResponse.tenant:type_name -> concentrator.v1.Tenant
+	0,  // 12: concentrator.v1.Tenant.Limits.duplicate_policy:type_name -> concentrator.v1.Tenant.Limits.DuplicatePolicy
+	16, // 13: concentrator.v1.Tenant.Network.uplink:type_name -> concentrator.v1.Tenant.Network.Uplink
+	17, // 14: concentrator.v1.Tenant.Ipsec.psks:type_name -> concentrator.v1.Tenant.Ipsec.Psk
+	20, // 15: concentrator.v1.Tenant.Ipsec.ike_lifetime:type_name -> google.protobuf.Duration
+	20, // 16: concentrator.v1.Tenant.Ipsec.esp_lifetime:type_name -> google.protobuf.Duration
+	1,  // 17: concentrator.v1.Tenant.Authentication.backend:type_name -> concentrator.v1.Tenant.Authentication.Backend
+	18, // 18: concentrator.v1.Tenant.Ipsec.Psk.last_use_time:type_name -> google.protobuf.Timestamp
+	3,  // 19: concentrator.v1.TenantService.CreateTenant:input_type -> concentrator.v1.CreateTenantRequest
+	4,  // 20: concentrator.v1.TenantService.GetTenant:input_type -> concentrator.v1.GetTenantRequest
+	5,  // 21: concentrator.v1.TenantService.ListTenants:input_type -> concentrator.v1.ListTenantsRequest
+	7,  // 22: concentrator.v1.TenantService.UpdateTenant:input_type -> concentrator.v1.UpdateTenantRequest
+	8,  // 23: concentrator.v1.TenantService.DeleteTenant:input_type -> concentrator.v1.DeleteTenantRequest
+	9,  // 24: concentrator.v1.TenantService.RotatePsk:input_type -> concentrator.v1.RotatePskRequest
+	2,  // 25: concentrator.v1.TenantService.CreateTenant:output_type -> concentrator.v1.Tenant
+	2,  // 26: concentrator.v1.TenantService.GetTenant:output_type -> concentrator.v1.Tenant
+	6,  // 27: concentrator.v1.TenantService.ListTenants:output_type -> concentrator.v1.ListTenantsResponse
+	2,  // 28: concentrator.v1.TenantService.UpdateTenant:output_type -> concentrator.v1.Tenant
+	21, // 29: concentrator.v1.TenantService.DeleteTenant:output_type -> google.protobuf.Empty
+	10, // 30: concentrator.v1.TenantService.RotatePsk:output_type -> concentrator.v1.RotatePskResponse
+	25, // [25:31] is the sub-list for method output_type
+	19, // [19:25] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_tenant_proto_init() }
@@ -1312,16 +1478,16 @@ func file_concentrator_v1_tenant_proto_init() {
 	if File_concentrator_v1_tenant_proto != nil {
 		return
 	}
-	file_concentrator_v1_tenant_proto_msgTypes[7].OneofWrappers = []any{}
-	file_concentrator_v1_tenant_proto_msgTypes[10].OneofWrappers = []any{}
-	file_concentrator_v1_tenant_proto_msgTypes[13].OneofWrappers = []any{}
+	file_concentrator_v1_tenant_proto_msgTypes[9].OneofWrappers = []any{}
+	file_concentrator_v1_tenant_proto_msgTypes[12].OneofWrappers = []any{}
+	file_concentrator_v1_tenant_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_tenant_proto_rawDesc), len(file_concentrator_v1_tenant_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	TenantService_ListTenants_FullMethodName  = "/concentrator.v1.TenantService/ListTenants"
 	TenantService_UpdateTenant_FullMethodName = "/concentrator.v1.TenantService/UpdateTenant"
 	TenantService_DeleteTenant_FullMethodName = "/concentrator.v1.TenantService/DeleteTenant"
+	TenantService_RotatePsk_FullMethodName    = "/concentrator.v1.TenantService/RotatePsk"
 )
 
 // TenantServiceClient is the client API for TenantService service.
@@ -43,6 +44,10 @@ type TenantServiceClient interface {
 	UpdateTenant(ctx context.Context, in *UpdateTenantRequest, opts ...grpc.CallOption) (*Tenant, error)
 	// DeleteTenant removes a tenant. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteTenant(ctx context.Context, in *DeleteTenantRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// RotatePsk makes a pre-shared key at random and shows it, once. The tenant's other keys stay good until an update
+	// leaves them out of ipsec.psks, so that clients can change over one by one: use_count and last_use_time tell when an
+	// old key is no longer in use. FAILED_PRECONDITION if the tenant has as many keys as it may.
+	RotatePsk(ctx context.Context, in *RotatePskRequest, opts ...grpc.CallOption) (*RotatePskResponse, error)
 }
 
 type tenantServiceClient struct {
@@ -103,6 +108,16 @@ func (c *tenantServiceClient) DeleteTenant(ctx context.Context, in *DeleteTenant
 	return out, nil
 }
 
+func (c *tenantServiceClient) RotatePsk(ctx context.Context, in *RotatePskRequest, opts ...grpc.CallOption) (*RotatePskResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotatePskResponse)
+	err := c.cc.Invoke(ctx, TenantService_RotatePsk_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // TenantServiceServer is the server API for TenantService service.
 // All implementations must embed UnimplementedTenantServiceServer
 // for forward compatibility.
@@ -119,6 +134,10 @@ type TenantServiceServer interface {
 	UpdateTenant(context.Context, *UpdateTenantRequest) (*Tenant, error)
 	// DeleteTenant removes a tenant. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteTenant(context.Context, *DeleteTenantRequest) (*emptypb.Empty, error)
+	// RotatePsk makes a pre-shared key at random and shows it, once. The tenant's other keys stay good until an update
+	// leaves them out of ipsec.psks, so that clients can change over one by one: use_count and last_use_time tell when an
+	// old key is no longer in use. FAILED_PRECONDITION if the tenant has as many keys as it may.
+	RotatePsk(context.Context, *RotatePskRequest) (*RotatePskResponse, error)
 	mustEmbedUnimplementedTenantServiceServer()
 }
 
@@ -143,6 +162,9 @@ func (UnimplementedTenantServiceServer) UpdateTenant(context.Context, *UpdateTen
 }
 func (UnimplementedTenantServiceServer) DeleteTenant(context.Context, *DeleteTenantRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteTenant not implemented")
+}
+func (UnimplementedTenantServiceServer) RotatePsk(context.Context, *RotatePskRequest) (*RotatePskResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotatePsk not implemented")
 }
 func (UnimplementedTenantServiceServer) mustEmbedUnimplementedTenantServiceServer() {}
 func (UnimplementedTenantServiceServer) testEmbeddedByValue()                       {}
@@ -255,6 +277,24 @@ func _TenantService_DeleteTenant_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TenantService_RotatePsk_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotatePskRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(TenantServiceServer).RotatePsk(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: TenantService_RotatePsk_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(TenantServiceServer).RotatePsk(ctx, req.(*RotatePskRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // TenantService_ServiceDesc is the grpc.ServiceDesc for TenantService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -281,6 +321,10 @@ var TenantService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteTenant",
 			Handler:    _TenantService_DeleteTenant_Handler,
+		},
+		{
+			MethodName: "RotatePsk",
+			Handler:    _TenantService_RotatePsk_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,221 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/ippool"
+	"concentrator/internal/session"
+	"concentrator/internal/store"
+)
+
+const (
+	// leasesPart stands before the last part of a lease's name.
+	leasesPart = "/leases/"
+	// anyPool ends a parent that reads across the pools of a tenant, AIP-159.
+	anyPool = "/pools/-"
+	// maxListed is how many leases an error lists: it travels in trailers.
+	maxListed = 100
+)
+
+type leaseService struct {
+	concentratorv1.UnimplementedLeaseServiceServer
+	*backend
+}
+
+func (s leaseService) GetLease(_ context.Context, r *concentratorv1.GetLeaseRequest) (*concentratorv1.Lease, error) {
+	pool, addr, err := s.findLease(r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	l, ok := s.live.Lease(pool, addr)
+	if !ok {
+		return nil, noLease(r.GetName())
+	}
+	return encodeLease(l), nil
+}
+
+func (s leaseService) ListLeases(
+	_ context.Context, r *concentratorv1.ListLeasesRequest,
+) (*concentratorv1.ListLeasesResponse, error) {
+	q := query{"Lease", r.GetParent(), r.GetUser(), r.GetState().String()}
+	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	var bad fieldErrors
+	state := session.LeaseState(word(&bad, "state", r.GetState()))
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	var from netip.Addr // in the pool where the page begins
+	fromPool := ""
+	if after != "" {
+		if fromPool, from, err = parseLease(after); err != nil {
+			return nil, invalid("pageToken", "is not one that a list returned")
+		}
+	}
+	names, err := s.poolsOf(r.GetParent())
+	if err != nil {
+		return nil, err
+	}
+	f := leaseFilter{user: r.GetUser(), state: state, limit: limit + 1}
+	for _, pool := range names {
+		switch {
+		case pool < fromPool:
+		case pool == fromPool:
+			s.collect(&f, pool, from)
+		default:
+			s.collect(&f, pool, netip.Addr{})
+		}
+	}
+	page, next := fill(q, f.found[:min(len(f.found), limit)], len(f.found) > limit, leaseName, encodeLease)
+	return &concentratorv1.ListLeasesResponse{Leases: page, NextPageToken: next}, nil
+}
+
+func (s leaseService) ReleaseLease(_ context.Context, r *concentratorv1.ReleaseLeaseRequest) (*emptypb.Empty, error) {
+	pool, addr, err := s.findLease(r.GetName())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.live.ReleaseLease(pool, addr); err != nil {
+		return nil, &resourceError{r.GetName(), fmt.Errorf("%s: %w", r.GetName(), err)}
+	}
+	return &emptypb.Empty{}, nil
+}
+
+func noLease(name string) error {
+	return &resourceError{name, fmt.Errorf("%s: %w; nobody has the address, and nobody is remembered for it", name, store.ErrNotFound)}
+}
+
+// findLease reads a lease's name, and wants its pool to exist.
+func (b *backend) findLease(name string) (pool string, addr netip.Addr, err error) {
+	if pool, addr, err = parseLease(name); err != nil {
+		return "", addr, invalid("name", "%v", err)
+	}
+	_, err = find[store.Pool](b, pool)
+	return pool, addr, err
+}
+
+// parseLease cuts the name of a lease.
+func parseLease(name string) (pool string, addr netip.Addr, err error) {
+	pool, last, ok := strings.Cut(name, leasesPart)
+	if ok {
+		addr, err = netip.ParseAddr(last)
+	}
+	if !ok || err != nil || !addr.Is4() || store.CheckName(store.KindPool, pool) != nil {
+		return "", addr, fmt.Errorf("%q is not tenants/{tenant}/pools/{pool}/leases/{address}", name)
+	}
+	return pool, addr, nil
+}
+
+// poolsOf names the pools that a list of leases is about, sorted.
+func (b *backend) poolsOf(parent string) ([]string, error) {
+	owner, all := strings.CutSuffix(parent, anyPool)
+	if !all {
+		if owner, _, _ = strings.Cut(parent, "/pools/"); owner == anyTenant || store.CheckName(store.KindPool, parent) != nil {
+			return nil, invalid("parent", "%q is not tenants/{tenant}/pools/{pool}, tenants/{tenant}/pools/- or tenants/-/pools/-", parent)
+		}
+		_, err := find[store.Pool](b, parent)
+		return []string{parent}, err
+	}
+	if err := b.checkParent(store.KindPool, owner); err != nil {
+		return nil, err
+	}
+	records, _, err := store.List[store.Pool](b.store, owner, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(records))
+	for i, p := range records {
+		names[i] = p.Name
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// leaseFilter is what a list of leases looks for, and what it found.
+type leaseFilter struct {
+	user  string             // "": any
+	state session.LeaseState // "": any
+	limit int
+	found []session.Lease
+}
+
+// collect adds the leases of a pool behind an address, as far as the limit goes.
+func (b *backend) collect(f *leaseFilter, pool string, after netip.Addr) {
+	for more := true; more && len(f.found) < f.limit; {
+		var page []session.Lease
+		if page, more = b.live.Leases(pool, after, maxPage); len(page) == 0 {
+			return
+		}
+		after = page[len(page)-1].Address
+		for _, l := range page {
+			if (f.user == "" || l.User == f.user) && (f.state == "" || l.State == f.state) && len(f.found) < f.limit {
+				f.found = append(f.found, l)
+			}
+		}
+	}
+}
+
+func leaseName(l session.Lease) string { return l.Pool + leasesPart + l.Address.String() }
+
+func encodeLease(l session.Lease) *concentratorv1.Lease {
+	m := &concentratorv1.Lease{
+		Name:       leaseName(l),
+		User:       valid(l.User),
+		Session:    l.Session,
+		State:      toEnum[concentratorv1.Lease_State](l.State),
+		Static:     l.Static,
+		ExpireTime: timestamp(l.Until),
+	}
+	if l.State == session.LeaseLeased {
+		m.LeaseTime = timestamp(l.Since)
+	} else {
+		m.ReleaseTime = timestamp(l.Since)
+	}
+	return m
+}
+
+// checkLeases refuses what a pool is to be, while sessions have addresses that it then would not have.
+func checkLeases(b *backend, name string, next *ippool.Parsed) error {
+	list := b.live.LeasesOutside(name, next)
+	if len(list) == 0 {
+		return nil
+	}
+	pre := &errdetails.PreconditionFailure{}
+	var texts []string
+	for i, l := range list[:min(len(list), maxListed)] {
+		who := l.Address.String() + " (" + valid(l.User) + ", " + l.Session + ")"
+		if i < maxNamed {
+			texts = append(texts, who)
+		}
+		pre.Violations = append(pre.Violations, &errdetails.PreconditionFailure_Violation{
+			Type: "LEASE", Subject: leaseName(l), Description: who + " would not be of the pool",
+		})
+	}
+	message := fmt.Sprintf("%s would lose addresses that sessions have: %s", name, strings.Join(texts, ", "))
+	if len(list) > maxNamed {
+		message += fmt.Sprintf(" and %d more", len(list)-maxNamed)
+	}
+	metadata := map[string]string{"resource": name, "leases": fmt.Sprint(len(list))}
+	return newStatus(codes.FailedPrecondition, reasonLeased, message+"; release them first", metadata, pre).Err()
+}
+
+// leaseHolders names the sessions that have an address of a pool.
+func leaseHolders(b *backend, pool string) []string {
+	list := b.live.LeasesOutside(pool, nil)
+	names := make([]string, len(list))
+	for i, l := range list {
+		names[i] = l.Session
+	}
+	return names
+}
