@@ -2,6 +2,7 @@ package radius
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"layeh.com/radius"
@@ -13,8 +14,9 @@ import (
 
 // TestAccountingName: accounting calls the user as the server was asked, or as the server says.
 func TestAccountingName(t *testing.T) {
-	answer := answerOf{code: radius.CodeAccessAccept}
-	f := startFake(t, func(q query) { q.send(answer.to(q)) })
+	var answer atomic.Pointer[answerOf]
+	answer.Store(&answerOf{code: radius.CodeAccessAccept})
+	f := startFake(t, func(q query) { q.send(answer.Load().to(q)) })
 	c := start(t, f, nil)
 	r := eapRequest(identity)
 	r.User, r.PeerName = "alice", "alice@acme.example"
@@ -26,7 +28,7 @@ func TestAccountingName(t *testing.T) {
 	if v, err := ask(t, c, p); err != nil || v.UserName != "" {
 		t.Errorf("PAP: %q, %v", v.UserName, err)
 	}
-	answer.attrs = attr(1, []byte("contract-7")...)
+	answer.Store(&answerOf{code: radius.CodeAccessAccept, attrs: attr(1, []byte("contract-7")...)})
 	if v, err := ask(t, c, r); err != nil || v.UserName != "contract-7" {
 		t.Errorf("by the server: %q, %v", v.UserName, err)
 	}
