@@ -46,7 +46,7 @@ func openBooks(cfg config.Config, log *slog.Logger) (*books, error) {
 		b.local.syslog = accounting.NewSyslog("")
 	}
 	b.ledger, err = accounting.Open(accounting.Config{
-		Storage: session.Storage(b.kv), Log: log, MaxBytes: cfg.Accounting.MaxBytes,
+		Storage: session.LedgerStorage(b.kv), Log: log, MaxBytes: cfg.Accounting.MaxBytes,
 		Sink: func(tenant string) (accounting.Sink, bool) {
 			m := b.sink.Load()
 			if m == nil {

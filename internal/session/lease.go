@@ -1,12 +1,14 @@
 package session
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"sync"
 
 	"concentrator/internal/ippool"
 	"concentrator/internal/store"
+	"concentrator/internal/telemetry"
 )
 
 // leases are the inner addresses that one session holds. A client that starts LCP anew, or answers a repeated Challenge,
@@ -76,4 +78,19 @@ func (l *leases) release(n *lease) {
 	}
 	l.held = slices.DeleteFunc(l.held, func(have *lease) bool { return have == n })
 	l.pools.Release(n.tenant, n.addr, l.owner)
+}
+
+// keepLeases brings back who had which address in an earlier run, and keeps it from now on until ctx ends. What can't be
+// read or written costs users their addresses after the next start, and ends nothing.
+func (m *Manager) keepLeases(ctx context.Context) {
+	s := m.cfg.Leases
+	if s == nil {
+		return
+	}
+	if err := m.cfg.Pools.Load(s); err != nil {
+		m.log.Warn("leases of the last run are lost", telemetry.Error, err)
+	}
+	m.wg.Go(func() {
+		m.cfg.Pools.Keep(ctx, s, func(err error) { m.log.Warn("leases not kept", telemetry.Error, err) })
+	})
 }

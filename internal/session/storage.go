@@ -6,21 +6,42 @@ import (
 	"fmt"
 
 	"concentrator/internal/authz/accounting"
+	"concentrator/internal/authz/guess"
+	"concentrator/internal/ippool"
 	"concentrator/internal/store"
 )
 
-// Storage makes a key-value store of its own the place of the accounting ledger: not the one of the resources, whose
-// watches a busy ledger would run over. The kv stays the caller's to close, after the Manager's Shutdown.
-func Storage(kv store.KV) accounting.Storage { return ledgerKV{kv} }
+// LedgerStorage makes a key-value store of its own the place of the accounting ledger: not the one of the resources, whose
+// watches a busy ledger would run over. The kv stays the caller's to close, after the Manager's Shutdown; so it does with
+// the two below.
+func LedgerStorage(kv store.KV) accounting.Storage { return memory[accounting.Item]{kv} }
 
-type ledgerKV struct{ kv store.KV }
+// LeaseStorage makes a key-value store of its own the place where it is kept who had which address.
+func LeaseStorage(kv store.KV) ippool.Storage { return memory[ippool.Item]{kv} }
 
-// Load implements accounting.Storage.
-func (l ledgerKV) Load(fn func(key string, value []byte) error) error {
+// GuessStorage makes a key-value store of its own the place of failed log-ins.
+func GuessStorage(kv store.KV) guess.Storage { return memory[guess.Item]{kv} }
+
+// item is what the rooms' own types of an item are made of.
+type item struct {
+	Key   string
+	Value []byte
+}
+
+// memory is a store.KV as the storage of a room that has items of the type I.
+type memory[I ~struct {
+	Key   string
+	Value []byte
+}] struct {
+	kv store.KV
+}
+
+// Load calls fn with each key and value, in order, and ends with fn's error.
+func (m memory[I]) Load(fn func(key string, value []byte) error) error {
 	for r := (store.Range{}); ; {
-		items, _, more, err := l.kv.List(context.Background(), r)
+		items, _, more, err := m.kv.List(context.Background(), r)
 		if err != nil {
-			return fmt.Errorf("read the items of a ledger: %w", err)
+			return fmt.Errorf("read what is stored: %w", err)
 		}
 		for _, it := range items {
 			if err := fn(it.Key, it.Value); err != nil {
@@ -34,25 +55,26 @@ func (l ledgerKV) Load(fn func(key string, value []byte) error) error {
 	}
 }
 
-// Get implements accounting.Storage.
-func (l ledgerKV) Get(key string) ([]byte, error) {
-	it, err := l.kv.Get(context.Background(), key)
+// Get returns the value of one key, or store.ErrNotFound.
+func (m memory[I]) Get(key string) ([]byte, error) {
+	it, err := m.kv.Get(context.Background(), key)
 	return it.Value, err
 }
 
-// errGuard can't happen: the commits of a ledger have no guards.
-var errGuard = errors.New("ledger: a commit without guards was not done")
+// errGuard can't happen: these commits have no guards.
+var errGuard = errors.New("a commit without guards was not done")
 
-// Commit implements accounting.Storage.
-func (l ledgerKV) Commit(puts []accounting.Item, deletes []string) error {
+// Commit does all puts and deletions, or nothing. Once it has returned nil they survive the death of the process.
+func (m memory[I]) Commit(puts []I, deletes []string) error {
 	ops := make([]store.Op, 0, len(puts)+len(deletes))
 	for _, p := range puts {
+		p := item(p)
 		ops = append(ops, store.Op{Key: p.Key, Value: p.Value})
 	}
 	for _, k := range deletes {
 		ops = append(ops, store.Op{Key: k, Delete: true})
 	}
-	_, ok, err := l.kv.Commit(context.Background(), nil, ops)
+	_, ok, err := m.kv.Commit(context.Background(), nil, ops)
 	if err == nil && !ok {
 		err = errGuard
 	}
