@@ -1,12 +1,19 @@
 #!/bin/sh
-# breaking.sh [REF]: fails if the API differs from that of a git ref (default main) in a way that breaks callers.
-# The ref does not hold build/proto, so its API is laid beside ours.
+# breaking.sh: fails if the API differs from the accepted one, api/accepted.binpb.gz, in a way that breaks callers.
+# breaking.sh accept: the API as it is becomes the accepted one. A break that is meant is to be seen in the commit that has it.
 set -eu
 cd "$(dirname "$0")/.."
 tools/fetch-protos.sh
-old=$(mktemp -d)
-trap 'rm -rf "$old"' EXIT
-git archive --format=tar "${1:-main}" buf.yaml api/proto | tar -x -C "$old"
-mkdir -p "$old/build"
-cp -r build/proto "$old/build/"
-go tool -modfile=tools/go.mod buf breaking --against "$old"
+buf() { go tool -modfile=tools/go.mod buf "$@"; }
+accepted=api/accepted.binpb.gz
+case "${1:-}" in
+accept) buf build api/proto --exclude-source-info -o "$accepted" ;;
+"") buf breaking api/proto --against "$accepted" || {
+	echo "breaking.sh: this breaks callers of the API; if that is meant: make accept" >&2
+	exit 1
+} ;;
+*)
+	echo "usage: breaking.sh [accept]" >&2
+	exit 2
+	;;
+esac

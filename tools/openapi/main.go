@@ -1,11 +1,14 @@
 // Command openapi joins the documents that protoc-gen-openapiv3 writes below FROM, one per proto file, into
-// TO/openapi.json, with a Go file beside it that embeds it.
+// TO/openapi.json, with a Go file beside it that embeds it. PROTO is where the protos are.
 //
-//	openapi FROM TO
+//	openapi FROM TO PROTO
 //
-// The generator names path parameters after proto fields, so that one path appears under several spellings
-// ("/v1/tenants/{name}/users/{name_1}" and "/v1/tenants/{user.name}/users/{user.name_1}"). Here they are named after
-// the collection before them ("/v1/tenants/{tenant}/users/{user}"), and the spellings become one path.
+//	main.go      reads and writes
+//	paths.go     readable paths and names of calls
+//	answers.go   streams, files and errors as the REST side sends them
+//	schemas.go   types as a stock generator of clients takes them best
+//	enums.go     what the values of enums mean: the generator leaves it out
+//	examples.go  bodies to copy
 package main
 
 import (
@@ -16,7 +19,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,11 +27,11 @@ import (
 type object = map[string]any
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: openapi FROM TO")
+	if len(os.Args) != 4 {
+		fmt.Fprintln(os.Stderr, "usage: openapi FROM TO PROTO")
 		os.Exit(2)
 	}
-	if err := run(os.Args[1], os.Args[2]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3]); err != nil {
 		fmt.Fprintln(os.Stderr, "openapi:", err)
 		os.Exit(1)
 	}
@@ -49,55 +51,70 @@ import _ "embed"
 var OpenAPI []byte
 `
 
-func run(from, to string) error {
-	paths, schemas := object{}, object{}
-	err := filepath.WalkDir(from, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".openapi.json") {
+// description is the head of the document.
+const description = `The control API of the VPN concentrator. gRPC and REST are the same service; this is REST.
+
+Names are the last parts of paths: tenants/acme/users/alice is at /v1/tenants/acme/users/alice. 64-bit numbers are strings,
+durations are seconds as in "3600s", times are RFC 3339 in UTC.
+
+Every error is a google.rpc.Status. The ErrorInfo in its details has a reason that programs can rely on; BadRequest names
+the fields that are wrong.
+
+Lists come in pages: pass nextPageToken on as pageToken until it is empty. A watch sends what there is, then snapshotDone, then
+changes; each message has a revision from which it can be resumed. It is one JSON object a line, or server-sent events where
+the request accepts text/event-stream.`
+
+func run(from, to, protos string) error {
+	d := document{paths: object{}, schemas: object{}, fields: map[string]bool{}}
+	for _, fn := range []func([]byte) error{d.learnFields, d.add} {
+		if err := eachFile(from, ".openapi.json", fn); err != nil {
 			return err
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		var doc struct {
-			Paths      map[string]map[string]object
-			Components struct{ Schemas object }
-		}
-		if err := json.Unmarshal(b, &doc); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		for _, p := range slices.Sorted(maps.Keys(doc.Paths)) {
-			if err := addPath(paths, p, doc.Paths[p]); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
-			}
-		}
-		maps.Copy(schemas, doc.Components.Schemas)
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	if len(paths) == 0 {
+	if len(d.paths) == 0 {
 		return fmt.Errorf("no documents in %s", from)
 	}
+	values := enumComments{}
+	if err := eachFile(protos, ".proto", values.read); err != nil {
+		return err
+	}
+	d.describeEnums(values)
+	d.polishSchemas()
+	d.addEtags()
+	d.patchSchemas()
+	d.addOpenPaths()
+	d.addExamples()
+	d.prune()
 
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	err = enc.Encode(object{
+	slices.SortFunc(d.tags, func(a, b any) int { return strings.Compare(a.(object)["name"].(string), b.(object)["name"].(string)) })
+	err := enc.Encode(object{
 		"openapi": "3.1.0",
 		"info": object{
-			"title":       "Concentrator",
-			"version":     "v1",
-			"description": "The control API of the VPN concentrator. gRPC and REST are the same service.",
+			"title": "Concentrator", "version": "v1", "description": description,
+			"license": object{"name": "Apache 2.0", "identifier": "Apache-2.0"},
 		},
-		"paths": paths,
+		"servers": []any{object{"url": "/"}},
+		"tags":    d.tags,
+		"paths":   d.paths,
 		"components": object{
-			"schemas":         schemas,
-			"securitySchemes": object{"token": object{"type": "http", "scheme": "bearer"}},
+			"schemas":   d.schemas,
+			"responses": object{"Error": errorResponse},
+			"securitySchemes": object{
+				"token": object{
+					"type": "http", "scheme": "bearer",
+					"description": "An API token, or the administrator's.",
+				},
+				"certificate": object{
+					"type":        "mutualTLS",
+					"description": "A client certificate whose fingerprint an API token names.",
+				},
+			},
 		},
-		"security": []any{object{"token": []any{}}},
+		"security": []any{object{"token": []any{}}, object{"certificate": []any{}}},
 	})
 	if err != nil {
 		return err
@@ -108,57 +125,69 @@ func run(from, to string) error {
 	return os.WriteFile(filepath.Join(to, "openapi.go"), []byte(embed), 0o644)
 }
 
-// parameter is a collection and the variable that stands for one of its members, as in "users/{user.name_1}".
-var parameter = regexp.MustCompile(`([A-Za-z]+)s/\{([^}]+)\}`)
-
-// addPath puts the operations of one path into paths, under its readable spelling.
-func addPath(paths object, path string, operations map[string]object) error {
-	names := map[string]string{} // the generator's → ours
-	path = parameter.ReplaceAllStringFunc(path, func(s string) string {
-		m := parameter.FindStringSubmatch(s)
-		names[m[2]] = m[1]
-		return m[1] + "s/{" + m[1] + "}"
+// eachFile calls fn with every file below a folder whose name ends so.
+func eachFile(folder, suffix string, fn func(text []byte) error) error {
+	return filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, suffix) {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := fn(text); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
 	})
-	at, _ := paths[path].(object)
-	if at == nil {
-		at = object{}
-		paths[path] = at
+}
+
+// document is the one that is being made.
+type document struct {
+	paths, schemas object
+	tags           []any
+	fields         map[string]bool // names of all fields and parameters, as in JSON
+}
+
+// add takes the document of one proto file in.
+func (d *document) add(text []byte) error {
+	var doc struct {
+		Tags       []any
+		Paths      map[string]map[string]object
+		Components struct{ Schemas object }
 	}
-	for method, op := range operations {
-		if at[method] != nil {
-			return fmt.Errorf("two operations for %s %s", method, path)
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return err
+	}
+	d.respell(doc.Components.Schemas)
+	for _, p := range slices.Sorted(maps.Keys(doc.Paths)) {
+		for _, op := range doc.Paths[p] {
+			d.respell(op)
 		}
-		parameters, _ := op["parameters"].([]any)
-		for _, p := range parameters {
-			p := p.(object)
-			if name, ok := names[p["name"].(string)]; ok && p["in"] == "path" {
-				p["name"] = name
-				p["description"] = "The last part of the " + name + "'s name, percent-encoded."
-			}
+		if err := d.addPath(p, doc.Paths[p]); err != nil {
+			return err
 		}
-		if strings.HasSuffix(path, ":watch") {
-			streamed(op)
-		}
-		at[method] = op
+	}
+	maps.Copy(d.schemas, doc.Components.Schemas)
+	for _, tag := range doc.Tags {
+		tag := tag.(object)
+		tag["name"] = tagName(tag["name"].(string))
+		d.tags = append(d.tags, tag)
 	}
 	return nil
 }
 
-// streamed describes the answer of a server-streaming method as the gateway sends it: one JSON object a line, each
-// either a result or, last, an error.
-func streamed(op object) {
-	ok, _ := op["responses"].(object)["200"].(object)
-	content, _ := ok["content"].(object)
-	media, _ := content["application/json"].(object)
-	if media == nil {
-		return
+// walk calls fn with every object in v, the outer ones first.
+func walk(v any, fn func(object)) {
+	switch v := v.(type) {
+	case object:
+		fn(v)
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			walk(v[key], fn)
+		}
+	case []any:
+		for _, child := range v {
+			walk(child, fn)
+		}
 	}
-	line := object{
-		"type": "object",
-		"properties": object{
-			"result": media["schema"],
-			"error":  object{"$ref": "#/components/schemas/google.rpc.Status"},
-		},
-	}
-	ok["content"] = object{"application/x-ndjson": object{"schema": line}}
 }

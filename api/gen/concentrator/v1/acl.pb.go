@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -238,7 +239,10 @@ type CreateAclRequest struct {
 	// What to make. Its name may be left out.
 	Acl *Acl `protobuf:"bytes,3,opt,name=acl,proto3" json:"acl,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +305,13 @@ func (x *CreateAclRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateAclRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetAclRequest is the input of GetAcl.
 type GetAclRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -355,7 +366,11 @@ type ListAclsRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -407,6 +422,20 @@ func (x *ListAclsRequest) GetPageSize() int32 {
 func (x *ListAclsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAclsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListAclsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -596,6 +625,174 @@ func (x *DeleteAclRequest) GetValidateOnly() bool {
 	return false
 }
 
+// WatchAclsRequest is the input of WatchAcls.
+type WatchAclsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAclsRequest) Reset() {
+	*x = WatchAclsRequest{}
+	mi := &file_concentrator_v1_acl_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAclsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAclsRequest) ProtoMessage() {}
+
+func (x *WatchAclsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_acl_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAclsRequest.ProtoReflect.Descriptor instead.
+func (*WatchAclsRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_acl_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchAclsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchAclsRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchAclsResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchAclsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchAclsResponse_Upsert
+	//	*WatchAclsResponse_Removed
+	//	*WatchAclsResponse_SnapshotDone
+	Event isWatchAclsResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchAclsResponse) Reset() {
+	*x = WatchAclsResponse{}
+	mi := &file_concentrator_v1_acl_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchAclsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchAclsResponse) ProtoMessage() {}
+
+func (x *WatchAclsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_acl_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchAclsResponse.ProtoReflect.Descriptor instead.
+func (*WatchAclsResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_acl_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchAclsResponse) GetEvent() isWatchAclsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchAclsResponse) GetUpsert() *Acl {
+	if x != nil {
+		if x, ok := x.Event.(*WatchAclsResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchAclsResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchAclsResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchAclsResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchAclsResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchAclsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchAclsResponse_Event interface {
+	isWatchAclsResponse_Event()
+}
+
+type WatchAclsResponse_Upsert struct {
+	// The access list is there or changed; this is how it is now.
+	Upsert *Acl `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchAclsResponse_Removed struct {
+	// The access list of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchAclsResponse_SnapshotDone struct {
+	// All access lists that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchAclsResponse_Upsert) isWatchAclsResponse_Event() {}
+
+func (*WatchAclsResponse_Removed) isWatchAclsResponse_Event() {}
+
+func (*WatchAclsResponse_SnapshotDone) isWatchAclsResponse_Event() {}
+
 // Rule matches packets that agree with all its fields; of a list any entry will do, and an empty list agrees with
 // everything.
 type Acl_Rule struct {
@@ -621,7 +818,7 @@ type Acl_Rule struct {
 
 func (x *Acl_Rule) Reset() {
 	*x = Acl_Rule{}
-	mi := &file_concentrator_v1_acl_proto_msgTypes[7]
+	mi := &file_concentrator_v1_acl_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +830,7 @@ func (x *Acl_Rule) String() string {
 func (*Acl_Rule) ProtoMessage() {}
 
 func (x *Acl_Rule) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_acl_proto_msgTypes[7]
+	mi := &file_concentrator_v1_acl_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -702,24 +899,25 @@ var File_concentrator_v1_acl_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_acl_proto_rawDesc = "" +
 	"\n" +
-	"\x19concentrator/v1/acl.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x06\n" +
+	"\x19concentrator/v1/acl.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\a\n" +
 	"\x03Acl\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x01R\vdisplayName\x124\n" +
-	"\x05rules\x18\x03 \x03(\v2\x19.concentrator.v1.Acl.RuleB\x03\xe0A\x01R\x05rules\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12t\n" +
+	"\fdisplay_name\x18\x02 \x01(\tBQ\xe0A\x01\xbaHK\xba\x01C\n" +
+	"\x04text\x12\x1fmay not hold control characters\x1a\x1athis.matches('^\\\\P{Cc}*$')r\x03\x18\xc8\x01R\vdisplayName\x12=\n" +
+	"\x05rules\x18\x03 \x03(\v2\x19.concentrator.v1.Acl.RuleB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\x05rules\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x06 \x01(\tB\x03\xe0A\x01R\x04etag\x1a\xcc\x03\n" +
-	"\x04Rule\x12=\n" +
-	"\x06action\x18\x01 \x01(\x0e2 .concentrator.v1.Acl.Rule.ActionB\x03\xe0A\x02R\x06action\x12F\n" +
-	"\tdirection\x18\x02 \x01(\x0e2#.concentrator.v1.Acl.Rule.DirectionB\x03\xe0A\x01R\tdirection\x12\x1f\n" +
-	"\bprotocol\x18\x03 \x01(\tB\x03\xe0A\x01R\bprotocol\x12\x1d\n" +
-	"\asources\x18\x04 \x03(\tB\x03\xe0A\x01R\asources\x12'\n" +
-	"\fdestinations\x18\x05 \x03(\tB\x03\xe0A\x01R\fdestinations\x12&\n" +
-	"\fsource_ports\x18\x06 \x03(\tB\x03\xe0A\x01R\vsourcePorts\x120\n" +
-	"\x11destination_ports\x18\a \x03(\tB\x03\xe0A\x01R\x10destinationPorts\"6\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\x06 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x1a\x80\x04\n" +
+	"\x04Rule\x12E\n" +
+	"\x06action\x18\x01 \x01(\x0e2 .concentrator.v1.Acl.Rule.ActionB\v\xe0A\x02\xbaH\x05\x82\x01\x02\x10\x01R\x06action\x12N\n" +
+	"\tdirection\x18\x02 \x01(\x0e2#.concentrator.v1.Acl.Rule.DirectionB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\tdirection\x12\x1f\n" +
+	"\bprotocol\x18\x03 \x01(\tB\x03\xe0A\x01R\bprotocol\x12&\n" +
+	"\asources\x18\x04 \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\x90NR\asources\x120\n" +
+	"\fdestinations\x18\x05 \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\x90NR\fdestinations\x12/\n" +
+	"\fsource_ports\x18\x06 \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\x90NR\vsourcePorts\x129\n" +
+	"\x11destination_ports\x18\a \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\x90NR\x10destinationPorts\"6\n" +
 	"\x06Action\x12\x16\n" +
 	"\x12ACTION_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -730,20 +928,25 @@ const file_concentrator_v1_acl_proto_rawDesc = "" +
 	"\x02UP\x10\x01\x12\b\n" +
 	"\x04DOWN\x10\x02\x12\b\n" +
 	"\x04BOTH\x10\x03:=\xeaA:\n" +
-	"\x10concentrator/Acl\x12\x1btenants/{tenant}/acls/{acl}*\x04acls2\x03acl\"\xb7\x01\n" +
+	"\x10concentrator/Acl\x12\x1btenants/{tenant}/acls/{acl}*\x04acls2\x03acl\"\xe6\x01\n" +
 	"\x10CreateAclRequest\x120\n" +
 	"\x06parent\x18\x01 \x01(\tB\x18\xe0A\x02\xfaA\x12\x12\x10concentrator/AclR\x06parent\x12\x1a\n" +
 	"\x06acl_id\x18\x02 \x01(\tB\x03\xe0A\x02R\x05aclId\x12+\n" +
 	"\x03acl\x18\x03 \x01(\v2\x14.concentrator.v1.AclB\x03\xe0A\x02R\x03acl\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"=\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"=\n" +
 	"\rGetAclRequest\x12,\n" +
 	"\x04name\x18\x01 \x01(\tB\x18\xe0A\x02\xfaA\x12\n" +
-	"\x10concentrator/AclR\x04name\"\x89\x01\n" +
+	"\x10concentrator/AclR\x04name\"\xe5\x01\n" +
 	"\x0fListAclsRequest\x120\n" +
-	"\x06parent\x18\x01 \x01(\tB\x18\xe0A\x02\xfaA\x12\x12\x10concentrator/AclR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x18\xe0A\x02\xfaA\x12\x12\x10concentrator/AclR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"d\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"d\n" +
 	"\x10ListAclsResponse\x12(\n" +
 	"\x04acls\x18\x01 \x03(\v2\x14.concentrator.v1.AclR\x04acls\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n" +
@@ -751,19 +954,29 @@ const file_concentrator_v1_acl_proto_rawDesc = "" +
 	"\x03acl\x18\x01 \x01(\v2\x14.concentrator.v1.AclB\x03\xe0A\x02R\x03acl\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x83\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x8b\x01\n" +
 	"\x10DeleteAclRequest\x12,\n" +
 	"\x04name\x18\x01 \x01(\tB\x18\xe0A\x02\xfaA\x12\n" +
-	"\x10concentrator/AclR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\xb8\x04\n" +
+	"\x10concentrator/AclR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"m\n" +
+	"\x10WatchAclsRequest\x120\n" +
+	"\x06parent\x18\x01 \x01(\tB\x18\xe0A\x02\xfaA\x12\x12\x10concentrator/AclR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xc3\x01\n" +
+	"\x11WatchAclsResponse\x12.\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x14.concentrator.v1.AclH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xb9\x05\n" +
 	"\n" +
 	"AclService\x12n\n" +
 	"\tCreateAcl\x12!.concentrator.v1.CreateAclRequest\x1a\x14.concentrator.v1.Acl\"(\x82\xd3\xe4\x93\x02\":\x03acl\"\x1b/v1/{parent=tenants/*}/acls\x12c\n" +
 	"\x06GetAcl\x12\x1e.concentrator.v1.GetAclRequest\x1a\x14.concentrator.v1.Acl\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{name=tenants/*/acls/*}\x12t\n" +
 	"\bListAcls\x12 .concentrator.v1.ListAclsRequest\x1a!.concentrator.v1.ListAclsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/{parent=tenants/*}/acls\x12r\n" +
 	"\tUpdateAcl\x12!.concentrator.v1.UpdateAclRequest\x1a\x14.concentrator.v1.Acl\",\x82\xd3\xe4\x93\x02&:\x03acl2\x1f/v1/{acl.name=tenants/*/acls/*}\x12k\n" +
-	"\tDeleteAcl\x12!.concentrator.v1.DeleteAclRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/{name=tenants/*/acls/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\tDeleteAcl\x12!.concentrator.v1.DeleteAclRequest\x1a\x16.google.protobuf.Empty\"#\x82\xd3\xe4\x93\x02\x1d*\x1b/v1/{name=tenants/*/acls/*}\x12\x7f\n" +
+	"\tWatchAcls\x12!.concentrator.v1.WatchAclsRequest\x1a\".concentrator.v1.WatchAclsResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/{parent=tenants/*}/acls:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_acl_proto_rawDescOnce sync.Once
@@ -778,7 +991,7 @@ func file_concentrator_v1_acl_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_acl_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_concentrator_v1_acl_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_concentrator_v1_acl_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_acl_proto_goTypes = []any{
 	(Acl_Rule_Action)(0),          // 0: concentrator.v1.Acl.Rule.Action
 	(Acl_Rule_Direction)(0),       // 1: concentrator.v1.Acl.Rule.Direction
@@ -789,36 +1002,42 @@ var file_concentrator_v1_acl_proto_goTypes = []any{
 	(*ListAclsResponse)(nil),      // 6: concentrator.v1.ListAclsResponse
 	(*UpdateAclRequest)(nil),      // 7: concentrator.v1.UpdateAclRequest
 	(*DeleteAclRequest)(nil),      // 8: concentrator.v1.DeleteAclRequest
-	(*Acl_Rule)(nil),              // 9: concentrator.v1.Acl.Rule
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 11: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 12: google.protobuf.Empty
+	(*WatchAclsRequest)(nil),      // 9: concentrator.v1.WatchAclsRequest
+	(*WatchAclsResponse)(nil),     // 10: concentrator.v1.WatchAclsResponse
+	(*Acl_Rule)(nil),              // 11: concentrator.v1.Acl.Rule
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 13: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 14: google.protobuf.Empty
 }
 var file_concentrator_v1_acl_proto_depIdxs = []int32{
-	9,  // 0: concentrator.v1.Acl.rules:type_name -> concentrator.v1.Acl.Rule
-	10, // 1: concentrator.v1.Acl.create_time:type_name -> google.protobuf.Timestamp
-	10, // 2: concentrator.v1.Acl.update_time:type_name -> google.protobuf.Timestamp
+	11, // 0: concentrator.v1.Acl.rules:type_name -> concentrator.v1.Acl.Rule
+	12, // 1: concentrator.v1.Acl.create_time:type_name -> google.protobuf.Timestamp
+	12, // 2: concentrator.v1.Acl.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 3: concentrator.v1.CreateAclRequest.acl:type_name -> concentrator.v1.Acl
 	2,  // 4: concentrator.v1.ListAclsResponse.acls:type_name -> concentrator.v1.Acl
 	2,  // 5: concentrator.v1.UpdateAclRequest.acl:type_name -> concentrator.v1.Acl
-	11, // 6: concentrator.v1.UpdateAclRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0,  // 7: concentrator.v1.Acl.Rule.action:type_name -> concentrator.v1.Acl.Rule.Action
-	1,  // 8: concentrator.v1.Acl.Rule.direction:type_name -> concentrator.v1.Acl.Rule.Direction
-	3,  // 9: concentrator.v1.AclService.CreateAcl:input_type -> concentrator.v1.CreateAclRequest
-	4,  // 10: concentrator.v1.AclService.GetAcl:input_type -> concentrator.v1.GetAclRequest
-	5,  // 11: concentrator.v1.AclService.ListAcls:input_type -> concentrator.v1.ListAclsRequest
-	7,  // 12: concentrator.v1.AclService.UpdateAcl:input_type -> concentrator.v1.UpdateAclRequest
-	8,  // 13: concentrator.v1.AclService.DeleteAcl:input_type -> concentrator.v1.DeleteAclRequest
-	2,  // 14: concentrator.v1.AclService.CreateAcl:output_type -> concentrator.v1.Acl
-	2,  // 15: concentrator.v1.AclService.GetAcl:output_type -> concentrator.v1.Acl
-	6,  // 16: concentrator.v1.AclService.ListAcls:output_type -> concentrator.v1.ListAclsResponse
-	2,  // 17: concentrator.v1.AclService.UpdateAcl:output_type -> concentrator.v1.Acl
-	12, // 18: concentrator.v1.AclService.DeleteAcl:output_type -> google.protobuf.Empty
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 6: concentrator.v1.UpdateAclRequest.update_mask:type_name -> google.protobuf.FieldMask
+	2,  // 7: concentrator.v1.WatchAclsResponse.upsert:type_name -> concentrator.v1.Acl
+	14, // 8: concentrator.v1.WatchAclsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	0,  // 9: concentrator.v1.Acl.Rule.action:type_name -> concentrator.v1.Acl.Rule.Action
+	1,  // 10: concentrator.v1.Acl.Rule.direction:type_name -> concentrator.v1.Acl.Rule.Direction
+	3,  // 11: concentrator.v1.AclService.CreateAcl:input_type -> concentrator.v1.CreateAclRequest
+	4,  // 12: concentrator.v1.AclService.GetAcl:input_type -> concentrator.v1.GetAclRequest
+	5,  // 13: concentrator.v1.AclService.ListAcls:input_type -> concentrator.v1.ListAclsRequest
+	7,  // 14: concentrator.v1.AclService.UpdateAcl:input_type -> concentrator.v1.UpdateAclRequest
+	8,  // 15: concentrator.v1.AclService.DeleteAcl:input_type -> concentrator.v1.DeleteAclRequest
+	9,  // 16: concentrator.v1.AclService.WatchAcls:input_type -> concentrator.v1.WatchAclsRequest
+	2,  // 17: concentrator.v1.AclService.CreateAcl:output_type -> concentrator.v1.Acl
+	2,  // 18: concentrator.v1.AclService.GetAcl:output_type -> concentrator.v1.Acl
+	6,  // 19: concentrator.v1.AclService.ListAcls:output_type -> concentrator.v1.ListAclsResponse
+	2,  // 20: concentrator.v1.AclService.UpdateAcl:output_type -> concentrator.v1.Acl
+	14, // 21: concentrator.v1.AclService.DeleteAcl:output_type -> google.protobuf.Empty
+	10, // 22: concentrator.v1.AclService.WatchAcls:output_type -> concentrator.v1.WatchAclsResponse
+	17, // [17:23] is the sub-list for method output_type
+	11, // [11:17] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_acl_proto_init() }
@@ -826,13 +1045,18 @@ func file_concentrator_v1_acl_proto_init() {
 	if File_concentrator_v1_acl_proto != nil {
 		return
 	}
+	file_concentrator_v1_acl_proto_msgTypes[8].OneofWrappers = []any{
+		(*WatchAclsResponse_Upsert)(nil),
+		(*WatchAclsResponse_Removed)(nil),
+		(*WatchAclsResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_acl_proto_rawDesc), len(file_concentrator_v1_acl_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

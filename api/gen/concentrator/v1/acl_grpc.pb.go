@@ -25,6 +25,7 @@ const (
 	AclService_ListAcls_FullMethodName  = "/concentrator.v1.AclService/ListAcls"
 	AclService_UpdateAcl_FullMethodName = "/concentrator.v1.AclService/UpdateAcl"
 	AclService_DeleteAcl_FullMethodName = "/concentrator.v1.AclService/DeleteAcl"
+	AclService_WatchAcls_FullMethodName = "/concentrator.v1.AclService/WatchAcls"
 )
 
 // AclServiceClient is the client API for AclService service.
@@ -43,6 +44,10 @@ type AclServiceClient interface {
 	UpdateAcl(ctx context.Context, in *UpdateAclRequest, opts ...grpc.CallOption) (*Acl, error)
 	// DeleteAcl removes an ACL. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteAcl(ctx context.Context, in *DeleteAclRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchAcls first sends every access list as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchAcls(ctx context.Context, in *WatchAclsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAclsResponse], error)
 }
 
 type aclServiceClient struct {
@@ -103,6 +108,25 @@ func (c *aclServiceClient) DeleteAcl(ctx context.Context, in *DeleteAclRequest, 
 	return out, nil
 }
 
+func (c *aclServiceClient) WatchAcls(ctx context.Context, in *WatchAclsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchAclsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AclService_ServiceDesc.Streams[0], AclService_WatchAcls_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchAclsRequest, WatchAclsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AclService_WatchAclsClient = grpc.ServerStreamingClient[WatchAclsResponse]
+
 // AclServiceServer is the server API for AclService service.
 // All implementations must embed UnimplementedAclServiceServer
 // for forward compatibility.
@@ -119,6 +143,10 @@ type AclServiceServer interface {
 	UpdateAcl(context.Context, *UpdateAclRequest) (*Acl, error)
 	// DeleteAcl removes an ACL. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteAcl(context.Context, *DeleteAclRequest) (*emptypb.Empty, error)
+	// WatchAcls first sends every access list as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchAcls(*WatchAclsRequest, grpc.ServerStreamingServer[WatchAclsResponse]) error
 	mustEmbedUnimplementedAclServiceServer()
 }
 
@@ -143,6 +171,9 @@ func (UnimplementedAclServiceServer) UpdateAcl(context.Context, *UpdateAclReques
 }
 func (UnimplementedAclServiceServer) DeleteAcl(context.Context, *DeleteAclRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteAcl not implemented")
+}
+func (UnimplementedAclServiceServer) WatchAcls(*WatchAclsRequest, grpc.ServerStreamingServer[WatchAclsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchAcls not implemented")
 }
 func (UnimplementedAclServiceServer) mustEmbedUnimplementedAclServiceServer() {}
 func (UnimplementedAclServiceServer) testEmbeddedByValue()                    {}
@@ -255,6 +286,17 @@ func _AclService_DeleteAcl_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AclService_WatchAcls_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchAclsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AclServiceServer).WatchAcls(m, &grpc.GenericServerStream[WatchAclsRequest, WatchAclsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AclService_WatchAclsServer = grpc.ServerStreamingServer[WatchAclsResponse]
+
 // AclService_ServiceDesc is the grpc.ServiceDesc for AclService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -283,6 +325,12 @@ var AclService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AclService_DeleteAcl_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchAcls",
+			Handler:       _AclService_WatchAcls_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/acl.proto",
 }

@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -223,7 +224,10 @@ type CreateApiTokenRequest struct {
 	// What to make. Its name may be left out.
 	ApiToken *ApiToken `protobuf:"bytes,3,opt,name=api_token,json=apiToken,proto3" json:"api_token,omitempty"`
 	// Check everything, answer as if it were done but without a token, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour; but the token itself is shown only once.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,6 +290,13 @@ func (x *CreateApiTokenRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateApiTokenRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetApiTokenRequest is the input of GetApiToken.
 type GetApiTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -340,7 +351,11 @@ type ListApiTokensRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -392,6 +407,20 @@ func (x *ListApiTokensRequest) GetPageSize() int32 {
 func (x *ListApiTokensRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListApiTokensRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListApiTokensRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -636,26 +665,195 @@ func (x *RotateApiTokenRequest) GetEtag() string {
 	return ""
 }
 
+// WatchApiTokensRequest is the input of WatchApiTokens.
+type WatchApiTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants. Empty: those that are bound to no tenant.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchApiTokensRequest) Reset() {
+	*x = WatchApiTokensRequest{}
+	mi := &file_concentrator_v1_api_token_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchApiTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchApiTokensRequest) ProtoMessage() {}
+
+func (x *WatchApiTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_api_token_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchApiTokensRequest.ProtoReflect.Descriptor instead.
+func (*WatchApiTokensRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_api_token_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchApiTokensRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchApiTokensRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchApiTokensResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchApiTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchApiTokensResponse_Upsert
+	//	*WatchApiTokensResponse_Removed
+	//	*WatchApiTokensResponse_SnapshotDone
+	Event isWatchApiTokensResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchApiTokensResponse) Reset() {
+	*x = WatchApiTokensResponse{}
+	mi := &file_concentrator_v1_api_token_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchApiTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchApiTokensResponse) ProtoMessage() {}
+
+func (x *WatchApiTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_api_token_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchApiTokensResponse.ProtoReflect.Descriptor instead.
+func (*WatchApiTokensResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_api_token_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchApiTokensResponse) GetEvent() isWatchApiTokensResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchApiTokensResponse) GetUpsert() *ApiToken {
+	if x != nil {
+		if x, ok := x.Event.(*WatchApiTokensResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchApiTokensResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchApiTokensResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchApiTokensResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchApiTokensResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchApiTokensResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchApiTokensResponse_Event interface {
+	isWatchApiTokensResponse_Event()
+}
+
+type WatchApiTokensResponse_Upsert struct {
+	// The token is there or changed; this is how it is now.
+	Upsert *ApiToken `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchApiTokensResponse_Removed struct {
+	// The token of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchApiTokensResponse_SnapshotDone struct {
+	// All tokens that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchApiTokensResponse_Upsert) isWatchApiTokensResponse_Event() {}
+
+func (*WatchApiTokensResponse_Removed) isWatchApiTokensResponse_Event() {}
+
+func (*WatchApiTokensResponse_SnapshotDone) isWatchApiTokensResponse_Event() {}
+
 var File_concentrator_v1_api_token_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_api_token_proto_rawDesc = "" +
 	"\n" +
-	"\x1fconcentrator/v1/api_token.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x05\n" +
+	"\x1fconcentrator/v1/api_token.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x06\n" +
 	"\bApiToken\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x01R\vdisplayName\x127\n" +
-	"\x04role\x18\x03 \x01(\x0e2\x1e.concentrator.v1.ApiToken.RoleB\x03\xe0A\x02R\x04role\x12@\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12t\n" +
+	"\fdisplay_name\x18\x02 \x01(\tBQ\xe0A\x01\xbaHK\xba\x01C\n" +
+	"\x04text\x12\x1fmay not hold control characters\x1a\x1athis.matches('^\\\\P{Cc}*$')r\x03\x18\xc8\x01R\vdisplayName\x12?\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x1e.concentrator.v1.ApiToken.RoleB\v\xe0A\x02\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12@\n" +
 	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\n" +
-	"expireTime\x12>\n" +
-	"\x18certificate_fingerprints\x18\x05 \x03(\tB\x03\xe0A\x01R\x17certificateFingerprints\x12\x1e\n" +
+	"expireTime\x12F\n" +
+	"\x18certificate_fingerprints\x18\x05 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x10R\x17certificateFingerprints\x12\x1e\n" +
 	"\x05token\x18\x06 \x01(\tB\x03\xe0A\x03H\x00R\x05token\x88\x01\x01\x12C\n" +
 	"\rlast_use_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastUseTime\x12@\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
+	"updateTime\x12\x1f\n" +
 	"\x04etag\x18\n" +
-	" \x01(\tB\x03\xe0A\x01R\x04etag\"A\n" +
+	" \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\"A\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\n" +
 	"\n" +
@@ -663,21 +861,26 @@ const file_concentrator_v1_api_token_proto_rawDesc = "" +
 	"\bOPERATOR\x10\x02\x12\t\n" +
 	"\x05ADMIN\x10\x03:n\xeaAk\n" +
 	"\x15concentrator/ApiToken\x12&tenants/{tenant}/apiTokens/{api_token}\x12\x15apiTokens/{api_token}*\tapiTokens2\bapiTokenB\b\n" +
-	"\x06_token\"\xdc\x01\n" +
+	"\x06_token\"\x8b\x02\n" +
 	"\x15CreateApiTokenRequest\x125\n" +
 	"\x06parent\x18\x01 \x01(\tB\x1d\xe0A\x01\xfaA\x17\x12\x15concentrator/ApiTokenR\x06parent\x12%\n" +
 	"\fapi_token_id\x18\x02 \x01(\tB\x03\xe0A\x02R\n" +
 	"apiTokenId\x12;\n" +
 	"\tapi_token\x18\x03 \x01(\v2\x19.concentrator.v1.ApiTokenB\x03\xe0A\x02R\bapiToken\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"G\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"G\n" +
 	"\x12GetApiTokenRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/ApiTokenR\x04name\"\x93\x01\n" +
+	"\x15concentrator/ApiTokenR\x04name\"\xef\x01\n" +
 	"\x14ListApiTokensRequest\x125\n" +
-	"\x06parent\x18\x01 \x01(\tB\x1d\xe0A\x01\xfaA\x17\x12\x15concentrator/ApiTokenR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1d\xe0A\x01\xfaA\x17\x12\x15concentrator/ApiTokenR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"y\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"y\n" +
 	"\x15ListApiTokensResponse\x128\n" +
 	"\n" +
 	"api_tokens\x18\x01 \x03(\v2\x19.concentrator.v1.ApiTokenR\tapiTokens\x12&\n" +
@@ -686,23 +889,33 @@ const file_concentrator_v1_api_token_proto_rawDesc = "" +
 	"\tapi_token\x18\x01 \x01(\v2\x19.concentrator.v1.ApiTokenB\x03\xe0A\x02R\bapiToken\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x8d\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x95\x01\n" +
 	"\x15DeleteApiTokenRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/ApiTokenR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"c\n" +
+	"\x15concentrator/ApiTokenR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"k\n" +
 	"\x15RotateApiTokenRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/ApiTokenR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag2\xf1\a\n" +
+	"\x15concentrator/ApiTokenR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\"w\n" +
+	"\x15WatchApiTokensRequest\x125\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1d\xe0A\x01\xfaA\x17\x12\x15concentrator/ApiTokenR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xcd\x01\n" +
+	"\x16WatchApiTokensResponse\x123\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x19.concentrator.v1.ApiTokenH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\x9e\t\n" +
 	"\x0fApiTokenService\x12\xa4\x01\n" +
 	"\x0eCreateApiToken\x12&.concentrator.v1.CreateApiTokenRequest\x1a\x19.concentrator.v1.ApiToken\"O\x82\xd3\xe4\x93\x02I:\tapi_tokenZ\x1a:\tapi_token\"\r/v1/apiTokens\" /v1/{parent=tenants/*}/apiTokens\x12\x91\x01\n" +
 	"\vGetApiToken\x12#.concentrator.v1.GetApiTokenRequest\x1a\x19.concentrator.v1.ApiToken\"B\x82\xd3\xe4\x93\x02<Z\x18\x12\x16/v1/{name=apiTokens/*}\x12 /v1/{name=tenants/*/apiTokens/*}\x12\x99\x01\n" +
 	"\rListApiTokens\x12%.concentrator.v1.ListApiTokensRequest\x1a&.concentrator.v1.ListApiTokensResponse\"9\x82\xd3\xe4\x93\x023Z\x0f\x12\r/v1/apiTokens\x12 /v1/{parent=tenants/*}/apiTokens\x12\xc1\x01\n" +
 	"\x0eUpdateApiToken\x12&.concentrator.v1.UpdateApiTokenRequest\x1a\x19.concentrator.v1.ApiToken\"l\x82\xd3\xe4\x93\x02f:\tapi_tokenZ-:\tapi_token2 /v1/{api_token.name=apiTokens/*}2*/v1/{api_token.name=tenants/*/apiTokens/*}\x12\x94\x01\n" +
 	"\x0eDeleteApiToken\x12&.concentrator.v1.DeleteApiTokenRequest\x1a\x16.google.protobuf.Empty\"B\x82\xd3\xe4\x93\x02<Z\x18*\x16/v1/{name=apiTokens/*}* /v1/{name=tenants/*/apiTokens/*}\x12\xab\x01\n" +
-	"\x0eRotateApiToken\x12&.concentrator.v1.RotateApiTokenRequest\x1a\x19.concentrator.v1.ApiToken\"V\x82\xd3\xe4\x93\x02P:\x01*Z\":\x01*\"\x1d/v1/{name=apiTokens/*}:rotate\"'/v1/{name=tenants/*/apiTokens/*}:rotateB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\x0eRotateApiToken\x12&.concentrator.v1.RotateApiTokenRequest\x1a\x19.concentrator.v1.ApiToken\"V\x82\xd3\xe4\x93\x02P:\x01*Z\":\x01*\"\x1d/v1/{name=apiTokens/*}:rotate\"'/v1/{name=tenants/*/apiTokens/*}:rotate\x12\xaa\x01\n" +
+	"\x0eWatchApiTokens\x12&.concentrator.v1.WatchApiTokensRequest\x1a'.concentrator.v1.WatchApiTokensResponse\"E\x82\xd3\xe4\x93\x02?Z\x15\x12\x13/v1/apiTokens:watch\x12&/v1/{parent=tenants/*}/apiTokens:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_api_token_proto_rawDescOnce sync.Once
@@ -717,48 +930,54 @@ func file_concentrator_v1_api_token_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_api_token_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_concentrator_v1_api_token_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_concentrator_v1_api_token_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_api_token_proto_goTypes = []any{
-	(ApiToken_Role)(0),            // 0: concentrator.v1.ApiToken.Role
-	(*ApiToken)(nil),              // 1: concentrator.v1.ApiToken
-	(*CreateApiTokenRequest)(nil), // 2: concentrator.v1.CreateApiTokenRequest
-	(*GetApiTokenRequest)(nil),    // 3: concentrator.v1.GetApiTokenRequest
-	(*ListApiTokensRequest)(nil),  // 4: concentrator.v1.ListApiTokensRequest
-	(*ListApiTokensResponse)(nil), // 5: concentrator.v1.ListApiTokensResponse
-	(*UpdateApiTokenRequest)(nil), // 6: concentrator.v1.UpdateApiTokenRequest
-	(*DeleteApiTokenRequest)(nil), // 7: concentrator.v1.DeleteApiTokenRequest
-	(*RotateApiTokenRequest)(nil), // 8: concentrator.v1.RotateApiTokenRequest
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
+	(ApiToken_Role)(0),             // 0: concentrator.v1.ApiToken.Role
+	(*ApiToken)(nil),               // 1: concentrator.v1.ApiToken
+	(*CreateApiTokenRequest)(nil),  // 2: concentrator.v1.CreateApiTokenRequest
+	(*GetApiTokenRequest)(nil),     // 3: concentrator.v1.GetApiTokenRequest
+	(*ListApiTokensRequest)(nil),   // 4: concentrator.v1.ListApiTokensRequest
+	(*ListApiTokensResponse)(nil),  // 5: concentrator.v1.ListApiTokensResponse
+	(*UpdateApiTokenRequest)(nil),  // 6: concentrator.v1.UpdateApiTokenRequest
+	(*DeleteApiTokenRequest)(nil),  // 7: concentrator.v1.DeleteApiTokenRequest
+	(*RotateApiTokenRequest)(nil),  // 8: concentrator.v1.RotateApiTokenRequest
+	(*WatchApiTokensRequest)(nil),  // 9: concentrator.v1.WatchApiTokensRequest
+	(*WatchApiTokensResponse)(nil), // 10: concentrator.v1.WatchApiTokensResponse
+	(*timestamppb.Timestamp)(nil),  // 11: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),  // 12: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),          // 13: google.protobuf.Empty
 }
 var file_concentrator_v1_api_token_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.ApiToken.role:type_name -> concentrator.v1.ApiToken.Role
-	9,  // 1: concentrator.v1.ApiToken.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 2: concentrator.v1.ApiToken.last_use_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: concentrator.v1.ApiToken.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 4: concentrator.v1.ApiToken.update_time:type_name -> google.protobuf.Timestamp
+	11, // 1: concentrator.v1.ApiToken.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 2: concentrator.v1.ApiToken.last_use_time:type_name -> google.protobuf.Timestamp
+	11, // 3: concentrator.v1.ApiToken.create_time:type_name -> google.protobuf.Timestamp
+	11, // 4: concentrator.v1.ApiToken.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 5: concentrator.v1.CreateApiTokenRequest.api_token:type_name -> concentrator.v1.ApiToken
 	1,  // 6: concentrator.v1.ListApiTokensResponse.api_tokens:type_name -> concentrator.v1.ApiToken
 	1,  // 7: concentrator.v1.UpdateApiTokenRequest.api_token:type_name -> concentrator.v1.ApiToken
-	10, // 8: concentrator.v1.UpdateApiTokenRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 9: concentrator.v1.ApiTokenService.CreateApiToken:input_type -> concentrator.v1.CreateApiTokenRequest
-	3,  // 10: concentrator.v1.ApiTokenService.GetApiToken:input_type -> concentrator.v1.GetApiTokenRequest
-	4,  // 11: concentrator.v1.ApiTokenService.ListApiTokens:input_type -> concentrator.v1.ListApiTokensRequest
-	6,  // 12: concentrator.v1.ApiTokenService.UpdateApiToken:input_type -> concentrator.v1.UpdateApiTokenRequest
-	7,  // 13: concentrator.v1.ApiTokenService.DeleteApiToken:input_type -> concentrator.v1.DeleteApiTokenRequest
-	8,  // 14: concentrator.v1.ApiTokenService.RotateApiToken:input_type -> concentrator.v1.RotateApiTokenRequest
-	1,  // 15: concentrator.v1.ApiTokenService.CreateApiToken:output_type -> concentrator.v1.ApiToken
-	1,  // 16: concentrator.v1.ApiTokenService.GetApiToken:output_type -> concentrator.v1.ApiToken
-	5,  // 17: concentrator.v1.ApiTokenService.ListApiTokens:output_type -> concentrator.v1.ListApiTokensResponse
-	1,  // 18: concentrator.v1.ApiTokenService.UpdateApiToken:output_type -> concentrator.v1.ApiToken
-	11, // 19: concentrator.v1.ApiTokenService.DeleteApiToken:output_type -> google.protobuf.Empty
-	1,  // 20: concentrator.v1.ApiTokenService.RotateApiToken:output_type -> concentrator.v1.ApiToken
-	15, // [15:21] is the sub-list for method output_type
-	9,  // [9:15] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	12, // 8: concentrator.v1.UpdateApiTokenRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 9: concentrator.v1.WatchApiTokensResponse.upsert:type_name -> concentrator.v1.ApiToken
+	13, // 10: concentrator.v1.WatchApiTokensResponse.snapshot_done:type_name -> google.protobuf.Empty
+	2,  // 11: concentrator.v1.ApiTokenService.CreateApiToken:input_type -> concentrator.v1.CreateApiTokenRequest
+	3,  // 12: concentrator.v1.ApiTokenService.GetApiToken:input_type -> concentrator.v1.GetApiTokenRequest
+	4,  // 13: concentrator.v1.ApiTokenService.ListApiTokens:input_type -> concentrator.v1.ListApiTokensRequest
+	6,  // 14: concentrator.v1.ApiTokenService.UpdateApiToken:input_type -> concentrator.v1.UpdateApiTokenRequest
+	7,  // 15: concentrator.v1.ApiTokenService.DeleteApiToken:input_type -> concentrator.v1.DeleteApiTokenRequest
+	8,  // 16: concentrator.v1.ApiTokenService.RotateApiToken:input_type -> concentrator.v1.RotateApiTokenRequest
+	9,  // 17: concentrator.v1.ApiTokenService.WatchApiTokens:input_type -> concentrator.v1.WatchApiTokensRequest
+	1,  // 18: concentrator.v1.ApiTokenService.CreateApiToken:output_type -> concentrator.v1.ApiToken
+	1,  // 19: concentrator.v1.ApiTokenService.GetApiToken:output_type -> concentrator.v1.ApiToken
+	5,  // 20: concentrator.v1.ApiTokenService.ListApiTokens:output_type -> concentrator.v1.ListApiTokensResponse
+	1,  // 21: concentrator.v1.ApiTokenService.UpdateApiToken:output_type -> concentrator.v1.ApiToken
+	13, // 22: concentrator.v1.ApiTokenService.DeleteApiToken:output_type -> google.protobuf.Empty
+	1,  // 23: concentrator.v1.ApiTokenService.RotateApiToken:output_type -> concentrator.v1.ApiToken
+	10, // 24: concentrator.v1.ApiTokenService.WatchApiTokens:output_type -> concentrator.v1.WatchApiTokensResponse
+	18, // [18:25] is the sub-list for method output_type
+	11, // [11:18] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_api_token_proto_init() }
@@ -767,13 +986,18 @@ func file_concentrator_v1_api_token_proto_init() {
 		return
 	}
 	file_concentrator_v1_api_token_proto_msgTypes[0].OneofWrappers = []any{}
+	file_concentrator_v1_api_token_proto_msgTypes[9].OneofWrappers = []any{
+		(*WatchApiTokensResponse_Upsert)(nil),
+		(*WatchApiTokensResponse_Removed)(nil),
+		(*WatchApiTokensResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_api_token_proto_rawDesc), len(file_concentrator_v1_api_token_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

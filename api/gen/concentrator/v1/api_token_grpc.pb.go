@@ -26,6 +26,7 @@ const (
 	ApiTokenService_UpdateApiToken_FullMethodName = "/concentrator.v1.ApiTokenService/UpdateApiToken"
 	ApiTokenService_DeleteApiToken_FullMethodName = "/concentrator.v1.ApiTokenService/DeleteApiToken"
 	ApiTokenService_RotateApiToken_FullMethodName = "/concentrator.v1.ApiTokenService/RotateApiToken"
+	ApiTokenService_WatchApiTokens_FullMethodName = "/concentrator.v1.ApiTokenService/WatchApiTokens"
 )
 
 // ApiTokenServiceClient is the client API for ApiTokenService service.
@@ -47,6 +48,10 @@ type ApiTokenServiceClient interface {
 	DeleteApiToken(ctx context.Context, in *DeleteApiTokenRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// RotateApiToken makes a new token under the same name and shows it, once. The one before is refused from then on.
 	RotateApiToken(ctx context.Context, in *RotateApiTokenRequest, opts ...grpc.CallOption) (*ApiToken, error)
+	// WatchApiTokens first sends every token as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchApiTokens(ctx context.Context, in *WatchApiTokensRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApiTokensResponse], error)
 }
 
 type apiTokenServiceClient struct {
@@ -117,6 +122,25 @@ func (c *apiTokenServiceClient) RotateApiToken(ctx context.Context, in *RotateAp
 	return out, nil
 }
 
+func (c *apiTokenServiceClient) WatchApiTokens(ctx context.Context, in *WatchApiTokensRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApiTokensResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ApiTokenService_ServiceDesc.Streams[0], ApiTokenService_WatchApiTokens_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchApiTokensRequest, WatchApiTokensResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ApiTokenService_WatchApiTokensClient = grpc.ServerStreamingClient[WatchApiTokensResponse]
+
 // ApiTokenServiceServer is the server API for ApiTokenService service.
 // All implementations must embed UnimplementedApiTokenServiceServer
 // for forward compatibility.
@@ -136,6 +160,10 @@ type ApiTokenServiceServer interface {
 	DeleteApiToken(context.Context, *DeleteApiTokenRequest) (*emptypb.Empty, error)
 	// RotateApiToken makes a new token under the same name and shows it, once. The one before is refused from then on.
 	RotateApiToken(context.Context, *RotateApiTokenRequest) (*ApiToken, error)
+	// WatchApiTokens first sends every token as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchApiTokens(*WatchApiTokensRequest, grpc.ServerStreamingServer[WatchApiTokensResponse]) error
 	mustEmbedUnimplementedApiTokenServiceServer()
 }
 
@@ -163,6 +191,9 @@ func (UnimplementedApiTokenServiceServer) DeleteApiToken(context.Context, *Delet
 }
 func (UnimplementedApiTokenServiceServer) RotateApiToken(context.Context, *RotateApiTokenRequest) (*ApiToken, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotateApiToken not implemented")
+}
+func (UnimplementedApiTokenServiceServer) WatchApiTokens(*WatchApiTokensRequest, grpc.ServerStreamingServer[WatchApiTokensResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchApiTokens not implemented")
 }
 func (UnimplementedApiTokenServiceServer) mustEmbedUnimplementedApiTokenServiceServer() {}
 func (UnimplementedApiTokenServiceServer) testEmbeddedByValue()                         {}
@@ -293,6 +324,17 @@ func _ApiTokenService_RotateApiToken_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ApiTokenService_WatchApiTokens_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchApiTokensRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ApiTokenServiceServer).WatchApiTokens(m, &grpc.GenericServerStream[WatchApiTokensRequest, WatchApiTokensResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ApiTokenService_WatchApiTokensServer = grpc.ServerStreamingServer[WatchApiTokensResponse]
+
 // ApiTokenService_ServiceDesc is the grpc.ServiceDesc for ApiTokenService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -325,6 +367,12 @@ var ApiTokenService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ApiTokenService_RotateApiToken_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchApiTokens",
+			Handler:       _ApiTokenService_WatchApiTokens_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/api_token.proto",
 }

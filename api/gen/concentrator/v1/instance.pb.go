@@ -7,10 +7,12 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -40,7 +42,19 @@ type Instance struct {
 	// The loops that move packets.
 	Shards []*Instance_Shard `protobuf:"bytes,6,rep,name=shards,proto3" json:"shards,omitempty"`
 	// The stored secrets are being given a new key, or this was cut off and ReencryptInstance is to be called again.
-	Reencrypting  bool `protobuf:"varint,7,opt,name=reencrypting,proto3" json:"reencrypting,omitempty"`
+	Reencrypting bool `protobuf:"varint,7,opt,name=reencrypting,proto3" json:"reencrypting,omitempty"`
+	// No new calls are taken.
+	Draining bool `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`
+	// What runs.
+	Build *Instance_Build `protobuf:"bytes,9,opt,name=build,proto3" json:"build,omitempty"`
+	// The daemon's file with all defaults filled in, keys as in the file.
+	Configuration *structpb.Struct `protobuf:"bytes,10,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	// What must hold for the instance to be ready; /readyz says the same.
+	Conditions []*Instance_Condition `protobuf:"bytes,11,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// Log-ins that were accepted since the start.
+	LoginsAccepted int64 `protobuf:"varint,12,opt,name=logins_accepted,json=loginsAccepted,proto3" json:"logins_accepted,omitempty"`
+	// Log-ins that were refused since the start.
+	LoginsRefused int64 `protobuf:"varint,13,opt,name=logins_refused,json=loginsRefused,proto3" json:"logins_refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,6 +138,48 @@ func (x *Instance) GetReencrypting() bool {
 	return false
 }
 
+func (x *Instance) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Instance) GetBuild() *Instance_Build {
+	if x != nil {
+		return x.Build
+	}
+	return nil
+}
+
+func (x *Instance) GetConfiguration() *structpb.Struct {
+	if x != nil {
+		return x.Configuration
+	}
+	return nil
+}
+
+func (x *Instance) GetConditions() []*Instance_Condition {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+func (x *Instance) GetLoginsAccepted() int64 {
+	if x != nil {
+		return x.LoginsAccepted
+	}
+	return 0
+}
+
+func (x *Instance) GetLoginsRefused() int64 {
+	if x != nil {
+		return x.LoginsRefused
+	}
+	return 0
+}
+
 // GetInstanceRequest is the input of GetInstance.
 type GetInstanceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -176,7 +232,11 @@ type ListInstancesRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +281,20 @@ func (x *ListInstancesRequest) GetPageSize() int32 {
 func (x *ListInstancesRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListInstancesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListInstancesRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -326,31 +400,31 @@ func (x *ReencryptInstanceRequest) GetName() string {
 	return ""
 }
 
-// ReencryptInstanceResponse says what was done.
-type ReencryptInstanceResponse struct {
+// DrainInstanceRequest is the input of DrainInstance.
+type DrainInstanceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Resources that hold secrets.
-	Records int32 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
-	// How many of them were sealed anew by this call: all, unless it finished one that was cut off.
-	Resealed      int32 `protobuf:"varint,2,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	// The instance: instances/{instance}; instances/- is the one that answers.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Over which time the sessions end, up to 24 hours; 0s ends them at once, and left out they end by themselves.
+	Deadline      *durationpb.Duration `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ReencryptInstanceResponse) Reset() {
-	*x = ReencryptInstanceResponse{}
+func (x *DrainInstanceRequest) Reset() {
+	*x = DrainInstanceRequest{}
 	mi := &file_concentrator_v1_instance_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ReencryptInstanceResponse) String() string {
+func (x *DrainInstanceRequest) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ReencryptInstanceResponse) ProtoMessage() {}
+func (*DrainInstanceRequest) ProtoMessage() {}
 
-func (x *ReencryptInstanceResponse) ProtoReflect() protoreflect.Message {
+func (x *DrainInstanceRequest) ProtoReflect() protoreflect.Message {
 	mi := &file_concentrator_v1_instance_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -362,23 +436,115 @@ func (x *ReencryptInstanceResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ReencryptInstanceResponse.ProtoReflect.Descriptor instead.
-func (*ReencryptInstanceResponse) Descriptor() ([]byte, []int) {
+// Deprecated: Use DrainInstanceRequest.ProtoReflect.Descriptor instead.
+func (*DrainInstanceRequest) Descriptor() ([]byte, []int) {
 	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{5}
 }
 
-func (x *ReencryptInstanceResponse) GetRecords() int32 {
+func (x *DrainInstanceRequest) GetName() string {
 	if x != nil {
-		return x.Records
+		return x.Name
 	}
-	return 0
+	return ""
 }
 
-func (x *ReencryptInstanceResponse) GetResealed() int32 {
+func (x *DrainInstanceRequest) GetDeadline() *durationpb.Duration {
 	if x != nil {
-		return x.Resealed
+		return x.Deadline
 	}
-	return 0
+	return nil
+}
+
+// UndrainInstanceRequest is the input of UndrainInstance.
+type UndrainInstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance: instances/{instance}; instances/- is the one that answers.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UndrainInstanceRequest) Reset() {
+	*x = UndrainInstanceRequest{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UndrainInstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UndrainInstanceRequest) ProtoMessage() {}
+
+func (x *UndrainInstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UndrainInstanceRequest.ProtoReflect.Descriptor instead.
+func (*UndrainInstanceRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UndrainInstanceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// BackupInstanceRequest is the input of BackupInstance.
+type BackupInstanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The instance: instances/{instance}; instances/- is the one that answers.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupInstanceRequest) Reset() {
+	*x = BackupInstanceRequest{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupInstanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupInstanceRequest) ProtoMessage() {}
+
+func (x *BackupInstanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupInstanceRequest.ProtoReflect.Descriptor instead.
+func (*BackupInstanceRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *BackupInstanceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
 }
 
 // Shard is one of the loops that move packets.
@@ -404,7 +570,7 @@ type Instance_Shard struct {
 
 func (x *Instance_Shard) Reset() {
 	*x = Instance_Shard{}
-	mi := &file_concentrator_v1_instance_proto_msgTypes[6]
+	mi := &file_concentrator_v1_instance_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +582,7 @@ func (x *Instance_Shard) String() string {
 func (*Instance_Shard) ProtoMessage() {}
 
 func (x *Instance_Shard) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_instance_proto_msgTypes[6]
+	mi := &file_concentrator_v1_instance_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,11 +647,149 @@ func (x *Instance_Shard) GetDrops() map[string]int64 {
 	return nil
 }
 
+// Build is what a program was made of.
+type Instance_Build struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The module's version.
+	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// The commit, with "-dirty" where it was changed.
+	Commit string `protobuf:"bytes,2,opt,name=commit,proto3" json:"commit,omitempty"`
+	// The commit's time.
+	CommitTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
+	// The compiler's version.
+	GoVersion     string `protobuf:"bytes,4,opt,name=go_version,json=goVersion,proto3" json:"go_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Instance_Build) Reset() {
+	*x = Instance_Build{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Instance_Build) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Instance_Build) ProtoMessage() {}
+
+func (x *Instance_Build) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Instance_Build.ProtoReflect.Descriptor instead.
+func (*Instance_Build) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{0, 1}
+}
+
+func (x *Instance_Build) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Instance_Build) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *Instance_Build) GetCommitTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CommitTime
+	}
+	return nil
+}
+
+func (x *Instance_Build) GetGoVersion() string {
+	if x != nil {
+		return x.GoVersion
+	}
+	return ""
+}
+
+// Condition is one thing that must hold for an instance to be ready.
+type Instance_Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is about, as in STARTED, STORE, SERVING, NETWORKS.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it holds.
+	Ok bool `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	// Why it does not; empty when it does.
+	Detail        string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Instance_Condition) Reset() {
+	*x = Instance_Condition{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Instance_Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Instance_Condition) ProtoMessage() {}
+
+func (x *Instance_Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Instance_Condition.ProtoReflect.Descriptor instead.
+func (*Instance_Condition) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{0, 2}
+}
+
+func (x *Instance_Condition) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Instance_Condition) GetOk() bool {
+	if x != nil {
+		return x.Ok
+	}
+	return false
+}
+
+func (x *Instance_Condition) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 var File_concentrator_v1_instance_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1econcentrator/v1/instance.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x05\n" +
+	"\x1econcentrator/v1/instance.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fconcentrator/v1/operation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\n" +
+	"\n" +
 	"\bInstance\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
 	"\aversion\x18\x02 \x01(\tB\x03\xe0A\x03R\aversion\x12>\n" +
@@ -494,7 +798,16 @@ const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"\fmax_sessions\x18\x04 \x01(\x05B\x03\xe0A\x03R\vmaxSessions\x12\x1f\n" +
 	"\bsessions\x18\x05 \x01(\x05B\x03\xe0A\x03R\bsessions\x12<\n" +
 	"\x06shards\x18\x06 \x03(\v2\x1f.concentrator.v1.Instance.ShardB\x03\xe0A\x03R\x06shards\x12'\n" +
-	"\freencrypting\x18\a \x01(\bB\x03\xe0A\x03R\freencrypting\x1a\xef\x02\n" +
+	"\freencrypting\x18\a \x01(\bB\x03\xe0A\x03R\freencrypting\x12\x1f\n" +
+	"\bdraining\x18\b \x01(\bB\x03\xe0A\x03R\bdraining\x12:\n" +
+	"\x05build\x18\t \x01(\v2\x1f.concentrator.v1.Instance.BuildB\x03\xe0A\x03R\x05build\x12B\n" +
+	"\rconfiguration\x18\n" +
+	" \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x03R\rconfiguration\x12H\n" +
+	"\n" +
+	"conditions\x18\v \x03(\v2#.concentrator.v1.Instance.ConditionB\x03\xe0A\x03R\n" +
+	"conditions\x12,\n" +
+	"\x0flogins_accepted\x18\f \x01(\x03B\x03\xe0A\x03R\x0eloginsAccepted\x12*\n" +
+	"\x0elogins_refused\x18\r \x01(\x03B\x03\xe0A\x03R\rloginsRefused\x1a\xef\x02\n" +
 	"\x05Shard\x12\x19\n" +
 	"\x05shard\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05shard\x12\x1f\n" +
 	"\bsessions\x18\x02 \x01(\x05B\x03\xe0A\x03R\bsessions\x12\"\n" +
@@ -509,28 +822,53 @@ const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"\n" +
 	"DropsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01:E\xeaAB\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a\xa9\x01\n" +
+	"\x05Build\x12\x1d\n" +
+	"\aversion\x18\x01 \x01(\tB\x03\xe0A\x03R\aversion\x12\x1b\n" +
+	"\x06commit\x18\x02 \x01(\tB\x03\xe0A\x03R\x06commit\x12@\n" +
+	"\vcommit_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"commitTime\x12\"\n" +
+	"\n" +
+	"go_version\x18\x04 \x01(\tB\x03\xe0A\x03R\tgoVersion\x1aV\n" +
+	"\tCondition\x12\x17\n" +
+	"\x04type\x18\x01 \x01(\tB\x03\xe0A\x03R\x04type\x12\x13\n" +
+	"\x02ok\x18\x02 \x01(\bB\x03\xe0A\x03R\x02ok\x12\x1b\n" +
+	"\x06detail\x18\x03 \x01(\tB\x03\xe0A\x03R\x06detail:E\xeaAB\n" +
 	"\x15concentrator/Instance\x12\x14instances/{instance}*\tinstances2\binstance\"G\n" +
 	"\x12GetInstanceRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/InstanceR\x04name\"\\\n" +
-	"\x14ListInstancesRequest\x12 \n" +
-	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x15concentrator/InstanceR\x04name\"\xb8\x01\n" +
+	"\x14ListInstancesRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\x03\xe0A\x01R\tpageToken\"x\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"x\n" +
 	"\x15ListInstancesResponse\x127\n" +
 	"\tinstances\x18\x01 \x03(\v2\x19.concentrator.v1.InstanceR\tinstances\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n" +
 	"\x18ReencryptInstanceRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/InstanceR\x04name\"Q\n" +
-	"\x19ReencryptInstanceResponse\x12\x18\n" +
-	"\arecords\x18\x01 \x01(\x05R\arecords\x12\x1a\n" +
-	"\bresealed\x18\x02 \x01(\x05R\bresealed2\x91\x03\n" +
+	"\x15concentrator/InstanceR\x04name\"\xe2\x01\n" +
+	"\x14DrainInstanceRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
+	"\x15concentrator/InstanceR\x04name\x12\x96\x01\n" +
+	"\bdeadline\x18\x02 \x01(\v2\x19.google.protobuf.DurationB_\xe0A\x01\xbaHY\xba\x01V\n" +
+	"\bduration\x12\x14must be 0s to 86400s\x1a4this >= duration('0s') && this <= duration('86400s')R\bdeadline\"K\n" +
+	"\x16UndrainInstanceRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
+	"\x15concentrator/InstanceR\x04name\"J\n" +
+	"\x15BackupInstanceRequest\x121\n" +
+	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
+	"\x15concentrator/InstanceR\x04name2\x81\x06\n" +
 	"\x0fInstanceService\x12m\n" +
 	"\vGetInstance\x12#.concentrator.v1.GetInstanceRequest\x1a\x19.concentrator.v1.Instance\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=instances/*}\x12u\n" +
-	"\rListInstances\x12%.concentrator.v1.ListInstancesRequest\x1a&.concentrator.v1.ListInstancesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12\x97\x01\n" +
-	"\x11ReencryptInstance\x12).concentrator.v1.ReencryptInstanceRequest\x1a*.concentrator.v1.ReencryptInstanceResponse\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=instances/*}:reencryptB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\rListInstances\x12%.concentrator.v1.ListInstancesRequest\x1a&.concentrator.v1.ListInstancesResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/instances\x12\x87\x01\n" +
+	"\x11ReencryptInstance\x12).concentrator.v1.ReencryptInstanceRequest\x1a\x1a.concentrator.v1.Operation\"+\x82\xd3\xe4\x93\x02%:\x01*\" /v1/{name=instances/*}:reencrypt\x12{\n" +
+	"\rDrainInstance\x12%.concentrator.v1.DrainInstanceRequest\x1a\x1a.concentrator.v1.Operation\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/{name=instances/*}:drain\x12\x80\x01\n" +
+	"\x0fUndrainInstance\x12'.concentrator.v1.UndrainInstanceRequest\x1a\x19.concentrator.v1.Instance\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{name=instances/*}:undrain\x12~\n" +
+	"\x0eBackupInstance\x12&.concentrator.v1.BackupInstanceRequest\x1a\x1a.concentrator.v1.Operation\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/{name=instances/*}:backupB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_instance_proto_rawDescOnce sync.Once
@@ -544,36 +882,53 @@ func file_concentrator_v1_instance_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_instance_proto_rawDescData
 }
 
-var file_concentrator_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_concentrator_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_concentrator_v1_instance_proto_goTypes = []any{
-	(*Instance)(nil),                  // 0: concentrator.v1.Instance
-	(*GetInstanceRequest)(nil),        // 1: concentrator.v1.GetInstanceRequest
-	(*ListInstancesRequest)(nil),      // 2: concentrator.v1.ListInstancesRequest
-	(*ListInstancesResponse)(nil),     // 3: concentrator.v1.ListInstancesResponse
-	(*ReencryptInstanceRequest)(nil),  // 4: concentrator.v1.ReencryptInstanceRequest
-	(*ReencryptInstanceResponse)(nil), // 5: concentrator.v1.ReencryptInstanceResponse
-	(*Instance_Shard)(nil),            // 6: concentrator.v1.Instance.Shard
-	nil,                               // 7: concentrator.v1.Instance.Shard.DropsEntry
-	(*timestamppb.Timestamp)(nil),     // 8: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),       // 9: google.protobuf.Duration
+	(*Instance)(nil),                 // 0: concentrator.v1.Instance
+	(*GetInstanceRequest)(nil),       // 1: concentrator.v1.GetInstanceRequest
+	(*ListInstancesRequest)(nil),     // 2: concentrator.v1.ListInstancesRequest
+	(*ListInstancesResponse)(nil),    // 3: concentrator.v1.ListInstancesResponse
+	(*ReencryptInstanceRequest)(nil), // 4: concentrator.v1.ReencryptInstanceRequest
+	(*DrainInstanceRequest)(nil),     // 5: concentrator.v1.DrainInstanceRequest
+	(*UndrainInstanceRequest)(nil),   // 6: concentrator.v1.UndrainInstanceRequest
+	(*BackupInstanceRequest)(nil),    // 7: concentrator.v1.BackupInstanceRequest
+	(*Instance_Shard)(nil),           // 8: concentrator.v1.Instance.Shard
+	(*Instance_Build)(nil),           // 9: concentrator.v1.Instance.Build
+	(*Instance_Condition)(nil),       // 10: concentrator.v1.Instance.Condition
+	nil,                              // 11: concentrator.v1.Instance.Shard.DropsEntry
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 13: google.protobuf.Struct
+	(*durationpb.Duration)(nil),      // 14: google.protobuf.Duration
+	(*Operation)(nil),                // 15: concentrator.v1.Operation
 }
 var file_concentrator_v1_instance_proto_depIdxs = []int32{
-	8, // 0: concentrator.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
-	6, // 1: concentrator.v1.Instance.shards:type_name -> concentrator.v1.Instance.Shard
-	0, // 2: concentrator.v1.ListInstancesResponse.instances:type_name -> concentrator.v1.Instance
-	9, // 3: concentrator.v1.Instance.Shard.cpu_time:type_name -> google.protobuf.Duration
-	7, // 4: concentrator.v1.Instance.Shard.drops:type_name -> concentrator.v1.Instance.Shard.DropsEntry
-	1, // 5: concentrator.v1.InstanceService.GetInstance:input_type -> concentrator.v1.GetInstanceRequest
-	2, // 6: concentrator.v1.InstanceService.ListInstances:input_type -> concentrator.v1.ListInstancesRequest
-	4, // 7: concentrator.v1.InstanceService.ReencryptInstance:input_type -> concentrator.v1.ReencryptInstanceRequest
-	0, // 8: concentrator.v1.InstanceService.GetInstance:output_type -> concentrator.v1.Instance
-	3, // 9: concentrator.v1.InstanceService.ListInstances:output_type -> concentrator.v1.ListInstancesResponse
-	5, // 10: concentrator.v1.InstanceService.ReencryptInstance:output_type -> concentrator.v1.ReencryptInstanceResponse
-	8, // [8:11] is the sub-list for method output_type
-	5, // [5:8] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	12, // 0: concentrator.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
+	8,  // 1: concentrator.v1.Instance.shards:type_name -> concentrator.v1.Instance.Shard
+	9,  // 2: concentrator.v1.Instance.build:type_name -> concentrator.v1.Instance.Build
+	13, // 3: concentrator.v1.Instance.configuration:type_name -> google.protobuf.Struct
+	10, // 4: concentrator.v1.Instance.conditions:type_name -> concentrator.v1.Instance.Condition
+	0,  // 5: concentrator.v1.ListInstancesResponse.instances:type_name -> concentrator.v1.Instance
+	14, // 6: concentrator.v1.DrainInstanceRequest.deadline:type_name -> google.protobuf.Duration
+	14, // 7: concentrator.v1.Instance.Shard.cpu_time:type_name -> google.protobuf.Duration
+	11, // 8: concentrator.v1.Instance.Shard.drops:type_name -> concentrator.v1.Instance.Shard.DropsEntry
+	12, // 9: concentrator.v1.Instance.Build.commit_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: concentrator.v1.InstanceService.GetInstance:input_type -> concentrator.v1.GetInstanceRequest
+	2,  // 11: concentrator.v1.InstanceService.ListInstances:input_type -> concentrator.v1.ListInstancesRequest
+	4,  // 12: concentrator.v1.InstanceService.ReencryptInstance:input_type -> concentrator.v1.ReencryptInstanceRequest
+	5,  // 13: concentrator.v1.InstanceService.DrainInstance:input_type -> concentrator.v1.DrainInstanceRequest
+	6,  // 14: concentrator.v1.InstanceService.UndrainInstance:input_type -> concentrator.v1.UndrainInstanceRequest
+	7,  // 15: concentrator.v1.InstanceService.BackupInstance:input_type -> concentrator.v1.BackupInstanceRequest
+	0,  // 16: concentrator.v1.InstanceService.GetInstance:output_type -> concentrator.v1.Instance
+	3,  // 17: concentrator.v1.InstanceService.ListInstances:output_type -> concentrator.v1.ListInstancesResponse
+	15, // 18: concentrator.v1.InstanceService.ReencryptInstance:output_type -> concentrator.v1.Operation
+	15, // 19: concentrator.v1.InstanceService.DrainInstance:output_type -> concentrator.v1.Operation
+	0,  // 20: concentrator.v1.InstanceService.UndrainInstance:output_type -> concentrator.v1.Instance
+	15, // 21: concentrator.v1.InstanceService.BackupInstance:output_type -> concentrator.v1.Operation
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_instance_proto_init() }
@@ -581,13 +936,14 @@ func file_concentrator_v1_instance_proto_init() {
 	if File_concentrator_v1_instance_proto != nil {
 		return
 	}
+	file_concentrator_v1_operation_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_instance_proto_rawDesc), len(file_concentrator_v1_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,13 +22,16 @@ const (
 	InstanceService_GetInstance_FullMethodName       = "/concentrator.v1.InstanceService/GetInstance"
 	InstanceService_ListInstances_FullMethodName     = "/concentrator.v1.InstanceService/ListInstances"
 	InstanceService_ReencryptInstance_FullMethodName = "/concentrator.v1.InstanceService/ReencryptInstance"
+	InstanceService_DrainInstance_FullMethodName     = "/concentrator.v1.InstanceService/DrainInstance"
+	InstanceService_UndrainInstance_FullMethodName   = "/concentrator.v1.InstanceService/UndrainInstance"
+	InstanceService_BackupInstance_FullMethodName    = "/concentrator.v1.InstanceService/BackupInstance"
 )
 
 // InstanceServiceClient is the client API for InstanceService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// InstanceService shows the running instance, and looks after the key of its secrets.
+// InstanceService shows the running instance and looks after it: its key, its backups, taking it out of service.
 type InstanceServiceClient interface {
 	// GetInstance returns one instance.
 	GetInstance(ctx context.Context, in *GetInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
@@ -36,9 +39,20 @@ type InstanceServiceClient interface {
 	ListInstances(ctx context.Context, in *ListInstancesRequest, opts ...grpc.CallOption) (*ListInstancesResponse, error)
 	// ReencryptInstance gives the stored secrets a new key: it is added, everything is sealed with it, and the old one is
 	// dropped. Logins and changes go on meanwhile, and etags stay as they are. Cut off, it leaves secrets that all can be
-	// read, and the next call finishes it. FAILED_PRECONDITION, with the names, if there are secrets that can't be read; the
-	// old key then stays.
-	ReencryptInstance(ctx context.Context, in *ReencryptInstanceRequest, opts ...grpc.CallOption) (*ReencryptInstanceResponse, error)
+	// read, and goes on after a restart. The operation fails, with the names, if there are secrets that can't be read; the old
+	// key then stays.
+	ReencryptInstance(ctx context.Context, in *ReencryptInstanceRequest, opts ...grpc.CallOption) (*Operation, error)
+	// DrainInstance takes the instance out of service: new calls are refused with DRAINING, /readyz and the health service say
+	// so, and the sessions that there are end one after the other, spread evenly over the time given. It goes on after a
+	// restart, and holds until UndrainInstance.
+	DrainInstance(ctx context.Context, in *DrainInstanceRequest, opts ...grpc.CallOption) (*Operation, error)
+	// UndrainInstance puts the instance back into service. A drain under way is cancelled.
+	UndrainInstance(ctx context.Context, in *UndrainInstanceRequest, opts ...grpc.CallOption) (*Instance, error)
+	// BackupInstance makes a backup of all that the instance keeps: resources with their secrets as they are sealed at rest,
+	// leases, failed log-ins, accounting records that nobody has acknowledged. Logins and changes go on meanwhile. When the
+	// operation has succeeded, DownloadOperation gives the file, until the operation is deleted; the latest three are kept. The
+	// key file is not in it.
+	BackupInstance(ctx context.Context, in *BackupInstanceRequest, opts ...grpc.CallOption) (*Operation, error)
 }
 
 type instanceServiceClient struct {
@@ -69,10 +83,40 @@ func (c *instanceServiceClient) ListInstances(ctx context.Context, in *ListInsta
 	return out, nil
 }
 
-func (c *instanceServiceClient) ReencryptInstance(ctx context.Context, in *ReencryptInstanceRequest, opts ...grpc.CallOption) (*ReencryptInstanceResponse, error) {
+func (c *instanceServiceClient) ReencryptInstance(ctx context.Context, in *ReencryptInstanceRequest, opts ...grpc.CallOption) (*Operation, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ReencryptInstanceResponse)
+	out := new(Operation)
 	err := c.cc.Invoke(ctx, InstanceService_ReencryptInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) DrainInstance(ctx context.Context, in *DrainInstanceRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, InstanceService_DrainInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) UndrainInstance(ctx context.Context, in *UndrainInstanceRequest, opts ...grpc.CallOption) (*Instance, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Instance)
+	err := c.cc.Invoke(ctx, InstanceService_UndrainInstance_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *instanceServiceClient) BackupInstance(ctx context.Context, in *BackupInstanceRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, InstanceService_BackupInstance_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +127,7 @@ func (c *instanceServiceClient) ReencryptInstance(ctx context.Context, in *Reenc
 // All implementations must embed UnimplementedInstanceServiceServer
 // for forward compatibility.
 //
-// InstanceService shows the running instance, and looks after the key of its secrets.
+// InstanceService shows the running instance and looks after it: its key, its backups, taking it out of service.
 type InstanceServiceServer interface {
 	// GetInstance returns one instance.
 	GetInstance(context.Context, *GetInstanceRequest) (*Instance, error)
@@ -91,9 +135,20 @@ type InstanceServiceServer interface {
 	ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error)
 	// ReencryptInstance gives the stored secrets a new key: it is added, everything is sealed with it, and the old one is
 	// dropped. Logins and changes go on meanwhile, and etags stay as they are. Cut off, it leaves secrets that all can be
-	// read, and the next call finishes it. FAILED_PRECONDITION, with the names, if there are secrets that can't be read; the
-	// old key then stays.
-	ReencryptInstance(context.Context, *ReencryptInstanceRequest) (*ReencryptInstanceResponse, error)
+	// read, and goes on after a restart. The operation fails, with the names, if there are secrets that can't be read; the old
+	// key then stays.
+	ReencryptInstance(context.Context, *ReencryptInstanceRequest) (*Operation, error)
+	// DrainInstance takes the instance out of service: new calls are refused with DRAINING, /readyz and the health service say
+	// so, and the sessions that there are end one after the other, spread evenly over the time given. It goes on after a
+	// restart, and holds until UndrainInstance.
+	DrainInstance(context.Context, *DrainInstanceRequest) (*Operation, error)
+	// UndrainInstance puts the instance back into service. A drain under way is cancelled.
+	UndrainInstance(context.Context, *UndrainInstanceRequest) (*Instance, error)
+	// BackupInstance makes a backup of all that the instance keeps: resources with their secrets as they are sealed at rest,
+	// leases, failed log-ins, accounting records that nobody has acknowledged. Logins and changes go on meanwhile. When the
+	// operation has succeeded, DownloadOperation gives the file, until the operation is deleted; the latest three are kept. The
+	// key file is not in it.
+	BackupInstance(context.Context, *BackupInstanceRequest) (*Operation, error)
 	mustEmbedUnimplementedInstanceServiceServer()
 }
 
@@ -110,8 +165,17 @@ func (UnimplementedInstanceServiceServer) GetInstance(context.Context, *GetInsta
 func (UnimplementedInstanceServiceServer) ListInstances(context.Context, *ListInstancesRequest) (*ListInstancesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListInstances not implemented")
 }
-func (UnimplementedInstanceServiceServer) ReencryptInstance(context.Context, *ReencryptInstanceRequest) (*ReencryptInstanceResponse, error) {
+func (UnimplementedInstanceServiceServer) ReencryptInstance(context.Context, *ReencryptInstanceRequest) (*Operation, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReencryptInstance not implemented")
+}
+func (UnimplementedInstanceServiceServer) DrainInstance(context.Context, *DrainInstanceRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method DrainInstance not implemented")
+}
+func (UnimplementedInstanceServiceServer) UndrainInstance(context.Context, *UndrainInstanceRequest) (*Instance, error) {
+	return nil, status.Error(codes.Unimplemented, "method UndrainInstance not implemented")
+}
+func (UnimplementedInstanceServiceServer) BackupInstance(context.Context, *BackupInstanceRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method BackupInstance not implemented")
 }
 func (UnimplementedInstanceServiceServer) mustEmbedUnimplementedInstanceServiceServer() {}
 func (UnimplementedInstanceServiceServer) testEmbeddedByValue()                         {}
@@ -188,6 +252,60 @@ func _InstanceService_ReencryptInstance_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InstanceService_DrainInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrainInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).DrainInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_DrainInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).DrainInstance(ctx, req.(*DrainInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InstanceService_UndrainInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UndrainInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).UndrainInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_UndrainInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).UndrainInstance(ctx, req.(*UndrainInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _InstanceService_BackupInstance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BackupInstanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InstanceServiceServer).BackupInstance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InstanceService_BackupInstance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InstanceServiceServer).BackupInstance(ctx, req.(*BackupInstanceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InstanceService_ServiceDesc is the grpc.ServiceDesc for InstanceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -206,6 +324,18 @@ var InstanceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReencryptInstance",
 			Handler:    _InstanceService_ReencryptInstance_Handler,
+		},
+		{
+			MethodName: "DrainInstance",
+			Handler:    _InstanceService_DrainInstance_Handler,
+		},
+		{
+			MethodName: "UndrainInstance",
+			Handler:    _InstanceService_UndrainInstance_Handler,
+		},
+		{
+			MethodName: "BackupInstance",
+			Handler:    _InstanceService_BackupInstance_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -249,7 +250,11 @@ type ListLeasesRequest struct {
 	// Only those of this user.
 	User string `protobuf:"bytes,4,opt,name=user,proto3" json:"user,omitempty"`
 	// Only those in this state.
-	State         Lease_State `protobuf:"varint,5,opt,name=state,proto3,enum=concentrator.v1.Lease_State" json:"state,omitempty"`
+	State Lease_State `protobuf:"varint,5,opt,name=state,proto3,enum=concentrator.v1.Lease_State" json:"state,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,6,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,7,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +322,20 @@ func (x *ListLeasesRequest) GetState() Lease_State {
 		return x.State
 	}
 	return Lease_STATE_UNSPECIFIED
+}
+
+func (x *ListLeasesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListLeasesRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
 }
 
 // ListLeasesResponse is one page.
@@ -420,11 +439,179 @@ func (x *ReleaseLeaseRequest) GetName() string {
 	return ""
 }
 
+// WatchLeasesRequest is the input of WatchLeases.
+type WatchLeasesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The pool: tenants/{tenant}/pools/{pool}; tenants/{tenant}/pools/- and tenants/-/pools/- watch those of all.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLeasesRequest) Reset() {
+	*x = WatchLeasesRequest{}
+	mi := &file_concentrator_v1_lease_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLeasesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLeasesRequest) ProtoMessage() {}
+
+func (x *WatchLeasesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_lease_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLeasesRequest.ProtoReflect.Descriptor instead.
+func (*WatchLeasesRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_lease_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchLeasesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchLeasesRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchLeasesResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchLeasesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchLeasesResponse_Upsert
+	//	*WatchLeasesResponse_Removed
+	//	*WatchLeasesResponse_SnapshotDone
+	Event isWatchLeasesResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLeasesResponse) Reset() {
+	*x = WatchLeasesResponse{}
+	mi := &file_concentrator_v1_lease_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLeasesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLeasesResponse) ProtoMessage() {}
+
+func (x *WatchLeasesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_lease_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLeasesResponse.ProtoReflect.Descriptor instead.
+func (*WatchLeasesResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_lease_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchLeasesResponse) GetEvent() isWatchLeasesResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchLeasesResponse) GetUpsert() *Lease {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLeasesResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchLeasesResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLeasesResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchLeasesResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLeasesResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchLeasesResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchLeasesResponse_Event interface {
+	isWatchLeasesResponse_Event()
+}
+
+type WatchLeasesResponse_Upsert struct {
+	// The lease is there or changed; this is how it is now.
+	Upsert *Lease `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchLeasesResponse_Removed struct {
+	// The lease of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchLeasesResponse_SnapshotDone struct {
+	// All leases that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchLeasesResponse_Upsert) isWatchLeasesResponse_Event() {}
+
+func (*WatchLeasesResponse_Removed) isWatchLeasesResponse_Event() {}
+
+func (*WatchLeasesResponse_SnapshotDone) isWatchLeasesResponse_Event() {}
+
 var File_concentrator_v1_lease_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_lease_proto_rawDesc = "" +
 	"\n" +
-	"\x1bconcentrator/v1/lease.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x04\n" +
+	"\x1bconcentrator/v1/lease.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x04\n" +
 	"\x05Lease\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x17\n" +
 	"\x04user\x18\x02 \x01(\tB\x03\xe0A\x03R\x04user\x12\x1d\n" +
@@ -445,25 +632,38 @@ const file_concentrator_v1_lease_proto_rawDesc = "" +
 	"\x12concentrator/Lease\x12,tenants/{tenant}/pools/{pool}/leases/{lease}*\x06leases2\x05lease\"A\n" +
 	"\x0fGetLeaseRequest\x12.\n" +
 	"\x04name\x18\x01 \x01(\tB\x1a\xe0A\x02\xfaA\x14\n" +
-	"\x12concentrator/LeaseR\x04name\"\xdf\x01\n" +
+	"\x12concentrator/LeaseR\x04name\"\xc3\x02\n" +
 	"\x11ListLeasesRequest\x122\n" +
-	"\x06parent\x18\x01 \x01(\tB\x1a\xe0A\x02\xfaA\x14\x12\x12concentrator/LeaseR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1a\xe0A\x02\xfaA\x14\x12\x12concentrator/LeaseR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\x12\x17\n" +
-	"\x04user\x18\x04 \x01(\tB\x03\xe0A\x01R\x04user\x127\n" +
-	"\x05state\x18\x05 \x01(\x0e2\x1c.concentrator.v1.Lease.StateB\x03\xe0A\x01R\x05state\"l\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12\x17\n" +
+	"\x04user\x18\x04 \x01(\tB\x03\xe0A\x01R\x04user\x12?\n" +
+	"\x05state\x18\x05 \x01(\x0e2\x1c.concentrator.v1.Lease.StateB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12#\n" +
+	"\x06filter\x18\x06 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\a \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"l\n" +
 	"\x12ListLeasesResponse\x12.\n" +
 	"\x06leases\x18\x01 \x03(\v2\x16.concentrator.v1.LeaseR\x06leases\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n" +
 	"\x13ReleaseLeaseRequest\x12.\n" +
 	"\x04name\x18\x01 \x01(\tB\x1a\xe0A\x02\xfaA\x14\n" +
-	"\x12concentrator/LeaseR\x04name2\x93\x03\n" +
+	"\x12concentrator/LeaseR\x04name\"q\n" +
+	"\x12WatchLeasesRequest\x122\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1a\xe0A\x02\xfaA\x14\x12\x12concentrator/LeaseR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xc7\x01\n" +
+	"\x13WatchLeasesResponse\x120\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x16.concentrator.v1.LeaseH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xa5\x04\n" +
 	"\fLeaseService\x12s\n" +
 	"\bGetLease\x12 .concentrator.v1.GetLeaseRequest\x1a\x16.concentrator.v1.Lease\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{name=tenants/*/pools/*/leases/*}\x12\x84\x01\n" +
 	"\n" +
 	"ListLeases\x12\".concentrator.v1.ListLeasesRequest\x1a#.concentrator.v1.ListLeasesResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*/pools/*}/leases\x12\x86\x01\n" +
-	"\fReleaseLease\x12$.concentrator.v1.ReleaseLeaseRequest\x1a\x16.google.protobuf.Empty\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=tenants/*/pools/*/leases/*}:releaseB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\fReleaseLease\x12$.concentrator.v1.ReleaseLeaseRequest\x1a\x16.google.protobuf.Empty\"8\x82\xd3\xe4\x93\x022:\x01*\"-/v1/{name=tenants/*/pools/*/leases/*}:release\x12\x8f\x01\n" +
+	"\vWatchLeases\x12#.concentrator.v1.WatchLeasesRequest\x1a$.concentrator.v1.WatchLeasesResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/{parent=tenants/*/pools/*}/leases:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_lease_proto_rawDescOnce sync.Once
@@ -478,7 +678,7 @@ func file_concentrator_v1_lease_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_lease_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_concentrator_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_concentrator_v1_lease_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_concentrator_v1_lease_proto_goTypes = []any{
 	(Lease_State)(0),              // 0: concentrator.v1.Lease.State
 	(*Lease)(nil),                 // 1: concentrator.v1.Lease
@@ -486,27 +686,33 @@ var file_concentrator_v1_lease_proto_goTypes = []any{
 	(*ListLeasesRequest)(nil),     // 3: concentrator.v1.ListLeasesRequest
 	(*ListLeasesResponse)(nil),    // 4: concentrator.v1.ListLeasesResponse
 	(*ReleaseLeaseRequest)(nil),   // 5: concentrator.v1.ReleaseLeaseRequest
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),         // 7: google.protobuf.Empty
+	(*WatchLeasesRequest)(nil),    // 6: concentrator.v1.WatchLeasesRequest
+	(*WatchLeasesResponse)(nil),   // 7: concentrator.v1.WatchLeasesResponse
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
 }
 var file_concentrator_v1_lease_proto_depIdxs = []int32{
-	6, // 0: concentrator.v1.Lease.expire_time:type_name -> google.protobuf.Timestamp
-	0, // 1: concentrator.v1.Lease.state:type_name -> concentrator.v1.Lease.State
-	6, // 2: concentrator.v1.Lease.lease_time:type_name -> google.protobuf.Timestamp
-	6, // 3: concentrator.v1.Lease.release_time:type_name -> google.protobuf.Timestamp
-	0, // 4: concentrator.v1.ListLeasesRequest.state:type_name -> concentrator.v1.Lease.State
-	1, // 5: concentrator.v1.ListLeasesResponse.leases:type_name -> concentrator.v1.Lease
-	2, // 6: concentrator.v1.LeaseService.GetLease:input_type -> concentrator.v1.GetLeaseRequest
-	3, // 7: concentrator.v1.LeaseService.ListLeases:input_type -> concentrator.v1.ListLeasesRequest
-	5, // 8: concentrator.v1.LeaseService.ReleaseLease:input_type -> concentrator.v1.ReleaseLeaseRequest
-	1, // 9: concentrator.v1.LeaseService.GetLease:output_type -> concentrator.v1.Lease
-	4, // 10: concentrator.v1.LeaseService.ListLeases:output_type -> concentrator.v1.ListLeasesResponse
-	7, // 11: concentrator.v1.LeaseService.ReleaseLease:output_type -> google.protobuf.Empty
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8,  // 0: concentrator.v1.Lease.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 1: concentrator.v1.Lease.state:type_name -> concentrator.v1.Lease.State
+	8,  // 2: concentrator.v1.Lease.lease_time:type_name -> google.protobuf.Timestamp
+	8,  // 3: concentrator.v1.Lease.release_time:type_name -> google.protobuf.Timestamp
+	0,  // 4: concentrator.v1.ListLeasesRequest.state:type_name -> concentrator.v1.Lease.State
+	1,  // 5: concentrator.v1.ListLeasesResponse.leases:type_name -> concentrator.v1.Lease
+	1,  // 6: concentrator.v1.WatchLeasesResponse.upsert:type_name -> concentrator.v1.Lease
+	9,  // 7: concentrator.v1.WatchLeasesResponse.snapshot_done:type_name -> google.protobuf.Empty
+	2,  // 8: concentrator.v1.LeaseService.GetLease:input_type -> concentrator.v1.GetLeaseRequest
+	3,  // 9: concentrator.v1.LeaseService.ListLeases:input_type -> concentrator.v1.ListLeasesRequest
+	5,  // 10: concentrator.v1.LeaseService.ReleaseLease:input_type -> concentrator.v1.ReleaseLeaseRequest
+	6,  // 11: concentrator.v1.LeaseService.WatchLeases:input_type -> concentrator.v1.WatchLeasesRequest
+	1,  // 12: concentrator.v1.LeaseService.GetLease:output_type -> concentrator.v1.Lease
+	4,  // 13: concentrator.v1.LeaseService.ListLeases:output_type -> concentrator.v1.ListLeasesResponse
+	9,  // 14: concentrator.v1.LeaseService.ReleaseLease:output_type -> google.protobuf.Empty
+	7,  // 15: concentrator.v1.LeaseService.WatchLeases:output_type -> concentrator.v1.WatchLeasesResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_lease_proto_init() }
@@ -514,13 +720,18 @@ func file_concentrator_v1_lease_proto_init() {
 	if File_concentrator_v1_lease_proto != nil {
 		return
 	}
+	file_concentrator_v1_lease_proto_msgTypes[6].OneofWrappers = []any{
+		(*WatchLeasesResponse_Upsert)(nil),
+		(*WatchLeasesResponse_Removed)(nil),
+		(*WatchLeasesResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_lease_proto_rawDesc), len(file_concentrator_v1_lease_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

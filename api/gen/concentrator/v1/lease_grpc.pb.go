@@ -23,6 +23,7 @@ const (
 	LeaseService_GetLease_FullMethodName     = "/concentrator.v1.LeaseService/GetLease"
 	LeaseService_ListLeases_FullMethodName   = "/concentrator.v1.LeaseService/ListLeases"
 	LeaseService_ReleaseLease_FullMethodName = "/concentrator.v1.LeaseService/ReleaseLease"
+	LeaseService_WatchLeases_FullMethodName  = "/concentrator.v1.LeaseService/WatchLeases"
 )
 
 // LeaseServiceClient is the client API for LeaseService service.
@@ -38,6 +39,10 @@ type LeaseServiceClient interface {
 	// ReleaseLease takes an address back: the session that has it is ended as DisconnectSession does it, and the address
 	// is then free for everybody, without quarantine. Of an address that nobody has it forgets who had it.
 	ReleaseLease(ctx context.Context, in *ReleaseLeaseRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchLeases first sends every lease as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchLeases(ctx context.Context, in *WatchLeasesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLeasesResponse], error)
 }
 
 type leaseServiceClient struct {
@@ -78,6 +83,25 @@ func (c *leaseServiceClient) ReleaseLease(ctx context.Context, in *ReleaseLeaseR
 	return out, nil
 }
 
+func (c *leaseServiceClient) WatchLeases(ctx context.Context, in *WatchLeasesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLeasesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LeaseService_ServiceDesc.Streams[0], LeaseService_WatchLeases_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchLeasesRequest, WatchLeasesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LeaseService_WatchLeasesClient = grpc.ServerStreamingClient[WatchLeasesResponse]
+
 // LeaseServiceServer is the server API for LeaseService service.
 // All implementations must embed UnimplementedLeaseServiceServer
 // for forward compatibility.
@@ -91,6 +115,10 @@ type LeaseServiceServer interface {
 	// ReleaseLease takes an address back: the session that has it is ended as DisconnectSession does it, and the address
 	// is then free for everybody, without quarantine. Of an address that nobody has it forgets who had it.
 	ReleaseLease(context.Context, *ReleaseLeaseRequest) (*emptypb.Empty, error)
+	// WatchLeases first sends every lease as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchLeases(*WatchLeasesRequest, grpc.ServerStreamingServer[WatchLeasesResponse]) error
 	mustEmbedUnimplementedLeaseServiceServer()
 }
 
@@ -109,6 +137,9 @@ func (UnimplementedLeaseServiceServer) ListLeases(context.Context, *ListLeasesRe
 }
 func (UnimplementedLeaseServiceServer) ReleaseLease(context.Context, *ReleaseLeaseRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseLease not implemented")
+}
+func (UnimplementedLeaseServiceServer) WatchLeases(*WatchLeasesRequest, grpc.ServerStreamingServer[WatchLeasesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchLeases not implemented")
 }
 func (UnimplementedLeaseServiceServer) mustEmbedUnimplementedLeaseServiceServer() {}
 func (UnimplementedLeaseServiceServer) testEmbeddedByValue()                      {}
@@ -185,6 +216,17 @@ func _LeaseService_ReleaseLease_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LeaseService_WatchLeases_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchLeasesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LeaseServiceServer).WatchLeases(m, &grpc.GenericServerStream[WatchLeasesRequest, WatchLeasesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LeaseService_WatchLeasesServer = grpc.ServerStreamingServer[WatchLeasesResponse]
+
 // LeaseService_ServiceDesc is the grpc.ServiceDesc for LeaseService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -205,6 +247,12 @@ var LeaseService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _LeaseService_ReleaseLease_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchLeases",
+			Handler:       _LeaseService_WatchLeases_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/lease.proto",
 }

@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -237,7 +238,10 @@ type CreateListenerRequest struct {
 	// What to make. Its name may be left out.
 	Listener *Listener `protobuf:"bytes,2,opt,name=listener,proto3" json:"listener,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,6 +297,13 @@ func (x *CreateListenerRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateListenerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetListenerRequest is the input of GetListener.
 type GetListenerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -345,7 +356,11 @@ type ListListenersRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -390,6 +405,20 @@ func (x *ListListenersRequest) GetPageSize() int32 {
 func (x *ListListenersRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListListenersRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListListenersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -579,6 +608,165 @@ func (x *DeleteListenerRequest) GetValidateOnly() bool {
 	return false
 }
 
+// WatchListenersRequest is the input of WatchListeners.
+type WatchListenersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchListenersRequest) Reset() {
+	*x = WatchListenersRequest{}
+	mi := &file_concentrator_v1_listener_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchListenersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchListenersRequest) ProtoMessage() {}
+
+func (x *WatchListenersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_listener_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchListenersRequest.ProtoReflect.Descriptor instead.
+func (*WatchListenersRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_listener_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchListenersRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchListenersResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchListenersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchListenersResponse_Upsert
+	//	*WatchListenersResponse_Removed
+	//	*WatchListenersResponse_SnapshotDone
+	Event isWatchListenersResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchListenersResponse) Reset() {
+	*x = WatchListenersResponse{}
+	mi := &file_concentrator_v1_listener_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchListenersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchListenersResponse) ProtoMessage() {}
+
+func (x *WatchListenersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_listener_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchListenersResponse.ProtoReflect.Descriptor instead.
+func (*WatchListenersResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_listener_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchListenersResponse) GetEvent() isWatchListenersResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchListenersResponse) GetUpsert() *Listener {
+	if x != nil {
+		if x, ok := x.Event.(*WatchListenersResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchListenersResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchListenersResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchListenersResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchListenersResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchListenersResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchListenersResponse_Event interface {
+	isWatchListenersResponse_Event()
+}
+
+type WatchListenersResponse_Upsert struct {
+	// The listener is there or changed; this is how it is now.
+	Upsert *Listener `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchListenersResponse_Removed struct {
+	// The listener of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchListenersResponse_SnapshotDone struct {
+	// All listeners that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchListenersResponse_Upsert) isWatchListenersResponse_Event() {}
+
+func (*WatchListenersResponse_Removed) isWatchListenersResponse_Event() {}
+
+func (*WatchListenersResponse_SnapshotDone) isWatchListenersResponse_Event() {}
+
 // Certificate is how the listener proves itself to clients that prove themselves by certificate.
 type Listener_Certificate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -594,7 +782,7 @@ type Listener_Certificate struct {
 
 func (x *Listener_Certificate) Reset() {
 	*x = Listener_Certificate{}
-	mi := &file_concentrator_v1_listener_proto_msgTypes[7]
+	mi := &file_concentrator_v1_listener_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +794,7 @@ func (x *Listener_Certificate) String() string {
 func (*Listener_Certificate) ProtoMessage() {}
 
 func (x *Listener_Certificate) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_listener_proto_msgTypes[7]
+	mi := &file_concentrator_v1_listener_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,28 +828,31 @@ var File_concentrator_v1_listener_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_listener_proto_rawDesc = "" +
 	"\n" +
-	"\x1econcentrator/v1/listener.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\a\n" +
+	"\x1econcentrator/v1/listener.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\t\n" +
 	"\bListener\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
-	"\aaddress\x18\x02 \x01(\tB\x03\xe0A\x02R\aaddress\x12E\n" +
-	"\tprotocols\x18\x03 \x03(\x0e2\".concentrator.v1.Listener.ProtocolB\x03\xe0A\x02R\tprotocols\x125\n" +
-	"\atenants\x18\x04 \x03(\tB\x1b\xe0A\x02\xfaA\x15\n" +
-	"\x13concentrator/TenantR\atenants\x12B\n" +
+	"\aaddress\x18\x02 \x01(\tB\x03\xe0A\x02R\aaddress\x12T\n" +
+	"\tprotocols\x18\x03 \x03(\x0e2\".concentrator.v1.Listener.ProtocolB\x12\xe0A\x02\xbaH\f\x92\x01\t\x10\x04\"\x05\x82\x01\x02\x10\x01R\tprotocols\x12>\n" +
+	"\atenants\x18\x04 \x03(\tB$\xe0A\x02\xfaA\x15\n" +
+	"\x13concentrator/Tenant\xbaH\x06\x92\x01\x03\x10\xe8\aR\atenants\x12B\n" +
 	"\x0edefault_tenant\x18\x05 \x01(\tB\x1b\xe0A\x01\xfaA\x15\n" +
-	"\x13concentrator/TenantR\rdefaultTenant\x12!\n" +
-	"\tnamespace\x18\x06 \x01(\tB\x03\xe0A\x01R\tnamespace\x124\n" +
-	"\x11max_pptp_sessions\x18\a \x01(\x05B\x03\xe0A\x01H\x00R\x0fmaxPptpSessions\x88\x01\x01\x124\n" +
-	"\x11max_l2tp_sessions\x18\b \x01(\x05B\x03\xe0A\x01H\x01R\x0fmaxL2tpSessions\x88\x01\x01\x12@\n" +
+	"\x13concentrator/TenantR\rdefaultTenant\x12\xda\x01\n" +
+	"\tnamespace\x18\x06 \x01(\tB\xbb\x01\xe0A\x01\xbaH\xb4\x01\xba\x01\xb0\x01\n" +
+	"\tnamespace\x12Lis not the name of a namespace: 1 to 64 of letters, digits, '.', '_' and '-'\x1aUthis == '' || (this.matches('^[a-zA-Z0-9._-]{1,64}$') && this != '.' && this != '..')R\tnamespace\x12;\n" +
+	"\x11max_pptp_sessions\x18\a \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00H\x00R\x0fmaxPptpSessions\x88\x01\x01\x12;\n" +
+	"\x11max_l2tp_sessions\x18\b \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00H\x01R\x0fmaxL2tpSessions\x88\x01\x01\x12@\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\v \x01(\tB\x03\xe0A\x01R\x04etag\x12L\n" +
-	"\vcertificate\x18\f \x01(\v2%.concentrator.v1.Listener.CertificateB\x03\xe0A\x01R\vcertificate\x1au\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\v \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12L\n" +
+	"\vcertificate\x18\f \x01(\v2%.concentrator.v1.Listener.CertificateB\x03\xe0A\x01R\vcertificate\x1a~\n" +
 	"\vCertificate\x12 \n" +
-	"\tchain_pem\x18\x01 \x01(\tB\x03\xe0A\x01R\bchainPem\x120\n" +
-	"\x0fprivate_key_pem\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\rprivateKeyPem\x88\x01\x01B\x12\n" +
+	"\tchain_pem\x18\x01 \x01(\tB\x03\xe0A\x01R\bchainPem\x129\n" +
+	"\x0fprivate_key_pem\x18\x02 \x01(\tB\f\xe0A\x04\xbaH\x06r\x04(\x80\x80\x10H\x00R\rprivateKeyPem\x88\x01\x01B\x12\n" +
 	"\x10_private_key_pem\"H\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\b\n" +
@@ -671,19 +862,24 @@ const file_concentrator_v1_listener_proto_rawDesc = "" +
 	"\x04L2TP\x10\x03:E\xeaAB\n" +
 	"\x15concentrator/Listener\x12\x14listeners/{listener}*\tlisteners2\blistenerB\x14\n" +
 	"\x12_max_pptp_sessionsB\x14\n" +
-	"\x12_max_l2tp_sessions\"\xa3\x01\n" +
+	"\x12_max_l2tp_sessions\"\xd2\x01\n" +
 	"\x15CreateListenerRequest\x12$\n" +
 	"\vlistener_id\x18\x01 \x01(\tB\x03\xe0A\x02R\n" +
 	"listenerId\x12:\n" +
 	"\blistener\x18\x02 \x01(\v2\x19.concentrator.v1.ListenerB\x03\xe0A\x02R\blistener\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"G\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"G\n" +
 	"\x12GetListenerRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/ListenerR\x04name\"\\\n" +
-	"\x14ListListenersRequest\x12 \n" +
-	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x15concentrator/ListenerR\x04name\"\xb8\x01\n" +
+	"\x14ListListenersRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\x03\xe0A\x01R\tpageToken\"x\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"x\n" +
 	"\x15ListListenersResponse\x127\n" +
 	"\tlisteners\x18\x01 \x03(\v2\x19.concentrator.v1.ListenerR\tlisteners\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbf\x01\n" +
@@ -691,18 +887,27 @@ const file_concentrator_v1_listener_proto_rawDesc = "" +
 	"\blistener\x18\x01 \x01(\v2\x19.concentrator.v1.ListenerB\x03\xe0A\x02R\blistener\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x8d\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x95\x01\n" +
 	"\x15DeleteListenerRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
-	"\x15concentrator/ListenerR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\xe8\x04\n" +
+	"\x15concentrator/ListenerR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"@\n" +
+	"\x15WatchListenersRequest\x12'\n" +
+	"\brevision\x18\x01 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xcd\x01\n" +
+	"\x16WatchListenersResponse\x123\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x19.concentrator.v1.ListenerH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xeb\x05\n" +
 	"\x0fListenerService\x12t\n" +
 	"\x0eCreateListener\x12&.concentrator.v1.CreateListenerRequest\x1a\x19.concentrator.v1.Listener\"\x1f\x82\xd3\xe4\x93\x02\x19:\blistener\"\r/v1/listeners\x12m\n" +
 	"\vGetListener\x12#.concentrator.v1.GetListenerRequest\x1a\x19.concentrator.v1.Listener\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/{name=listeners/*}\x12u\n" +
 	"\rListListeners\x12%.concentrator.v1.ListListenersRequest\x1a&.concentrator.v1.ListListenersResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/listeners\x12\x86\x01\n" +
 	"\x0eUpdateListener\x12&.concentrator.v1.UpdateListenerRequest\x1a\x19.concentrator.v1.Listener\"1\x82\xd3\xe4\x93\x02+:\blistener2\x1f/v1/{listener.name=listeners/*}\x12p\n" +
-	"\x0eDeleteListener\x12&.concentrator.v1.DeleteListenerRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=listeners/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\x0eDeleteListener\x12&.concentrator.v1.DeleteListenerRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18*\x16/v1/{name=listeners/*}\x12\x80\x01\n" +
+	"\x0eWatchListeners\x12&.concentrator.v1.WatchListenersRequest\x1a'.concentrator.v1.WatchListenersResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/listeners:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_listener_proto_rawDescOnce sync.Once
@@ -717,45 +922,51 @@ func file_concentrator_v1_listener_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_listener_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_concentrator_v1_listener_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_concentrator_v1_listener_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_listener_proto_goTypes = []any{
-	(Listener_Protocol)(0),        // 0: concentrator.v1.Listener.Protocol
-	(*Listener)(nil),              // 1: concentrator.v1.Listener
-	(*CreateListenerRequest)(nil), // 2: concentrator.v1.CreateListenerRequest
-	(*GetListenerRequest)(nil),    // 3: concentrator.v1.GetListenerRequest
-	(*ListListenersRequest)(nil),  // 4: concentrator.v1.ListListenersRequest
-	(*ListListenersResponse)(nil), // 5: concentrator.v1.ListListenersResponse
-	(*UpdateListenerRequest)(nil), // 6: concentrator.v1.UpdateListenerRequest
-	(*DeleteListenerRequest)(nil), // 7: concentrator.v1.DeleteListenerRequest
-	(*Listener_Certificate)(nil),  // 8: concentrator.v1.Listener.Certificate
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
+	(Listener_Protocol)(0),         // 0: concentrator.v1.Listener.Protocol
+	(*Listener)(nil),               // 1: concentrator.v1.Listener
+	(*CreateListenerRequest)(nil),  // 2: concentrator.v1.CreateListenerRequest
+	(*GetListenerRequest)(nil),     // 3: concentrator.v1.GetListenerRequest
+	(*ListListenersRequest)(nil),   // 4: concentrator.v1.ListListenersRequest
+	(*ListListenersResponse)(nil),  // 5: concentrator.v1.ListListenersResponse
+	(*UpdateListenerRequest)(nil),  // 6: concentrator.v1.UpdateListenerRequest
+	(*DeleteListenerRequest)(nil),  // 7: concentrator.v1.DeleteListenerRequest
+	(*WatchListenersRequest)(nil),  // 8: concentrator.v1.WatchListenersRequest
+	(*WatchListenersResponse)(nil), // 9: concentrator.v1.WatchListenersResponse
+	(*Listener_Certificate)(nil),   // 10: concentrator.v1.Listener.Certificate
+	(*timestamppb.Timestamp)(nil),  // 11: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),  // 12: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),          // 13: google.protobuf.Empty
 }
 var file_concentrator_v1_listener_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.Listener.protocols:type_name -> concentrator.v1.Listener.Protocol
-	9,  // 1: concentrator.v1.Listener.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 2: concentrator.v1.Listener.update_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: concentrator.v1.Listener.certificate:type_name -> concentrator.v1.Listener.Certificate
+	11, // 1: concentrator.v1.Listener.create_time:type_name -> google.protobuf.Timestamp
+	11, // 2: concentrator.v1.Listener.update_time:type_name -> google.protobuf.Timestamp
+	10, // 3: concentrator.v1.Listener.certificate:type_name -> concentrator.v1.Listener.Certificate
 	1,  // 4: concentrator.v1.CreateListenerRequest.listener:type_name -> concentrator.v1.Listener
 	1,  // 5: concentrator.v1.ListListenersResponse.listeners:type_name -> concentrator.v1.Listener
 	1,  // 6: concentrator.v1.UpdateListenerRequest.listener:type_name -> concentrator.v1.Listener
-	10, // 7: concentrator.v1.UpdateListenerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 8: concentrator.v1.ListenerService.CreateListener:input_type -> concentrator.v1.CreateListenerRequest
-	3,  // 9: concentrator.v1.ListenerService.GetListener:input_type -> concentrator.v1.GetListenerRequest
-	4,  // 10: concentrator.v1.ListenerService.ListListeners:input_type -> concentrator.v1.ListListenersRequest
-	6,  // 11: concentrator.v1.ListenerService.UpdateListener:input_type -> concentrator.v1.UpdateListenerRequest
-	7,  // 12: concentrator.v1.ListenerService.DeleteListener:input_type -> concentrator.v1.DeleteListenerRequest
-	1,  // 13: concentrator.v1.ListenerService.CreateListener:output_type -> concentrator.v1.Listener
-	1,  // 14: concentrator.v1.ListenerService.GetListener:output_type -> concentrator.v1.Listener
-	5,  // 15: concentrator.v1.ListenerService.ListListeners:output_type -> concentrator.v1.ListListenersResponse
-	1,  // 16: concentrator.v1.ListenerService.UpdateListener:output_type -> concentrator.v1.Listener
-	11, // 17: concentrator.v1.ListenerService.DeleteListener:output_type -> google.protobuf.Empty
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 7: concentrator.v1.UpdateListenerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 8: concentrator.v1.WatchListenersResponse.upsert:type_name -> concentrator.v1.Listener
+	13, // 9: concentrator.v1.WatchListenersResponse.snapshot_done:type_name -> google.protobuf.Empty
+	2,  // 10: concentrator.v1.ListenerService.CreateListener:input_type -> concentrator.v1.CreateListenerRequest
+	3,  // 11: concentrator.v1.ListenerService.GetListener:input_type -> concentrator.v1.GetListenerRequest
+	4,  // 12: concentrator.v1.ListenerService.ListListeners:input_type -> concentrator.v1.ListListenersRequest
+	6,  // 13: concentrator.v1.ListenerService.UpdateListener:input_type -> concentrator.v1.UpdateListenerRequest
+	7,  // 14: concentrator.v1.ListenerService.DeleteListener:input_type -> concentrator.v1.DeleteListenerRequest
+	8,  // 15: concentrator.v1.ListenerService.WatchListeners:input_type -> concentrator.v1.WatchListenersRequest
+	1,  // 16: concentrator.v1.ListenerService.CreateListener:output_type -> concentrator.v1.Listener
+	1,  // 17: concentrator.v1.ListenerService.GetListener:output_type -> concentrator.v1.Listener
+	5,  // 18: concentrator.v1.ListenerService.ListListeners:output_type -> concentrator.v1.ListListenersResponse
+	1,  // 19: concentrator.v1.ListenerService.UpdateListener:output_type -> concentrator.v1.Listener
+	13, // 20: concentrator.v1.ListenerService.DeleteListener:output_type -> google.protobuf.Empty
+	9,  // 21: concentrator.v1.ListenerService.WatchListeners:output_type -> concentrator.v1.WatchListenersResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_listener_proto_init() }
@@ -764,14 +975,19 @@ func file_concentrator_v1_listener_proto_init() {
 		return
 	}
 	file_concentrator_v1_listener_proto_msgTypes[0].OneofWrappers = []any{}
-	file_concentrator_v1_listener_proto_msgTypes[7].OneofWrappers = []any{}
+	file_concentrator_v1_listener_proto_msgTypes[8].OneofWrappers = []any{
+		(*WatchListenersResponse_Upsert)(nil),
+		(*WatchListenersResponse_Removed)(nil),
+		(*WatchListenersResponse_SnapshotDone)(nil),
+	}
+	file_concentrator_v1_listener_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_listener_proto_rawDesc), len(file_concentrator_v1_listener_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -284,6 +284,34 @@ func local_request_ListenerService_DeleteListener_0(ctx context.Context, marshal
 	return msg, metadata, err
 }
 
+var filter_ListenerService_WatchListeners_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
+
+func request_ListenerService_WatchListeners_0(ctx context.Context, marshaler runtime.Marshaler, client ListenerServiceClient, req *http.Request, pathParams map[string]string) (ListenerService_WatchListenersClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchListenersRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_ListenerService_WatchListeners_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchListeners(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 // RegisterListenerServiceHandlerServer registers the http handlers for service ListenerService to "mux".
 // UnaryRPC     :call ListenerServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -389,6 +417,13 @@ func RegisterListenerServiceHandlerServer(ctx context.Context, mux *runtime.Serv
 			return
 		}
 		forward_ListenerService_DeleteListener_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+
+	mux.Handle(http.MethodGet, pattern_ListenerService_WatchListeners_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
 	})
 
 	return nil
@@ -515,6 +550,23 @@ func RegisterListenerServiceHandlerClient(ctx context.Context, mux *runtime.Serv
 		}
 		forward_ListenerService_DeleteListener_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_ListenerService_WatchListeners_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/concentrator.v1.ListenerService/WatchListeners", runtime.WithHTTPPathPattern("/v1/listeners:watch"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_ListenerService_WatchListeners_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_ListenerService_WatchListeners_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
@@ -524,6 +576,7 @@ var (
 	pattern_ListenerService_ListListeners_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "listeners"}, ""))
 	pattern_ListenerService_UpdateListener_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "listeners", "listener.name"}, ""))
 	pattern_ListenerService_DeleteListener_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "listeners", "name"}, ""))
+	pattern_ListenerService_WatchListeners_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "listeners"}, "watch"))
 )
 
 var (
@@ -532,4 +585,5 @@ var (
 	forward_ListenerService_ListListeners_0  = runtime.ForwardResponseMessage
 	forward_ListenerService_UpdateListener_0 = runtime.ForwardResponseMessage
 	forward_ListenerService_DeleteListener_0 = runtime.ForwardResponseMessage
+	forward_ListenerService_WatchListeners_0 = runtime.ForwardResponseStream
 )

@@ -25,6 +25,7 @@ const (
 	ListenerService_ListListeners_FullMethodName  = "/concentrator.v1.ListenerService/ListListeners"
 	ListenerService_UpdateListener_FullMethodName = "/concentrator.v1.ListenerService/UpdateListener"
 	ListenerService_DeleteListener_FullMethodName = "/concentrator.v1.ListenerService/DeleteListener"
+	ListenerService_WatchListeners_FullMethodName = "/concentrator.v1.ListenerService/WatchListeners"
 )
 
 // ListenerServiceClient is the client API for ListenerService service.
@@ -43,6 +44,10 @@ type ListenerServiceClient interface {
 	UpdateListener(ctx context.Context, in *UpdateListenerRequest, opts ...grpc.CallOption) (*Listener, error)
 	// DeleteListener removes a listener. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteListener(ctx context.Context, in *DeleteListenerRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchListeners first sends every listener as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchListeners(ctx context.Context, in *WatchListenersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchListenersResponse], error)
 }
 
 type listenerServiceClient struct {
@@ -103,6 +108,25 @@ func (c *listenerServiceClient) DeleteListener(ctx context.Context, in *DeleteLi
 	return out, nil
 }
 
+func (c *listenerServiceClient) WatchListeners(ctx context.Context, in *WatchListenersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchListenersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ListenerService_ServiceDesc.Streams[0], ListenerService_WatchListeners_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchListenersRequest, WatchListenersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ListenerService_WatchListenersClient = grpc.ServerStreamingClient[WatchListenersResponse]
+
 // ListenerServiceServer is the server API for ListenerService service.
 // All implementations must embed UnimplementedListenerServiceServer
 // for forward compatibility.
@@ -119,6 +143,10 @@ type ListenerServiceServer interface {
 	UpdateListener(context.Context, *UpdateListenerRequest) (*Listener, error)
 	// DeleteListener removes a listener. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteListener(context.Context, *DeleteListenerRequest) (*emptypb.Empty, error)
+	// WatchListeners first sends every listener as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchListeners(*WatchListenersRequest, grpc.ServerStreamingServer[WatchListenersResponse]) error
 	mustEmbedUnimplementedListenerServiceServer()
 }
 
@@ -143,6 +171,9 @@ func (UnimplementedListenerServiceServer) UpdateListener(context.Context, *Updat
 }
 func (UnimplementedListenerServiceServer) DeleteListener(context.Context, *DeleteListenerRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteListener not implemented")
+}
+func (UnimplementedListenerServiceServer) WatchListeners(*WatchListenersRequest, grpc.ServerStreamingServer[WatchListenersResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchListeners not implemented")
 }
 func (UnimplementedListenerServiceServer) mustEmbedUnimplementedListenerServiceServer() {}
 func (UnimplementedListenerServiceServer) testEmbeddedByValue()                         {}
@@ -255,6 +286,17 @@ func _ListenerService_DeleteListener_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ListenerService_WatchListeners_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchListenersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ListenerServiceServer).WatchListeners(m, &grpc.GenericServerStream[WatchListenersRequest, WatchListenersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ListenerService_WatchListenersServer = grpc.ServerStreamingServer[WatchListenersResponse]
+
 // ListenerService_ServiceDesc is the grpc.ServiceDesc for ListenerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -283,6 +325,12 @@ var ListenerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ListenerService_DeleteListener_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchListeners",
+			Handler:       _ListenerService_WatchListeners_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/listener.proto",
 }

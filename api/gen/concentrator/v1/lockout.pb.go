@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -238,7 +239,11 @@ type ListLockoutsRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +295,20 @@ func (x *ListLockoutsRequest) GetPageSize() int32 {
 func (x *ListLockoutsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListLockoutsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListLockoutsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -413,11 +432,179 @@ func (x *DeleteLockoutRequest) GetValidateOnly() bool {
 	return false
 }
 
+// WatchLockoutsRequest is the input of WatchLockouts.
+type WatchLockoutsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLockoutsRequest) Reset() {
+	*x = WatchLockoutsRequest{}
+	mi := &file_concentrator_v1_lockout_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLockoutsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLockoutsRequest) ProtoMessage() {}
+
+func (x *WatchLockoutsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_lockout_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLockoutsRequest.ProtoReflect.Descriptor instead.
+func (*WatchLockoutsRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_lockout_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchLockoutsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchLockoutsRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchLockoutsResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchLockoutsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchLockoutsResponse_Upsert
+	//	*WatchLockoutsResponse_Removed
+	//	*WatchLockoutsResponse_SnapshotDone
+	Event isWatchLockoutsResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLockoutsResponse) Reset() {
+	*x = WatchLockoutsResponse{}
+	mi := &file_concentrator_v1_lockout_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLockoutsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLockoutsResponse) ProtoMessage() {}
+
+func (x *WatchLockoutsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_lockout_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLockoutsResponse.ProtoReflect.Descriptor instead.
+func (*WatchLockoutsResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_lockout_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *WatchLockoutsResponse) GetEvent() isWatchLockoutsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchLockoutsResponse) GetUpsert() *Lockout {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLockoutsResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchLockoutsResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLockoutsResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchLockoutsResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLockoutsResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchLockoutsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchLockoutsResponse_Event interface {
+	isWatchLockoutsResponse_Event()
+}
+
+type WatchLockoutsResponse_Upsert struct {
+	// The lockout is there or changed; this is how it is now.
+	Upsert *Lockout `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchLockoutsResponse_Removed struct {
+	// The lockout of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchLockoutsResponse_SnapshotDone struct {
+	// All lockouts that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchLockoutsResponse_Upsert) isWatchLockoutsResponse_Event() {}
+
+func (*WatchLockoutsResponse_Removed) isWatchLockoutsResponse_Event() {}
+
+func (*WatchLockoutsResponse_SnapshotDone) isWatchLockoutsResponse_Event() {}
+
 var File_concentrator_v1_lockout_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_lockout_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/lockout.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x03\n" +
+	"\x1dconcentrator/v1/lockout.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x03\n" +
 	"\aLockout\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x126\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1d.concentrator.v1.Lockout.KindB\x03\xe0A\x03R\x04kind\x12\x1d\n" +
@@ -436,25 +623,38 @@ const file_concentrator_v1_lockout_proto_rawDesc = "" +
 	"\x14concentrator/Lockout\x12#tenants/{tenant}/lockouts/{lockout}*\blockouts2\alockout\"E\n" +
 	"\x11GetLockoutRequest\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
-	"\x14concentrator/LockoutR\x04name\"\x91\x01\n" +
+	"\x14concentrator/LockoutR\x04name\"\xed\x01\n" +
 	"\x13ListLockoutsRequest\x124\n" +
-	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/LockoutR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/LockoutR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"t\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"t\n" +
 	"\x14ListLockoutsResponse\x124\n" +
 	"\blockouts\x18\x01 \x03(\v2\x18.concentrator.v1.LockoutR\blockouts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x93\x01\n" +
 	"\x14DeleteLockoutRequest\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
-	"\x14concentrator/LockoutR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\x85\x03\n" +
+	"\x14concentrator/LockoutR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"u\n" +
+	"\x14WatchLockoutsRequest\x124\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/LockoutR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xcb\x01\n" +
+	"\x15WatchLockoutsResponse\x122\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x18.concentrator.v1.LockoutH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\x97\x04\n" +
 	"\x0eLockoutService\x12s\n" +
 	"\n" +
 	"GetLockout\x12\".concentrator.v1.GetLockoutRequest\x1a\x18.concentrator.v1.Lockout\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=tenants/*/lockouts/*}\x12\x84\x01\n" +
 	"\fListLockouts\x12$.concentrator.v1.ListLockoutsRequest\x1a%.concentrator.v1.ListLockoutsResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=tenants/*}/lockouts\x12w\n" +
-	"\rDeleteLockout\x12%.concentrator.v1.DeleteLockoutRequest\x1a\x16.google.protobuf.Empty\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/lockouts/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\rDeleteLockout\x12%.concentrator.v1.DeleteLockoutRequest\x1a\x16.google.protobuf.Empty\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/lockouts/*}\x12\x8f\x01\n" +
+	"\rWatchLockouts\x12%.concentrator.v1.WatchLockoutsRequest\x1a&.concentrator.v1.WatchLockoutsResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/lockouts:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_lockout_proto_rawDescOnce sync.Once
@@ -469,7 +669,7 @@ func file_concentrator_v1_lockout_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_lockout_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_concentrator_v1_lockout_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_concentrator_v1_lockout_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_concentrator_v1_lockout_proto_goTypes = []any{
 	(Lockout_Kind)(0),             // 0: concentrator.v1.Lockout.Kind
 	(*Lockout)(nil),               // 1: concentrator.v1.Lockout
@@ -477,24 +677,30 @@ var file_concentrator_v1_lockout_proto_goTypes = []any{
 	(*ListLockoutsRequest)(nil),   // 3: concentrator.v1.ListLockoutsRequest
 	(*ListLockoutsResponse)(nil),  // 4: concentrator.v1.ListLockoutsResponse
 	(*DeleteLockoutRequest)(nil),  // 5: concentrator.v1.DeleteLockoutRequest
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),         // 7: google.protobuf.Empty
+	(*WatchLockoutsRequest)(nil),  // 6: concentrator.v1.WatchLockoutsRequest
+	(*WatchLockoutsResponse)(nil), // 7: concentrator.v1.WatchLockoutsResponse
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
 }
 var file_concentrator_v1_lockout_proto_depIdxs = []int32{
 	0, // 0: concentrator.v1.Lockout.kind:type_name -> concentrator.v1.Lockout.Kind
-	6, // 1: concentrator.v1.Lockout.until:type_name -> google.protobuf.Timestamp
+	8, // 1: concentrator.v1.Lockout.until:type_name -> google.protobuf.Timestamp
 	1, // 2: concentrator.v1.ListLockoutsResponse.lockouts:type_name -> concentrator.v1.Lockout
-	2, // 3: concentrator.v1.LockoutService.GetLockout:input_type -> concentrator.v1.GetLockoutRequest
-	3, // 4: concentrator.v1.LockoutService.ListLockouts:input_type -> concentrator.v1.ListLockoutsRequest
-	5, // 5: concentrator.v1.LockoutService.DeleteLockout:input_type -> concentrator.v1.DeleteLockoutRequest
-	1, // 6: concentrator.v1.LockoutService.GetLockout:output_type -> concentrator.v1.Lockout
-	4, // 7: concentrator.v1.LockoutService.ListLockouts:output_type -> concentrator.v1.ListLockoutsResponse
-	7, // 8: concentrator.v1.LockoutService.DeleteLockout:output_type -> google.protobuf.Empty
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	1, // 3: concentrator.v1.WatchLockoutsResponse.upsert:type_name -> concentrator.v1.Lockout
+	9, // 4: concentrator.v1.WatchLockoutsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	2, // 5: concentrator.v1.LockoutService.GetLockout:input_type -> concentrator.v1.GetLockoutRequest
+	3, // 6: concentrator.v1.LockoutService.ListLockouts:input_type -> concentrator.v1.ListLockoutsRequest
+	5, // 7: concentrator.v1.LockoutService.DeleteLockout:input_type -> concentrator.v1.DeleteLockoutRequest
+	6, // 8: concentrator.v1.LockoutService.WatchLockouts:input_type -> concentrator.v1.WatchLockoutsRequest
+	1, // 9: concentrator.v1.LockoutService.GetLockout:output_type -> concentrator.v1.Lockout
+	4, // 10: concentrator.v1.LockoutService.ListLockouts:output_type -> concentrator.v1.ListLockoutsResponse
+	9, // 11: concentrator.v1.LockoutService.DeleteLockout:output_type -> google.protobuf.Empty
+	7, // 12: concentrator.v1.LockoutService.WatchLockouts:output_type -> concentrator.v1.WatchLockoutsResponse
+	9, // [9:13] is the sub-list for method output_type
+	5, // [5:9] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_lockout_proto_init() }
@@ -502,13 +708,18 @@ func file_concentrator_v1_lockout_proto_init() {
 	if File_concentrator_v1_lockout_proto != nil {
 		return
 	}
+	file_concentrator_v1_lockout_proto_msgTypes[6].OneofWrappers = []any{
+		(*WatchLockoutsResponse_Upsert)(nil),
+		(*WatchLockoutsResponse_Removed)(nil),
+		(*WatchLockoutsResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_lockout_proto_rawDesc), len(file_concentrator_v1_lockout_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -180,6 +180,43 @@ func local_request_LockoutService_DeleteLockout_0(ctx context.Context, marshaler
 	return msg, metadata, err
 }
 
+var filter_LockoutService_WatchLockouts_0 = &utilities.DoubleArray{Encoding: map[string]int{"parent": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_LockoutService_WatchLockouts_0(ctx context.Context, marshaler runtime.Marshaler, client LockoutServiceClient, req *http.Request, pathParams map[string]string) (LockoutService_WatchLockoutsClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchLockoutsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_LockoutService_WatchLockouts_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchLockouts(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 // RegisterLockoutServiceHandlerServer registers the http handlers for service LockoutService to "mux".
 // UnaryRPC     :call LockoutServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -245,6 +282,13 @@ func RegisterLockoutServiceHandlerServer(ctx context.Context, mux *runtime.Serve
 			return
 		}
 		forward_LockoutService_DeleteLockout_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+
+	mux.Handle(http.MethodGet, pattern_LockoutService_WatchLockouts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
 	})
 
 	return nil
@@ -337,6 +381,23 @@ func RegisterLockoutServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 		}
 		forward_LockoutService_DeleteLockout_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_LockoutService_WatchLockouts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/concentrator.v1.LockoutService/WatchLockouts", runtime.WithHTTPPathPattern("/v1/{parent=tenants/*}/lockouts:watch"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_LockoutService_WatchLockouts_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_LockoutService_WatchLockouts_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
@@ -344,10 +405,12 @@ var (
 	pattern_LockoutService_GetLockout_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "lockouts", "name"}, ""))
 	pattern_LockoutService_ListLockouts_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "tenants", "parent", "lockouts"}, ""))
 	pattern_LockoutService_DeleteLockout_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "lockouts", "name"}, ""))
+	pattern_LockoutService_WatchLockouts_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "tenants", "parent", "lockouts"}, "watch"))
 )
 
 var (
 	forward_LockoutService_GetLockout_0    = runtime.ForwardResponseMessage
 	forward_LockoutService_ListLockouts_0  = runtime.ForwardResponseMessage
 	forward_LockoutService_DeleteLockout_0 = runtime.ForwardResponseMessage
+	forward_LockoutService_WatchLockouts_0 = runtime.ForwardResponseStream
 )

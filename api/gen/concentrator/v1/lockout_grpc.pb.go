@@ -23,6 +23,7 @@ const (
 	LockoutService_GetLockout_FullMethodName    = "/concentrator.v1.LockoutService/GetLockout"
 	LockoutService_ListLockouts_FullMethodName  = "/concentrator.v1.LockoutService/ListLockouts"
 	LockoutService_DeleteLockout_FullMethodName = "/concentrator.v1.LockoutService/DeleteLockout"
+	LockoutService_WatchLockouts_FullMethodName = "/concentrator.v1.LockoutService/WatchLockouts"
 )
 
 // LockoutServiceClient is the client API for LockoutService service.
@@ -37,6 +38,10 @@ type LockoutServiceClient interface {
 	ListLockouts(ctx context.Context, in *ListLockoutsRequest, opts ...grpc.CallOption) (*ListLockoutsResponse, error)
 	// DeleteLockout lifts a lockout: the failures behind it are forgotten.
 	DeleteLockout(ctx context.Context, in *DeleteLockoutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchLockouts first sends every lockout as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchLockouts(ctx context.Context, in *WatchLockoutsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLockoutsResponse], error)
 }
 
 type lockoutServiceClient struct {
@@ -77,6 +82,25 @@ func (c *lockoutServiceClient) DeleteLockout(ctx context.Context, in *DeleteLock
 	return out, nil
 }
 
+func (c *lockoutServiceClient) WatchLockouts(ctx context.Context, in *WatchLockoutsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLockoutsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LockoutService_ServiceDesc.Streams[0], LockoutService_WatchLockouts_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchLockoutsRequest, WatchLockoutsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LockoutService_WatchLockoutsClient = grpc.ServerStreamingClient[WatchLockoutsResponse]
+
 // LockoutServiceServer is the server API for LockoutService service.
 // All implementations must embed UnimplementedLockoutServiceServer
 // for forward compatibility.
@@ -89,6 +113,10 @@ type LockoutServiceServer interface {
 	ListLockouts(context.Context, *ListLockoutsRequest) (*ListLockoutsResponse, error)
 	// DeleteLockout lifts a lockout: the failures behind it are forgotten.
 	DeleteLockout(context.Context, *DeleteLockoutRequest) (*emptypb.Empty, error)
+	// WatchLockouts first sends every lockout as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchLockouts(*WatchLockoutsRequest, grpc.ServerStreamingServer[WatchLockoutsResponse]) error
 	mustEmbedUnimplementedLockoutServiceServer()
 }
 
@@ -107,6 +135,9 @@ func (UnimplementedLockoutServiceServer) ListLockouts(context.Context, *ListLock
 }
 func (UnimplementedLockoutServiceServer) DeleteLockout(context.Context, *DeleteLockoutRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteLockout not implemented")
+}
+func (UnimplementedLockoutServiceServer) WatchLockouts(*WatchLockoutsRequest, grpc.ServerStreamingServer[WatchLockoutsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchLockouts not implemented")
 }
 func (UnimplementedLockoutServiceServer) mustEmbedUnimplementedLockoutServiceServer() {}
 func (UnimplementedLockoutServiceServer) testEmbeddedByValue()                        {}
@@ -183,6 +214,17 @@ func _LockoutService_DeleteLockout_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LockoutService_WatchLockouts_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchLockoutsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LockoutServiceServer).WatchLockouts(m, &grpc.GenericServerStream[WatchLockoutsRequest, WatchLockoutsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LockoutService_WatchLockoutsServer = grpc.ServerStreamingServer[WatchLockoutsResponse]
+
 // LockoutService_ServiceDesc is the grpc.ServiceDesc for LockoutService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -203,6 +245,12 @@ var LockoutService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _LockoutService_DeleteLockout_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchLockouts",
+			Handler:       _LockoutService_WatchLockouts_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/lockout.proto",
 }

@@ -7,10 +7,12 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	emptypb "google.golang.org/protobuf/types/known/emptypb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -613,7 +615,11 @@ type ListLoginAttemptsRequest struct {
 	// Only attempts that came out so.
 	Outcome LoginAttempt_Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=concentrator.v1.LoginAttempt_Outcome" json:"outcome,omitempty"`
 	// How much to show of each; default BASIC. GetLoginAttempt always shows all.
-	View          LoginAttempt_View `protobuf:"varint,7,opt,name=view,proto3,enum=concentrator.v1.LoginAttempt_View" json:"view,omitempty"`
+	View LoginAttempt_View `protobuf:"varint,7,opt,name=view,proto3,enum=concentrator.v1.LoginAttempt_View" json:"view,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,9,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -697,6 +703,20 @@ func (x *ListLoginAttemptsRequest) GetView() LoginAttempt_View {
 	return LoginAttempt_VIEW_UNSPECIFIED
 }
 
+func (x *ListLoginAttemptsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListLoginAttemptsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
 // ListLoginAttemptsResponse is one page.
 type ListLoginAttemptsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -752,6 +772,174 @@ func (x *ListLoginAttemptsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// WatchLoginAttemptsRequest is the input of WatchLoginAttempts.
+type WatchLoginAttemptsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants. Empty: all, those of no known tenant too.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLoginAttemptsRequest) Reset() {
+	*x = WatchLoginAttemptsRequest{}
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLoginAttemptsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLoginAttemptsRequest) ProtoMessage() {}
+
+func (x *WatchLoginAttemptsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLoginAttemptsRequest.ProtoReflect.Descriptor instead.
+func (*WatchLoginAttemptsRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_login_attempt_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WatchLoginAttemptsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchLoginAttemptsRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchLoginAttemptsResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchLoginAttemptsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchLoginAttemptsResponse_Upsert
+	//	*WatchLoginAttemptsResponse_Removed
+	//	*WatchLoginAttemptsResponse_SnapshotDone
+	Event isWatchLoginAttemptsResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchLoginAttemptsResponse) Reset() {
+	*x = WatchLoginAttemptsResponse{}
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchLoginAttemptsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchLoginAttemptsResponse) ProtoMessage() {}
+
+func (x *WatchLoginAttemptsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchLoginAttemptsResponse.ProtoReflect.Descriptor instead.
+func (*WatchLoginAttemptsResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_login_attempt_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *WatchLoginAttemptsResponse) GetEvent() isWatchLoginAttemptsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchLoginAttemptsResponse) GetUpsert() *LoginAttempt {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLoginAttemptsResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchLoginAttemptsResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLoginAttemptsResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchLoginAttemptsResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchLoginAttemptsResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchLoginAttemptsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchLoginAttemptsResponse_Event interface {
+	isWatchLoginAttemptsResponse_Event()
+}
+
+type WatchLoginAttemptsResponse_Upsert struct {
+	// The login attempt is there or changed; this is how it is now.
+	Upsert *LoginAttempt `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchLoginAttemptsResponse_Removed struct {
+	// The login attempt of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchLoginAttemptsResponse_SnapshotDone struct {
+	// All login attempts that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchLoginAttemptsResponse_Upsert) isWatchLoginAttemptsResponse_Event() {}
+
+func (*WatchLoginAttemptsResponse_Removed) isWatchLoginAttemptsResponse_Event() {}
+
+func (*WatchLoginAttemptsResponse_SnapshotDone) isWatchLoginAttemptsResponse_Event() {}
+
 // Attribute is one RADIUS attribute as text.
 type LoginAttempt_Attribute struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -765,7 +953,7 @@ type LoginAttempt_Attribute struct {
 
 func (x *LoginAttempt_Attribute) Reset() {
 	*x = LoginAttempt_Attribute{}
-	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[4]
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +965,7 @@ func (x *LoginAttempt_Attribute) String() string {
 func (*LoginAttempt_Attribute) ProtoMessage() {}
 
 func (x *LoginAttempt_Attribute) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[4]
+	mi := &file_concentrator_v1_login_attempt_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +999,7 @@ var File_concentrator_v1_login_attempt_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_login_attempt_proto_rawDesc = "" +
 	"\n" +
-	"#concentrator/v1/login_attempt.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x0f\n" +
+	"#concentrator/v1/login_attempt.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1econcentrator/v1/listener.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x0f\n" +
 	"\fLoginAttempt\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x123\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\x04time\x12C\n" +
@@ -893,23 +1081,36 @@ const file_concentrator_v1_login_attempt_proto_rawDesc = "" +
 	"\x19concentrator/LoginAttempt\x12\x1ftenants/{tenant}/logins/{login}\x12\x0elogins/{login}*\x06logins2\x05login\"O\n" +
 	"\x16GetLoginAttemptRequest\x125\n" +
 	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
-	"\x19concentrator/LoginAttemptR\x04name\"\xd0\x02\n" +
+	"\x19concentrator/LoginAttemptR\x04name\"\xbc\x03\n" +
 	"\x18ListLoginAttemptsRequest\x129\n" +
-	"\x06parent\x18\x01 \x01(\tB!\xe0A\x01\xfaA\x1b\x12\x19concentrator/LoginAttemptR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB!\xe0A\x01\xfaA\x1b\x12\x19concentrator/LoginAttemptR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\x12\x17\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12\x17\n" +
 	"\x04user\x18\x04 \x01(\tB\x03\xe0A\x01R\x04user\x12\x17\n" +
-	"\x04peer\x18\x05 \x01(\tB\x03\xe0A\x01R\x04peer\x12D\n" +
-	"\aoutcome\x18\x06 \x01(\x0e2%.concentrator.v1.LoginAttempt.OutcomeB\x03\xe0A\x01R\aoutcome\x12;\n" +
-	"\x04view\x18\a \x01(\x0e2\".concentrator.v1.LoginAttempt.ViewB\x03\xe0A\x01R\x04view\"z\n" +
+	"\x04peer\x18\x05 \x01(\tB\x03\xe0A\x01R\x04peer\x12L\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2%.concentrator.v1.LoginAttempt.OutcomeB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\aoutcome\x12C\n" +
+	"\x04view\x18\a \x01(\x0e2\".concentrator.v1.LoginAttempt.ViewB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x04view\x12#\n" +
+	"\x06filter\x18\b \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\t \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"z\n" +
 	"\x19ListLoginAttemptsResponse\x125\n" +
 	"\x06logins\x18\x01 \x03(\v2\x1d.concentrator.v1.LoginAttemptR\x06logins\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xd1\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x7f\n" +
+	"\x19WatchLoginAttemptsRequest\x129\n" +
+	"\x06parent\x18\x01 \x01(\tB!\xe0A\x01\xfaA\x1b\x12\x19concentrator/LoginAttemptR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xd5\x01\n" +
+	"\x1aWatchLoginAttemptsResponse\x127\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x1d.concentrator.v1.LoginAttemptH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\x84\x04\n" +
 	"\x13LoginAttemptService\x12\x97\x01\n" +
 	"\x0fGetLoginAttempt\x12'.concentrator.v1.GetLoginAttemptRequest\x1a\x1d.concentrator.v1.LoginAttempt\"<\x82\xd3\xe4\x93\x026Z\x15\x12\x13/v1/{name=logins/*}\x12\x1d/v1/{name=tenants/*/logins/*}\x12\x9f\x01\n" +
 	"\x11ListLoginAttempts\x12).concentrator.v1.ListLoginAttemptsRequest\x1a*.concentrator.v1.ListLoginAttemptsResponse\"3\x82\xd3\xe4\x93\x02-Z\f\x12\n" +
-	"/v1/logins\x12\x1d/v1/{parent=tenants/*}/loginsB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"/v1/logins\x12\x1d/v1/{parent=tenants/*}/logins\x12\xb0\x01\n" +
+	"\x12WatchLoginAttempts\x12*.concentrator.v1.WatchLoginAttemptsRequest\x1a+.concentrator.v1.WatchLoginAttemptsResponse\"?\x82\xd3\xe4\x93\x029Z\x12\x12\x10/v1/logins:watch\x12#/v1/{parent=tenants/*}/logins:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_login_attempt_proto_rawDescOnce sync.Once
@@ -924,42 +1125,49 @@ func file_concentrator_v1_login_attempt_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_login_attempt_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_concentrator_v1_login_attempt_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_concentrator_v1_login_attempt_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_concentrator_v1_login_attempt_proto_goTypes = []any{
-	(LoginAttempt_Stage)(0),           // 0: concentrator.v1.LoginAttempt.Stage
-	(LoginAttempt_Outcome)(0),         // 1: concentrator.v1.LoginAttempt.Outcome
-	(LoginAttempt_Reason)(0),          // 2: concentrator.v1.LoginAttempt.Reason
-	(LoginAttempt_View)(0),            // 3: concentrator.v1.LoginAttempt.View
-	(*LoginAttempt)(nil),              // 4: concentrator.v1.LoginAttempt
-	(*GetLoginAttemptRequest)(nil),    // 5: concentrator.v1.GetLoginAttemptRequest
-	(*ListLoginAttemptsRequest)(nil),  // 6: concentrator.v1.ListLoginAttemptsRequest
-	(*ListLoginAttemptsResponse)(nil), // 7: concentrator.v1.ListLoginAttemptsResponse
-	(*LoginAttempt_Attribute)(nil),    // 8: concentrator.v1.LoginAttempt.Attribute
-	(*timestamppb.Timestamp)(nil),     // 9: google.protobuf.Timestamp
-	(Listener_Protocol)(0),            // 10: concentrator.v1.Listener.Protocol
-	(*durationpb.Duration)(nil),       // 11: google.protobuf.Duration
+	(LoginAttempt_Stage)(0),            // 0: concentrator.v1.LoginAttempt.Stage
+	(LoginAttempt_Outcome)(0),          // 1: concentrator.v1.LoginAttempt.Outcome
+	(LoginAttempt_Reason)(0),           // 2: concentrator.v1.LoginAttempt.Reason
+	(LoginAttempt_View)(0),             // 3: concentrator.v1.LoginAttempt.View
+	(*LoginAttempt)(nil),               // 4: concentrator.v1.LoginAttempt
+	(*GetLoginAttemptRequest)(nil),     // 5: concentrator.v1.GetLoginAttemptRequest
+	(*ListLoginAttemptsRequest)(nil),   // 6: concentrator.v1.ListLoginAttemptsRequest
+	(*ListLoginAttemptsResponse)(nil),  // 7: concentrator.v1.ListLoginAttemptsResponse
+	(*WatchLoginAttemptsRequest)(nil),  // 8: concentrator.v1.WatchLoginAttemptsRequest
+	(*WatchLoginAttemptsResponse)(nil), // 9: concentrator.v1.WatchLoginAttemptsResponse
+	(*LoginAttempt_Attribute)(nil),     // 10: concentrator.v1.LoginAttempt.Attribute
+	(*timestamppb.Timestamp)(nil),      // 11: google.protobuf.Timestamp
+	(Listener_Protocol)(0),             // 12: concentrator.v1.Listener.Protocol
+	(*durationpb.Duration)(nil),        // 13: google.protobuf.Duration
+	(*emptypb.Empty)(nil),              // 14: google.protobuf.Empty
 }
 var file_concentrator_v1_login_attempt_proto_depIdxs = []int32{
-	9,  // 0: concentrator.v1.LoginAttempt.time:type_name -> google.protobuf.Timestamp
-	10, // 1: concentrator.v1.LoginAttempt.protocol:type_name -> concentrator.v1.Listener.Protocol
+	11, // 0: concentrator.v1.LoginAttempt.time:type_name -> google.protobuf.Timestamp
+	12, // 1: concentrator.v1.LoginAttempt.protocol:type_name -> concentrator.v1.Listener.Protocol
 	0,  // 2: concentrator.v1.LoginAttempt.stage:type_name -> concentrator.v1.LoginAttempt.Stage
 	1,  // 3: concentrator.v1.LoginAttempt.outcome:type_name -> concentrator.v1.LoginAttempt.Outcome
 	2,  // 4: concentrator.v1.LoginAttempt.reason:type_name -> concentrator.v1.LoginAttempt.Reason
-	11, // 5: concentrator.v1.LoginAttempt.round_trip_time:type_name -> google.protobuf.Duration
-	8,  // 6: concentrator.v1.LoginAttempt.sent:type_name -> concentrator.v1.LoginAttempt.Attribute
-	8,  // 7: concentrator.v1.LoginAttempt.received:type_name -> concentrator.v1.LoginAttempt.Attribute
+	13, // 5: concentrator.v1.LoginAttempt.round_trip_time:type_name -> google.protobuf.Duration
+	10, // 6: concentrator.v1.LoginAttempt.sent:type_name -> concentrator.v1.LoginAttempt.Attribute
+	10, // 7: concentrator.v1.LoginAttempt.received:type_name -> concentrator.v1.LoginAttempt.Attribute
 	1,  // 8: concentrator.v1.ListLoginAttemptsRequest.outcome:type_name -> concentrator.v1.LoginAttempt.Outcome
 	3,  // 9: concentrator.v1.ListLoginAttemptsRequest.view:type_name -> concentrator.v1.LoginAttempt.View
 	4,  // 10: concentrator.v1.ListLoginAttemptsResponse.logins:type_name -> concentrator.v1.LoginAttempt
-	5,  // 11: concentrator.v1.LoginAttemptService.GetLoginAttempt:input_type -> concentrator.v1.GetLoginAttemptRequest
-	6,  // 12: concentrator.v1.LoginAttemptService.ListLoginAttempts:input_type -> concentrator.v1.ListLoginAttemptsRequest
-	4,  // 13: concentrator.v1.LoginAttemptService.GetLoginAttempt:output_type -> concentrator.v1.LoginAttempt
-	7,  // 14: concentrator.v1.LoginAttemptService.ListLoginAttempts:output_type -> concentrator.v1.ListLoginAttemptsResponse
-	13, // [13:15] is the sub-list for method output_type
-	11, // [11:13] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 11: concentrator.v1.WatchLoginAttemptsResponse.upsert:type_name -> concentrator.v1.LoginAttempt
+	14, // 12: concentrator.v1.WatchLoginAttemptsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	5,  // 13: concentrator.v1.LoginAttemptService.GetLoginAttempt:input_type -> concentrator.v1.GetLoginAttemptRequest
+	6,  // 14: concentrator.v1.LoginAttemptService.ListLoginAttempts:input_type -> concentrator.v1.ListLoginAttemptsRequest
+	8,  // 15: concentrator.v1.LoginAttemptService.WatchLoginAttempts:input_type -> concentrator.v1.WatchLoginAttemptsRequest
+	4,  // 16: concentrator.v1.LoginAttemptService.GetLoginAttempt:output_type -> concentrator.v1.LoginAttempt
+	7,  // 17: concentrator.v1.LoginAttemptService.ListLoginAttempts:output_type -> concentrator.v1.ListLoginAttemptsResponse
+	9,  // 18: concentrator.v1.LoginAttemptService.WatchLoginAttempts:output_type -> concentrator.v1.WatchLoginAttemptsResponse
+	16, // [16:19] is the sub-list for method output_type
+	13, // [13:16] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_login_attempt_proto_init() }
@@ -968,13 +1176,18 @@ func file_concentrator_v1_login_attempt_proto_init() {
 		return
 	}
 	file_concentrator_v1_listener_proto_init()
+	file_concentrator_v1_login_attempt_proto_msgTypes[5].OneofWrappers = []any{
+		(*WatchLoginAttemptsResponse_Upsert)(nil),
+		(*WatchLoginAttemptsResponse_Removed)(nil),
+		(*WatchLoginAttemptsResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_login_attempt_proto_rawDesc), len(file_concentrator_v1_login_attempt_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -201,6 +201,71 @@ func local_request_LoginAttemptService_ListLoginAttempts_1(ctx context.Context, 
 	return msg, metadata, err
 }
 
+var filter_LoginAttemptService_WatchLoginAttempts_0 = &utilities.DoubleArray{Encoding: map[string]int{"parent": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_LoginAttemptService_WatchLoginAttempts_0(ctx context.Context, marshaler runtime.Marshaler, client LoginAttemptServiceClient, req *http.Request, pathParams map[string]string) (LoginAttemptService_WatchLoginAttemptsClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchLoginAttemptsRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_LoginAttemptService_WatchLoginAttempts_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchLoginAttempts(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
+var filter_LoginAttemptService_WatchLoginAttempts_1 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
+
+func request_LoginAttemptService_WatchLoginAttempts_1(ctx context.Context, marshaler runtime.Marshaler, client LoginAttemptServiceClient, req *http.Request, pathParams map[string]string) (LoginAttemptService_WatchLoginAttemptsClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchLoginAttemptsRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_LoginAttemptService_WatchLoginAttempts_1); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchLoginAttempts(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 // RegisterLoginAttemptServiceHandlerServer registers the http handlers for service LoginAttemptService to "mux".
 // UnaryRPC     :call LoginAttemptServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -286,6 +351,20 @@ func RegisterLoginAttemptServiceHandlerServer(ctx context.Context, mux *runtime.
 			return
 		}
 		forward_LoginAttemptService_ListLoginAttempts_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+
+	mux.Handle(http.MethodGet, pattern_LoginAttemptService_WatchLoginAttempts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
+	})
+
+	mux.Handle(http.MethodGet, pattern_LoginAttemptService_WatchLoginAttempts_1, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
 	})
 
 	return nil
@@ -395,19 +474,57 @@ func RegisterLoginAttemptServiceHandlerClient(ctx context.Context, mux *runtime.
 		}
 		forward_LoginAttemptService_ListLoginAttempts_1(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_LoginAttemptService_WatchLoginAttempts_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/concentrator.v1.LoginAttemptService/WatchLoginAttempts", runtime.WithHTTPPathPattern("/v1/{parent=tenants/*}/logins:watch"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_LoginAttemptService_WatchLoginAttempts_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_LoginAttemptService_WatchLoginAttempts_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
+	mux.Handle(http.MethodGet, pattern_LoginAttemptService_WatchLoginAttempts_1, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/concentrator.v1.LoginAttemptService/WatchLoginAttempts", runtime.WithHTTPPathPattern("/v1/logins:watch"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_LoginAttemptService_WatchLoginAttempts_1(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_LoginAttemptService_WatchLoginAttempts_1(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
 var (
-	pattern_LoginAttemptService_GetLoginAttempt_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "logins", "name"}, ""))
-	pattern_LoginAttemptService_GetLoginAttempt_1   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "logins", "name"}, ""))
-	pattern_LoginAttemptService_ListLoginAttempts_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "tenants", "parent", "logins"}, ""))
-	pattern_LoginAttemptService_ListLoginAttempts_1 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "logins"}, ""))
+	pattern_LoginAttemptService_GetLoginAttempt_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "logins", "name"}, ""))
+	pattern_LoginAttemptService_GetLoginAttempt_1    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2}, []string{"v1", "logins", "name"}, ""))
+	pattern_LoginAttemptService_ListLoginAttempts_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "tenants", "parent", "logins"}, ""))
+	pattern_LoginAttemptService_ListLoginAttempts_1  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "logins"}, ""))
+	pattern_LoginAttemptService_WatchLoginAttempts_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "tenants", "parent", "logins"}, "watch"))
+	pattern_LoginAttemptService_WatchLoginAttempts_1 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "logins"}, "watch"))
 )
 
 var (
-	forward_LoginAttemptService_GetLoginAttempt_0   = runtime.ForwardResponseMessage
-	forward_LoginAttemptService_GetLoginAttempt_1   = runtime.ForwardResponseMessage
-	forward_LoginAttemptService_ListLoginAttempts_0 = runtime.ForwardResponseMessage
-	forward_LoginAttemptService_ListLoginAttempts_1 = runtime.ForwardResponseMessage
+	forward_LoginAttemptService_GetLoginAttempt_0    = runtime.ForwardResponseMessage
+	forward_LoginAttemptService_GetLoginAttempt_1    = runtime.ForwardResponseMessage
+	forward_LoginAttemptService_ListLoginAttempts_0  = runtime.ForwardResponseMessage
+	forward_LoginAttemptService_ListLoginAttempts_1  = runtime.ForwardResponseMessage
+	forward_LoginAttemptService_WatchLoginAttempts_0 = runtime.ForwardResponseStream
+	forward_LoginAttemptService_WatchLoginAttempts_1 = runtime.ForwardResponseStream
 )

@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	LoginAttemptService_GetLoginAttempt_FullMethodName   = "/concentrator.v1.LoginAttemptService/GetLoginAttempt"
-	LoginAttemptService_ListLoginAttempts_FullMethodName = "/concentrator.v1.LoginAttemptService/ListLoginAttempts"
+	LoginAttemptService_GetLoginAttempt_FullMethodName    = "/concentrator.v1.LoginAttemptService/GetLoginAttempt"
+	LoginAttemptService_ListLoginAttempts_FullMethodName  = "/concentrator.v1.LoginAttemptService/ListLoginAttempts"
+	LoginAttemptService_WatchLoginAttempts_FullMethodName = "/concentrator.v1.LoginAttemptService/WatchLoginAttempts"
 )
 
 // LoginAttemptServiceClient is the client API for LoginAttemptService service.
@@ -33,6 +34,11 @@ type LoginAttemptServiceClient interface {
 	GetLoginAttempt(ctx context.Context, in *GetLoginAttemptRequest, opts ...grpc.CallOption) (*LoginAttempt, error)
 	// ListLoginAttempts returns a page of login attempts, newest first.
 	ListLoginAttempts(ctx context.Context, in *ListLoginAttemptsRequest, opts ...grpc.CallOption) (*ListLoginAttemptsResponse, error)
+	// WatchLoginAttempts first sends every login attempt as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	// The snapshot is the attempts that are kept, the oldest first; removed is never sent.
+	WatchLoginAttempts(ctx context.Context, in *WatchLoginAttemptsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLoginAttemptsResponse], error)
 }
 
 type loginAttemptServiceClient struct {
@@ -63,6 +69,25 @@ func (c *loginAttemptServiceClient) ListLoginAttempts(ctx context.Context, in *L
 	return out, nil
 }
 
+func (c *loginAttemptServiceClient) WatchLoginAttempts(ctx context.Context, in *WatchLoginAttemptsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchLoginAttemptsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &LoginAttemptService_ServiceDesc.Streams[0], LoginAttemptService_WatchLoginAttempts_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchLoginAttemptsRequest, WatchLoginAttemptsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LoginAttemptService_WatchLoginAttemptsClient = grpc.ServerStreamingClient[WatchLoginAttemptsResponse]
+
 // LoginAttemptServiceServer is the server API for LoginAttemptService service.
 // All implementations must embed UnimplementedLoginAttemptServiceServer
 // for forward compatibility.
@@ -73,6 +98,11 @@ type LoginAttemptServiceServer interface {
 	GetLoginAttempt(context.Context, *GetLoginAttemptRequest) (*LoginAttempt, error)
 	// ListLoginAttempts returns a page of login attempts, newest first.
 	ListLoginAttempts(context.Context, *ListLoginAttemptsRequest) (*ListLoginAttemptsResponse, error)
+	// WatchLoginAttempts first sends every login attempt as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	// The snapshot is the attempts that are kept, the oldest first; removed is never sent.
+	WatchLoginAttempts(*WatchLoginAttemptsRequest, grpc.ServerStreamingServer[WatchLoginAttemptsResponse]) error
 	mustEmbedUnimplementedLoginAttemptServiceServer()
 }
 
@@ -88,6 +118,9 @@ func (UnimplementedLoginAttemptServiceServer) GetLoginAttempt(context.Context, *
 }
 func (UnimplementedLoginAttemptServiceServer) ListLoginAttempts(context.Context, *ListLoginAttemptsRequest) (*ListLoginAttemptsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLoginAttempts not implemented")
+}
+func (UnimplementedLoginAttemptServiceServer) WatchLoginAttempts(*WatchLoginAttemptsRequest, grpc.ServerStreamingServer[WatchLoginAttemptsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchLoginAttempts not implemented")
 }
 func (UnimplementedLoginAttemptServiceServer) mustEmbedUnimplementedLoginAttemptServiceServer() {}
 func (UnimplementedLoginAttemptServiceServer) testEmbeddedByValue()                             {}
@@ -146,6 +179,17 @@ func _LoginAttemptService_ListLoginAttempts_Handler(srv interface{}, ctx context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _LoginAttemptService_WatchLoginAttempts_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchLoginAttemptsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(LoginAttemptServiceServer).WatchLoginAttempts(m, &grpc.GenericServerStream[WatchLoginAttemptsRequest, WatchLoginAttemptsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type LoginAttemptService_WatchLoginAttemptsServer = grpc.ServerStreamingServer[WatchLoginAttemptsResponse]
+
 // LoginAttemptService_ServiceDesc is the grpc.ServiceDesc for LoginAttemptService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -162,6 +206,12 @@ var LoginAttemptService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _LoginAttemptService_ListLoginAttempts_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchLoginAttempts",
+			Handler:       _LoginAttemptService_WatchLoginAttempts_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/login_attempt.proto",
 }

@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -156,7 +157,10 @@ type CreatePoolRequest struct {
 	// What to make. Its name may be left out.
 	Pool *Pool `protobuf:"bytes,3,opt,name=pool,proto3" json:"pool,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -219,6 +223,13 @@ func (x *CreatePoolRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreatePoolRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetPoolRequest is the input of GetPool.
 type GetPoolRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -273,7 +284,11 @@ type ListPoolsRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -325,6 +340,20 @@ func (x *ListPoolsRequest) GetPageSize() int32 {
 func (x *ListPoolsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListPoolsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListPoolsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -514,6 +543,174 @@ func (x *DeletePoolRequest) GetValidateOnly() bool {
 	return false
 }
 
+// WatchPoolsRequest is the input of WatchPools.
+type WatchPoolsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchPoolsRequest) Reset() {
+	*x = WatchPoolsRequest{}
+	mi := &file_concentrator_v1_pool_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchPoolsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchPoolsRequest) ProtoMessage() {}
+
+func (x *WatchPoolsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_pool_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchPoolsRequest.ProtoReflect.Descriptor instead.
+func (*WatchPoolsRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_pool_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchPoolsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchPoolsRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchPoolsResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchPoolsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchPoolsResponse_Upsert
+	//	*WatchPoolsResponse_Removed
+	//	*WatchPoolsResponse_SnapshotDone
+	Event isWatchPoolsResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchPoolsResponse) Reset() {
+	*x = WatchPoolsResponse{}
+	mi := &file_concentrator_v1_pool_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchPoolsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchPoolsResponse) ProtoMessage() {}
+
+func (x *WatchPoolsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_pool_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchPoolsResponse.ProtoReflect.Descriptor instead.
+func (*WatchPoolsResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_pool_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchPoolsResponse) GetEvent() isWatchPoolsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchPoolsResponse) GetUpsert() *Pool {
+	if x != nil {
+		if x, ok := x.Event.(*WatchPoolsResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchPoolsResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchPoolsResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchPoolsResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchPoolsResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchPoolsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchPoolsResponse_Event interface {
+	isWatchPoolsResponse_Event()
+}
+
+type WatchPoolsResponse_Upsert struct {
+	// The pool is there or changed; this is how it is now.
+	Upsert *Pool `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchPoolsResponse_Removed struct {
+	// The pool of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchPoolsResponse_SnapshotDone struct {
+	// All pools that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchPoolsResponse_Upsert) isWatchPoolsResponse_Event() {}
+
+func (*WatchPoolsResponse_Removed) isWatchPoolsResponse_Event() {}
+
+func (*WatchPoolsResponse_SnapshotDone) isWatchPoolsResponse_Event() {}
+
 // Usage is how full the pool is.
 type Pool_Usage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -529,7 +726,7 @@ type Pool_Usage struct {
 
 func (x *Pool_Usage) Reset() {
 	*x = Pool_Usage{}
-	mi := &file_concentrator_v1_pool_proto_msgTypes[7]
+	mi := &file_concentrator_v1_pool_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +738,7 @@ func (x *Pool_Usage) String() string {
 func (*Pool_Usage) ProtoMessage() {}
 
 func (x *Pool_Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_pool_proto_msgTypes[7]
+	mi := &file_concentrator_v1_pool_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -582,39 +779,45 @@ var File_concentrator_v1_pool_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_pool_proto_rawDesc = "" +
 	"\n" +
-	"\x1aconcentrator/v1/pool.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x04\n" +
+	"\x1aconcentrator/v1/pool.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x05\n" +
 	"\x04Pool\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1b\n" +
-	"\x06ranges\x18\x02 \x03(\tB\x03\xe0A\x02R\x06ranges\x12\x1d\n" +
-	"\agateway\x18\x03 \x01(\tB\x03\xe0A\x01R\agateway\x12\x1d\n" +
-	"\aexclude\x18\x04 \x03(\tB\x03\xe0A\x01R\aexclude\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12$\n" +
+	"\x06ranges\x18\x02 \x03(\tB\f\xe0A\x02\xbaH\x06\x92\x01\x03\x10\x80\x02R\x06ranges\x12\x1d\n" +
+	"\agateway\x18\x03 \x01(\tB\x03\xe0A\x01R\agateway\x12&\n" +
+	"\aexclude\x18\x04 \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\x80 R\aexclude\x126\n" +
 	"\x05usage\x18\x05 \x01(\v2\x1b.concentrator.v1.Pool.UsageB\x03\xe0A\x03R\x05usage\x12@\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\b \x01(\tB\x03\xe0A\x01R\x04etag\x12>\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\b \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12\xc5\x01\n" +
 	"\n" +
-	"quarantine\x18\t \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\n" +
+	"quarantine\x18\t \x01(\v2\x19.google.protobuf.DurationB\x89\x01\xe0A\x01\xbaH\x82\x01\xba\x01\x7f\n" +
+	"\bduration\x12\x1emust be 1s to 31536000s, or 0s\x1aSthis == duration('0s') || (this >= duration('1s') && this <= duration('31536000s'))R\n" +
 	"quarantine\x1ad\n" +
 	"\x05Usage\x12\x17\n" +
 	"\x04size\x18\x01 \x01(\x03B\x03\xe0A\x03R\x04size\x12\x1b\n" +
 	"\x06leased\x18\x02 \x01(\x03B\x03\xe0A\x03R\x06leased\x12%\n" +
 	"\vquarantined\x18\x03 \x01(\x03B\x03\xe0A\x03R\vquarantined:B\xeaA?\n" +
-	"\x11concentrator/Pool\x12\x1dtenants/{tenant}/pools/{pool}*\x05pools2\x04pool\"\xbe\x01\n" +
+	"\x11concentrator/Pool\x12\x1dtenants/{tenant}/pools/{pool}*\x05pools2\x04pool\"\xed\x01\n" +
 	"\x11CreatePoolRequest\x121\n" +
 	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/PoolR\x06parent\x12\x1c\n" +
 	"\apool_id\x18\x02 \x01(\tB\x03\xe0A\x02R\x06poolId\x12.\n" +
 	"\x04pool\x18\x03 \x01(\v2\x15.concentrator.v1.PoolB\x03\xe0A\x02R\x04pool\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"?\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"?\n" +
 	"\x0eGetPoolRequest\x12-\n" +
 	"\x04name\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\n" +
-	"\x11concentrator/PoolR\x04name\"\x8b\x01\n" +
+	"\x11concentrator/PoolR\x04name\"\xe7\x01\n" +
 	"\x10ListPoolsRequest\x121\n" +
-	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/PoolR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/PoolR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"h\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"h\n" +
 	"\x11ListPoolsResponse\x12+\n" +
 	"\x05pools\x18\x01 \x03(\v2\x15.concentrator.v1.PoolR\x05pools\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x01\n" +
@@ -622,12 +825,21 @@ const file_concentrator_v1_pool_proto_rawDesc = "" +
 	"\x04pool\x18\x01 \x01(\v2\x15.concentrator.v1.PoolB\x03\xe0A\x02R\x04pool\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x85\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x8d\x01\n" +
 	"\x11DeletePoolRequest\x12-\n" +
 	"\x04name\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\n" +
-	"\x11concentrator/PoolR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\xcf\x04\n" +
+	"\x11concentrator/PoolR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"o\n" +
+	"\x11WatchPoolsRequest\x121\n" +
+	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/PoolR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xc5\x01\n" +
+	"\x12WatchPoolsResponse\x12/\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x15.concentrator.v1.PoolH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xd5\x05\n" +
 	"\vPoolService\x12s\n" +
 	"\n" +
 	"CreatePool\x12\".concentrator.v1.CreatePoolRequest\x1a\x15.concentrator.v1.Pool\"*\x82\xd3\xe4\x93\x02$:\x04pool\"\x1c/v1/{parent=tenants/*}/pools\x12g\n" +
@@ -636,7 +848,9 @@ const file_concentrator_v1_pool_proto_rawDesc = "" +
 	"\n" +
 	"UpdatePool\x12\".concentrator.v1.UpdatePoolRequest\x1a\x15.concentrator.v1.Pool\"/\x82\xd3\xe4\x93\x02):\x04pool2!/v1/{pool.name=tenants/*/pools/*}\x12n\n" +
 	"\n" +
-	"DeletePool\x12\".concentrator.v1.DeletePoolRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/pools/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"DeletePool\x12\".concentrator.v1.DeletePoolRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/pools/*}\x12\x83\x01\n" +
+	"\n" +
+	"WatchPools\x12\".concentrator.v1.WatchPoolsRequest\x1a#.concentrator.v1.WatchPoolsResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=tenants/*}/pools:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_pool_proto_rawDescOnce sync.Once
@@ -650,7 +864,7 @@ func file_concentrator_v1_pool_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_pool_proto_rawDescData
 }
 
-var file_concentrator_v1_pool_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_concentrator_v1_pool_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_pool_proto_goTypes = []any{
 	(*Pool)(nil),                  // 0: concentrator.v1.Pool
 	(*CreatePoolRequest)(nil),     // 1: concentrator.v1.CreatePoolRequest
@@ -659,36 +873,42 @@ var file_concentrator_v1_pool_proto_goTypes = []any{
 	(*ListPoolsResponse)(nil),     // 4: concentrator.v1.ListPoolsResponse
 	(*UpdatePoolRequest)(nil),     // 5: concentrator.v1.UpdatePoolRequest
 	(*DeletePoolRequest)(nil),     // 6: concentrator.v1.DeletePoolRequest
-	(*Pool_Usage)(nil),            // 7: concentrator.v1.Pool.Usage
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 11: google.protobuf.Empty
+	(*WatchPoolsRequest)(nil),     // 7: concentrator.v1.WatchPoolsRequest
+	(*WatchPoolsResponse)(nil),    // 8: concentrator.v1.WatchPoolsResponse
+	(*Pool_Usage)(nil),            // 9: concentrator.v1.Pool.Usage
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*fieldmaskpb.FieldMask)(nil), // 12: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 13: google.protobuf.Empty
 }
 var file_concentrator_v1_pool_proto_depIdxs = []int32{
-	7,  // 0: concentrator.v1.Pool.usage:type_name -> concentrator.v1.Pool.Usage
-	8,  // 1: concentrator.v1.Pool.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: concentrator.v1.Pool.update_time:type_name -> google.protobuf.Timestamp
-	9,  // 3: concentrator.v1.Pool.quarantine:type_name -> google.protobuf.Duration
+	9,  // 0: concentrator.v1.Pool.usage:type_name -> concentrator.v1.Pool.Usage
+	10, // 1: concentrator.v1.Pool.create_time:type_name -> google.protobuf.Timestamp
+	10, // 2: concentrator.v1.Pool.update_time:type_name -> google.protobuf.Timestamp
+	11, // 3: concentrator.v1.Pool.quarantine:type_name -> google.protobuf.Duration
 	0,  // 4: concentrator.v1.CreatePoolRequest.pool:type_name -> concentrator.v1.Pool
 	0,  // 5: concentrator.v1.ListPoolsResponse.pools:type_name -> concentrator.v1.Pool
 	0,  // 6: concentrator.v1.UpdatePoolRequest.pool:type_name -> concentrator.v1.Pool
-	10, // 7: concentrator.v1.UpdatePoolRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 8: concentrator.v1.PoolService.CreatePool:input_type -> concentrator.v1.CreatePoolRequest
-	2,  // 9: concentrator.v1.PoolService.GetPool:input_type -> concentrator.v1.GetPoolRequest
-	3,  // 10: concentrator.v1.PoolService.ListPools:input_type -> concentrator.v1.ListPoolsRequest
-	5,  // 11: concentrator.v1.PoolService.UpdatePool:input_type -> concentrator.v1.UpdatePoolRequest
-	6,  // 12: concentrator.v1.PoolService.DeletePool:input_type -> concentrator.v1.DeletePoolRequest
-	0,  // 13: concentrator.v1.PoolService.CreatePool:output_type -> concentrator.v1.Pool
-	0,  // 14: concentrator.v1.PoolService.GetPool:output_type -> concentrator.v1.Pool
-	4,  // 15: concentrator.v1.PoolService.ListPools:output_type -> concentrator.v1.ListPoolsResponse
-	0,  // 16: concentrator.v1.PoolService.UpdatePool:output_type -> concentrator.v1.Pool
-	11, // 17: concentrator.v1.PoolService.DeletePool:output_type -> google.protobuf.Empty
-	13, // [13:18] is the sub-list for method output_type
-	8,  // [8:13] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 7: concentrator.v1.UpdatePoolRequest.update_mask:type_name -> google.protobuf.FieldMask
+	0,  // 8: concentrator.v1.WatchPoolsResponse.upsert:type_name -> concentrator.v1.Pool
+	13, // 9: concentrator.v1.WatchPoolsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	1,  // 10: concentrator.v1.PoolService.CreatePool:input_type -> concentrator.v1.CreatePoolRequest
+	2,  // 11: concentrator.v1.PoolService.GetPool:input_type -> concentrator.v1.GetPoolRequest
+	3,  // 12: concentrator.v1.PoolService.ListPools:input_type -> concentrator.v1.ListPoolsRequest
+	5,  // 13: concentrator.v1.PoolService.UpdatePool:input_type -> concentrator.v1.UpdatePoolRequest
+	6,  // 14: concentrator.v1.PoolService.DeletePool:input_type -> concentrator.v1.DeletePoolRequest
+	7,  // 15: concentrator.v1.PoolService.WatchPools:input_type -> concentrator.v1.WatchPoolsRequest
+	0,  // 16: concentrator.v1.PoolService.CreatePool:output_type -> concentrator.v1.Pool
+	0,  // 17: concentrator.v1.PoolService.GetPool:output_type -> concentrator.v1.Pool
+	4,  // 18: concentrator.v1.PoolService.ListPools:output_type -> concentrator.v1.ListPoolsResponse
+	0,  // 19: concentrator.v1.PoolService.UpdatePool:output_type -> concentrator.v1.Pool
+	13, // 20: concentrator.v1.PoolService.DeletePool:output_type -> google.protobuf.Empty
+	8,  // 21: concentrator.v1.PoolService.WatchPools:output_type -> concentrator.v1.WatchPoolsResponse
+	16, // [16:22] is the sub-list for method output_type
+	10, // [10:16] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_pool_proto_init() }
@@ -696,13 +916,18 @@ func file_concentrator_v1_pool_proto_init() {
 	if File_concentrator_v1_pool_proto != nil {
 		return
 	}
+	file_concentrator_v1_pool_proto_msgTypes[8].OneofWrappers = []any{
+		(*WatchPoolsResponse_Upsert)(nil),
+		(*WatchPoolsResponse_Removed)(nil),
+		(*WatchPoolsResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_pool_proto_rawDesc), len(file_concentrator_v1_pool_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const (
 	PoolService_ListPools_FullMethodName  = "/concentrator.v1.PoolService/ListPools"
 	PoolService_UpdatePool_FullMethodName = "/concentrator.v1.PoolService/UpdatePool"
 	PoolService_DeletePool_FullMethodName = "/concentrator.v1.PoolService/DeletePool"
+	PoolService_WatchPools_FullMethodName = "/concentrator.v1.PoolService/WatchPools"
 )
 
 // PoolServiceClient is the client API for PoolService service.
@@ -45,6 +46,10 @@ type PoolServiceClient interface {
 	// DeletePool removes a pool. FAILED_PRECONDITION, with the names, while a profile refers to it or a session has an
 	// address of it.
 	DeletePool(ctx context.Context, in *DeletePoolRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchPools first sends every pool as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off. Usage counts as a change: it is sent at most once a second and pool.
+	WatchPools(ctx context.Context, in *WatchPoolsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchPoolsResponse], error)
 }
 
 type poolServiceClient struct {
@@ -105,6 +110,25 @@ func (c *poolServiceClient) DeletePool(ctx context.Context, in *DeletePoolReques
 	return out, nil
 }
 
+func (c *poolServiceClient) WatchPools(ctx context.Context, in *WatchPoolsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchPoolsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PoolService_ServiceDesc.Streams[0], PoolService_WatchPools_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchPoolsRequest, WatchPoolsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PoolService_WatchPoolsClient = grpc.ServerStreamingClient[WatchPoolsResponse]
+
 // PoolServiceServer is the server API for PoolService service.
 // All implementations must embed UnimplementedPoolServiceServer
 // for forward compatibility.
@@ -123,6 +147,10 @@ type PoolServiceServer interface {
 	// DeletePool removes a pool. FAILED_PRECONDITION, with the names, while a profile refers to it or a session has an
 	// address of it.
 	DeletePool(context.Context, *DeletePoolRequest) (*emptypb.Empty, error)
+	// WatchPools first sends every pool as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off. Usage counts as a change: it is sent at most once a second and pool.
+	WatchPools(*WatchPoolsRequest, grpc.ServerStreamingServer[WatchPoolsResponse]) error
 	mustEmbedUnimplementedPoolServiceServer()
 }
 
@@ -147,6 +175,9 @@ func (UnimplementedPoolServiceServer) UpdatePool(context.Context, *UpdatePoolReq
 }
 func (UnimplementedPoolServiceServer) DeletePool(context.Context, *DeletePoolRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePool not implemented")
+}
+func (UnimplementedPoolServiceServer) WatchPools(*WatchPoolsRequest, grpc.ServerStreamingServer[WatchPoolsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchPools not implemented")
 }
 func (UnimplementedPoolServiceServer) mustEmbedUnimplementedPoolServiceServer() {}
 func (UnimplementedPoolServiceServer) testEmbeddedByValue()                     {}
@@ -259,6 +290,17 @@ func _PoolService_DeletePool_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PoolService_WatchPools_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchPoolsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(PoolServiceServer).WatchPools(m, &grpc.GenericServerStream[WatchPoolsRequest, WatchPoolsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PoolService_WatchPoolsServer = grpc.ServerStreamingServer[WatchPoolsResponse]
+
 // PoolService_ServiceDesc is the grpc.ServiceDesc for PoolService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -287,6 +329,12 @@ var PoolService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _PoolService_DeletePool_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchPools",
+			Handler:       _PoolService_WatchPools_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/pool.proto",
 }

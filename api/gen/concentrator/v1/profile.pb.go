@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -448,7 +449,10 @@ type CreateProfileRequest struct {
 	// What to make. Its name may be left out.
 	Profile *Profile `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -511,6 +515,13 @@ func (x *CreateProfileRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateProfileRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetProfileRequest is the input of GetProfile.
 type GetProfileRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -565,7 +576,11 @@ type ListProfilesRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +632,20 @@ func (x *ListProfilesRequest) GetPageSize() int32 {
 func (x *ListProfilesRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListProfilesRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListProfilesRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -806,6 +835,174 @@ func (x *DeleteProfileRequest) GetValidateOnly() bool {
 	return false
 }
 
+// WatchProfilesRequest is the input of WatchProfiles.
+type WatchProfilesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchProfilesRequest) Reset() {
+	*x = WatchProfilesRequest{}
+	mi := &file_concentrator_v1_profile_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchProfilesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchProfilesRequest) ProtoMessage() {}
+
+func (x *WatchProfilesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_profile_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchProfilesRequest.ProtoReflect.Descriptor instead.
+func (*WatchProfilesRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_profile_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchProfilesRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchProfilesRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchProfilesResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchProfilesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchProfilesResponse_Upsert
+	//	*WatchProfilesResponse_Removed
+	//	*WatchProfilesResponse_SnapshotDone
+	Event isWatchProfilesResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchProfilesResponse) Reset() {
+	*x = WatchProfilesResponse{}
+	mi := &file_concentrator_v1_profile_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchProfilesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchProfilesResponse) ProtoMessage() {}
+
+func (x *WatchProfilesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_profile_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchProfilesResponse.ProtoReflect.Descriptor instead.
+func (*WatchProfilesResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_profile_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchProfilesResponse) GetEvent() isWatchProfilesResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchProfilesResponse) GetUpsert() *Profile {
+	if x != nil {
+		if x, ok := x.Event.(*WatchProfilesResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchProfilesResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchProfilesResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchProfilesResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchProfilesResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchProfilesResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchProfilesResponse_Event interface {
+	isWatchProfilesResponse_Event()
+}
+
+type WatchProfilesResponse_Upsert struct {
+	// The profile is there or changed; this is how it is now.
+	Upsert *Profile `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchProfilesResponse_Removed struct {
+	// The profile of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchProfilesResponse_SnapshotDone struct {
+	// All profiles that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchProfilesResponse_Upsert) isWatchProfilesResponse_Event() {}
+
+func (*WatchProfilesResponse_Removed) isWatchProfilesResponse_Event() {}
+
+func (*WatchProfilesResponse_SnapshotDone) isWatchProfilesResponse_Event() {}
+
 // Mppe is the encryption of PPTP sessions, RFC 3078.
 type Profile_Mppe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -821,7 +1018,7 @@ type Profile_Mppe struct {
 
 func (x *Profile_Mppe) Reset() {
 	*x = Profile_Mppe{}
-	mi := &file_concentrator_v1_profile_proto_msgTypes[7]
+	mi := &file_concentrator_v1_profile_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -833,7 +1030,7 @@ func (x *Profile_Mppe) String() string {
 func (*Profile_Mppe) ProtoMessage() {}
 
 func (x *Profile_Mppe) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_profile_proto_msgTypes[7]
+	mi := &file_concentrator_v1_profile_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1080,7 @@ type Profile_Echo struct {
 
 func (x *Profile_Echo) Reset() {
 	*x = Profile_Echo{}
-	mi := &file_concentrator_v1_profile_proto_msgTypes[8]
+	mi := &file_concentrator_v1_profile_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -895,7 +1092,7 @@ func (x *Profile_Echo) String() string {
 func (*Profile_Echo) ProtoMessage() {}
 
 func (x *Profile_Echo) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_profile_proto_msgTypes[8]
+	mi := &file_concentrator_v1_profile_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1136,7 @@ type Profile_RateLimit struct {
 
 func (x *Profile_RateLimit) Reset() {
 	*x = Profile_RateLimit{}
-	mi := &file_concentrator_v1_profile_proto_msgTypes[9]
+	mi := &file_concentrator_v1_profile_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1148,7 @@ func (x *Profile_RateLimit) String() string {
 func (*Profile_RateLimit) ProtoMessage() {}
 
 func (x *Profile_RateLimit) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_profile_proto_msgTypes[9]
+	mi := &file_concentrator_v1_profile_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,53 +1182,59 @@ var File_concentrator_v1_profile_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd3\r\n" +
+	"\x1dconcentrator/v1/profile.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x13\n" +
 	"\aProfile\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12K\n" +
-	"\fauth_methods\x18\x02 \x03(\x0e2#.concentrator.v1.Profile.AuthMethodB\x03\xe0A\x01R\vauthMethods\x12,\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12Z\n" +
+	"\fauth_methods\x18\x02 \x03(\x0e2#.concentrator.v1.Profile.AuthMethodB\x12\xe0A\x01\xbaH\f\x92\x01\t\x10\x04\"\x05\x82\x01\x02\x10\x01R\vauthMethods\x12,\n" +
 	"\x0fallow_plaintext\x18\x03 \x01(\bB\x03\xe0A\x01R\x0eallowPlaintext\x126\n" +
 	"\x04mppe\x18\x04 \x01(\v2\x1d.concentrator.v1.Profile.MppeB\x03\xe0A\x01R\x04mppe\x12-\n" +
 	"\x04pool\x18\x05 \x01(\tB\x19\xe0A\x01\xfaA\x13\n" +
-	"\x11concentrator/PoolR\x04pool\x12$\n" +
-	"\vdns_servers\x18\x06 \x03(\tB\x03\xe0A\x01R\n" +
-	"dnsServers\x12&\n" +
-	"\fwins_servers\x18\a \x03(\tB\x03\xe0A\x01R\vwinsServers\x12(\n" +
-	"\rclient_routes\x18\b \x03(\tB\x03\xe0A\x01R\fclientRoutes\x12\x15\n" +
-	"\x03mtu\x18\t \x01(\x05B\x03\xe0A\x01R\x03mtu\x126\n" +
+	"\x11concentrator/PoolR\x04pool\x12,\n" +
+	"\vdns_servers\x18\x06 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x02R\n" +
+	"dnsServers\x12.\n" +
+	"\fwins_servers\x18\a \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x02R\vwinsServers\x121\n" +
+	"\rclient_routes\x18\b \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\fclientRoutes\x12#\n" +
+	"\x03mtu\x18\t \x01(\x05B\x11\xe0A\x01\xbaH\v\xd8\x01\x01\x1a\x06\x18\xdc\v(\xc0\x04R\x03mtu\x126\n" +
 	"\x04echo\x18\n" +
-	" \x01(\v2\x1d.concentrator.v1.Profile.EchoB\x03\xe0A\x01R\x04echo\x12A\n" +
-	"\fidle_timeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vidleTimeout\x12G\n" +
-	"\x0fsession_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\x0esessionTimeout\x12R\n" +
-	"\x15acct_interim_interval\x18\r \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\x13acctInterimInterval\x12@\n" +
+	" \x01(\v2\x1d.concentrator.v1.Profile.EchoB\x03\xe0A\x01R\x04echo\x12\xc8\x01\n" +
+	"\fidle_timeout\x18\v \x01(\v2\x19.google.protobuf.DurationB\x89\x01\xe0A\x01\xbaH\x82\x01\xba\x01\x7f\n" +
+	"\bduration\x12\x1emust be 1s to 31536000s, or 0s\x1aSthis == duration('0s') || (this >= duration('1s') && this <= duration('31536000s'))R\vidleTimeout\x12\xce\x01\n" +
+	"\x0fsession_timeout\x18\f \x01(\v2\x19.google.protobuf.DurationB\x89\x01\xe0A\x01\xbaH\x82\x01\xba\x01\x7f\n" +
+	"\bduration\x12\x1emust be 1s to 31536000s, or 0s\x1aSthis == duration('0s') || (this >= duration('1s') && this <= duration('31536000s'))R\x0esessionTimeout\x12\xdc\x01\n" +
+	"\x15acct_interim_interval\x18\r \x01(\v2\x19.google.protobuf.DurationB\x8c\x01\xe0A\x01\xbaH\x85\x01\xba\x01\x81\x01\n" +
+	"\bduration\x12\x1fmust be 60s to 31536000s, or 0s\x1aTthis == duration('0s') || (this >= duration('60s') && this <= duration('31536000s'))R\x13acctInterimInterval\x12@\n" +
 	"\vcreate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\x12F\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\x10 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12F\n" +
 	"\n" +
-	"rate_limit\x18\x11 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x01R\trateLimit\x126\n" +
-	"\x04dscp\x18\x12 \x01(\x0e2\x1d.concentrator.v1.Profile.DscpB\x03\xe0A\x01R\x04dscp\x12*\n" +
+	"rate_limit\x18\x11 \x01(\v2\".concentrator.v1.Profile.RateLimitB\x03\xe0A\x01R\trateLimit\x12>\n" +
+	"\x04dscp\x18\x12 \x01(\x0e2\x1d.concentrator.v1.Profile.DscpB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x04dscp\x12*\n" +
 	"\x03acl\x18\x13 \x01(\tB\x18\xe0A\x01\xfaA\x12\n" +
 	"\x10concentrator/AclR\x03acl\x12\"\n" +
 	"\n" +
-	"dns_suffix\x18\x14 \x01(\tB\x03\xe0A\x01R\tdnsSuffix\x12(\n" +
-	"\rallowed_hours\x18\x15 \x03(\tB\x03\xe0A\x01R\fallowedHours\x12 \n" +
-	"\ttime_zone\x18\x16 \x01(\tB\x03\xe0A\x01R\btimeZone\x1a\xe1\x01\n" +
-	"\x04Mppe\x12A\n" +
-	"\x06policy\x18\x01 \x01(\x0e2$.concentrator.v1.Profile.Mppe.PolicyB\x03\xe0A\x01R\x06policy\x12\x1e\n" +
-	"\bkey_bits\x18\x02 \x03(\x05B\x03\xe0A\x01R\akeyBits\x12*\n" +
+	"dns_suffix\x18\x14 \x01(\tB\x03\xe0A\x01R\tdnsSuffix\x120\n" +
+	"\rallowed_hours\x18\x15 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10 R\fallowedHours\x12 \n" +
+	"\ttime_zone\x18\x16 \x01(\tB\x03\xe0A\x01R\btimeZone\x1a\xfc\x01\n" +
+	"\x04Mppe\x12I\n" +
+	"\x06policy\x18\x01 \x01(\x0e2$.concentrator.v1.Profile.Mppe.PolicyB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x06policy\x121\n" +
+	"\bkey_bits\x18\x02 \x03(\x05B\x16\xe0A\x01\xbaH\x10\x92\x01\r\x10\x03\"\t\x1a\a0\x80\x01080(R\akeyBits\x12*\n" +
 	"\x0eallow_stateful\x18\x03 \x01(\bB\x03\xe0A\x01R\rallowStateful\"J\n" +
 	"\x06Policy\x12\x16\n" +
 	"\x12POLICY_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bREQUIRED\x10\x01\x12\f\n" +
 	"\bOPTIONAL\x10\x02\x12\f\n" +
-	"\bDISABLED\x10\x03\x1ac\n" +
-	"\x04Echo\x12:\n" +
-	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\binterval\x12\x1f\n" +
-	"\bfailures\x18\x02 \x01(\x05B\x03\xe0A\x01R\bfailures\x1aG\n" +
-	"\tRateLimit\x12\x1a\n" +
-	"\x06up_bps\x18\x01 \x01(\x03B\x03\xe0A\x01R\x05upBps\x12\x1e\n" +
-	"\bdown_bps\x18\x02 \x01(\x03B\x03\xe0A\x01R\adownBps\"S\n" +
+	"\bDISABLED\x10\x03\x1a\xee\x01\n" +
+	"\x04Echo\x12\xb8\x01\n" +
+	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\x80\x01\xe0A\x01\xbaHz\xba\x01w\n" +
+	"\bduration\x12\x1amust be 1s to 3600s, or 0s\x1aOthis == duration('0s') || (this >= duration('1s') && this <= duration('3600s'))R\binterval\x12+\n" +
+	"\bfailures\x18\x02 \x01(\x05B\x0f\xe0A\x01\xbaH\t\xd8\x01\x01\x1a\x04\x18d(\x01R\bfailures\x1ak\n" +
+	"\tRateLimit\x12,\n" +
+	"\x06up_bps\x18\x01 \x01(\x03B\x15\xe0A\x01\xbaH\x0f\xd8\x01\x01\"\n" +
+	"\x18\x80\xd0\xdb\xc3\xf4\x02(\xc0>R\x05upBps\x120\n" +
+	"\bdown_bps\x18\x02 \x01(\x03B\x15\xe0A\x01\xbaH\x0f\xd8\x01\x01\"\n" +
+	"\x18\x80\xd0\xdb\xc3\xf4\x02(\xc0>R\adownBps\"S\n" +
 	"\n" +
 	"AuthMethod\x12\x1b\n" +
 	"\x17AUTH_METHOD_UNSPECIFIED\x10\x00\x12\a\n" +
@@ -1043,21 +1246,26 @@ const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\x10DSCP_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04PIPE\x10\x01\x12\v\n" +
 	"\aUNIFORM\x10\x02:Q\xeaAN\n" +
-	"\x14concentrator/Profile\x12#tenants/{tenant}/profiles/{profile}*\bprofiles2\aprofile\"\xd3\x01\n" +
+	"\x14concentrator/Profile\x12#tenants/{tenant}/profiles/{profile}*\bprofiles2\aprofile\"\x82\x02\n" +
 	"\x14CreateProfileRequest\x124\n" +
 	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/ProfileR\x06parent\x12\"\n" +
 	"\n" +
 	"profile_id\x18\x02 \x01(\tB\x03\xe0A\x02R\tprofileId\x127\n" +
 	"\aprofile\x18\x03 \x01(\v2\x18.concentrator.v1.ProfileB\x03\xe0A\x02R\aprofile\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"E\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"E\n" +
 	"\x11GetProfileRequest\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
-	"\x14concentrator/ProfileR\x04name\"\x91\x01\n" +
+	"\x14concentrator/ProfileR\x04name\"\xed\x01\n" +
 	"\x13ListProfilesRequest\x124\n" +
-	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/ProfileR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/ProfileR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"t\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"t\n" +
 	"\x14ListProfilesResponse\x124\n" +
 	"\bprofiles\x18\x01 \x03(\v2\x18.concentrator.v1.ProfileR\bprofiles\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbb\x01\n" +
@@ -1065,19 +1273,29 @@ const file_concentrator_v1_profile_proto_rawDesc = "" +
 	"\aprofile\x18\x01 \x01(\v2\x18.concentrator.v1.ProfileB\x03\xe0A\x02R\aprofile\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x8b\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x93\x01\n" +
 	"\x14DeleteProfileRequest\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
-	"\x14concentrator/ProfileR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\x97\x05\n" +
+	"\x14concentrator/ProfileR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"u\n" +
+	"\x14WatchProfilesRequest\x124\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/ProfileR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xcb\x01\n" +
+	"\x15WatchProfilesResponse\x122\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x18.concentrator.v1.ProfileH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xa9\x06\n" +
 	"\x0eProfileService\x12\x82\x01\n" +
 	"\rCreateProfile\x12%.concentrator.v1.CreateProfileRequest\x1a\x18.concentrator.v1.Profile\"0\x82\xd3\xe4\x93\x02*:\aprofile\"\x1f/v1/{parent=tenants/*}/profiles\x12s\n" +
 	"\n" +
 	"GetProfile\x12\".concentrator.v1.GetProfileRequest\x1a\x18.concentrator.v1.Profile\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=tenants/*/profiles/*}\x12\x84\x01\n" +
 	"\fListProfiles\x12$.concentrator.v1.ListProfilesRequest\x1a%.concentrator.v1.ListProfilesResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=tenants/*}/profiles\x12\x8a\x01\n" +
 	"\rUpdateProfile\x12%.concentrator.v1.UpdateProfileRequest\x1a\x18.concentrator.v1.Profile\"8\x82\xd3\xe4\x93\x022:\aprofile2'/v1/{profile.name=tenants/*/profiles/*}\x12w\n" +
-	"\rDeleteProfile\x12%.concentrator.v1.DeleteProfileRequest\x1a\x16.google.protobuf.Empty\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/profiles/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\rDeleteProfile\x12%.concentrator.v1.DeleteProfileRequest\x1a\x16.google.protobuf.Empty\"'\x82\xd3\xe4\x93\x02!*\x1f/v1/{name=tenants/*/profiles/*}\x12\x8f\x01\n" +
+	"\rWatchProfiles\x12%.concentrator.v1.WatchProfilesRequest\x1a&.concentrator.v1.WatchProfilesResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/profiles:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_profile_proto_rawDescOnce sync.Once
@@ -1092,7 +1310,7 @@ func file_concentrator_v1_profile_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_profile_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_concentrator_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_concentrator_v1_profile_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_concentrator_v1_profile_proto_goTypes = []any{
 	(Profile_AuthMethod)(0),       // 0: concentrator.v1.Profile.AuthMethod
 	(Profile_Dscp)(0),             // 1: concentrator.v1.Profile.Dscp
@@ -1104,46 +1322,52 @@ var file_concentrator_v1_profile_proto_goTypes = []any{
 	(*ListProfilesResponse)(nil),  // 7: concentrator.v1.ListProfilesResponse
 	(*UpdateProfileRequest)(nil),  // 8: concentrator.v1.UpdateProfileRequest
 	(*DeleteProfileRequest)(nil),  // 9: concentrator.v1.DeleteProfileRequest
-	(*Profile_Mppe)(nil),          // 10: concentrator.v1.Profile.Mppe
-	(*Profile_Echo)(nil),          // 11: concentrator.v1.Profile.Echo
-	(*Profile_RateLimit)(nil),     // 12: concentrator.v1.Profile.RateLimit
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 15: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 16: google.protobuf.Empty
+	(*WatchProfilesRequest)(nil),  // 10: concentrator.v1.WatchProfilesRequest
+	(*WatchProfilesResponse)(nil), // 11: concentrator.v1.WatchProfilesResponse
+	(*Profile_Mppe)(nil),          // 12: concentrator.v1.Profile.Mppe
+	(*Profile_Echo)(nil),          // 13: concentrator.v1.Profile.Echo
+	(*Profile_RateLimit)(nil),     // 14: concentrator.v1.Profile.RateLimit
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil), // 17: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),         // 18: google.protobuf.Empty
 }
 var file_concentrator_v1_profile_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.Profile.auth_methods:type_name -> concentrator.v1.Profile.AuthMethod
-	10, // 1: concentrator.v1.Profile.mppe:type_name -> concentrator.v1.Profile.Mppe
-	11, // 2: concentrator.v1.Profile.echo:type_name -> concentrator.v1.Profile.Echo
-	13, // 3: concentrator.v1.Profile.idle_timeout:type_name -> google.protobuf.Duration
-	13, // 4: concentrator.v1.Profile.session_timeout:type_name -> google.protobuf.Duration
-	13, // 5: concentrator.v1.Profile.acct_interim_interval:type_name -> google.protobuf.Duration
-	14, // 6: concentrator.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
-	14, // 7: concentrator.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
-	12, // 8: concentrator.v1.Profile.rate_limit:type_name -> concentrator.v1.Profile.RateLimit
+	12, // 1: concentrator.v1.Profile.mppe:type_name -> concentrator.v1.Profile.Mppe
+	13, // 2: concentrator.v1.Profile.echo:type_name -> concentrator.v1.Profile.Echo
+	15, // 3: concentrator.v1.Profile.idle_timeout:type_name -> google.protobuf.Duration
+	15, // 4: concentrator.v1.Profile.session_timeout:type_name -> google.protobuf.Duration
+	15, // 5: concentrator.v1.Profile.acct_interim_interval:type_name -> google.protobuf.Duration
+	16, // 6: concentrator.v1.Profile.create_time:type_name -> google.protobuf.Timestamp
+	16, // 7: concentrator.v1.Profile.update_time:type_name -> google.protobuf.Timestamp
+	14, // 8: concentrator.v1.Profile.rate_limit:type_name -> concentrator.v1.Profile.RateLimit
 	1,  // 9: concentrator.v1.Profile.dscp:type_name -> concentrator.v1.Profile.Dscp
 	3,  // 10: concentrator.v1.CreateProfileRequest.profile:type_name -> concentrator.v1.Profile
 	3,  // 11: concentrator.v1.ListProfilesResponse.profiles:type_name -> concentrator.v1.Profile
 	3,  // 12: concentrator.v1.UpdateProfileRequest.profile:type_name -> concentrator.v1.Profile
-	15, // 13: concentrator.v1.UpdateProfileRequest.update_mask:type_name -> google.protobuf.FieldMask
-	2,  // 14: concentrator.v1.Profile.Mppe.policy:type_name -> concentrator.v1.Profile.Mppe.Policy
-	13, // 15: concentrator.v1.Profile.Echo.interval:type_name -> google.protobuf.Duration
-	4,  // 16: concentrator.v1.ProfileService.CreateProfile:input_type -> concentrator.v1.CreateProfileRequest
-	5,  // 17: concentrator.v1.ProfileService.GetProfile:input_type -> concentrator.v1.GetProfileRequest
-	6,  // 18: concentrator.v1.ProfileService.ListProfiles:input_type -> concentrator.v1.ListProfilesRequest
-	8,  // 19: concentrator.v1.ProfileService.UpdateProfile:input_type -> concentrator.v1.UpdateProfileRequest
-	9,  // 20: concentrator.v1.ProfileService.DeleteProfile:input_type -> concentrator.v1.DeleteProfileRequest
-	3,  // 21: concentrator.v1.ProfileService.CreateProfile:output_type -> concentrator.v1.Profile
-	3,  // 22: concentrator.v1.ProfileService.GetProfile:output_type -> concentrator.v1.Profile
-	7,  // 23: concentrator.v1.ProfileService.ListProfiles:output_type -> concentrator.v1.ListProfilesResponse
-	3,  // 24: concentrator.v1.ProfileService.UpdateProfile:output_type -> concentrator.v1.Profile
-	16, // 25: concentrator.v1.ProfileService.DeleteProfile:output_type -> google.protobuf.Empty
-	21, // [21:26] is the sub-list for method output_type
-	16, // [16:21] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	17, // 13: concentrator.v1.UpdateProfileRequest.update_mask:type_name -> google.protobuf.FieldMask
+	3,  // 14: concentrator.v1.WatchProfilesResponse.upsert:type_name -> concentrator.v1.Profile
+	18, // 15: concentrator.v1.WatchProfilesResponse.snapshot_done:type_name -> google.protobuf.Empty
+	2,  // 16: concentrator.v1.Profile.Mppe.policy:type_name -> concentrator.v1.Profile.Mppe.Policy
+	15, // 17: concentrator.v1.Profile.Echo.interval:type_name -> google.protobuf.Duration
+	4,  // 18: concentrator.v1.ProfileService.CreateProfile:input_type -> concentrator.v1.CreateProfileRequest
+	5,  // 19: concentrator.v1.ProfileService.GetProfile:input_type -> concentrator.v1.GetProfileRequest
+	6,  // 20: concentrator.v1.ProfileService.ListProfiles:input_type -> concentrator.v1.ListProfilesRequest
+	8,  // 21: concentrator.v1.ProfileService.UpdateProfile:input_type -> concentrator.v1.UpdateProfileRequest
+	9,  // 22: concentrator.v1.ProfileService.DeleteProfile:input_type -> concentrator.v1.DeleteProfileRequest
+	10, // 23: concentrator.v1.ProfileService.WatchProfiles:input_type -> concentrator.v1.WatchProfilesRequest
+	3,  // 24: concentrator.v1.ProfileService.CreateProfile:output_type -> concentrator.v1.Profile
+	3,  // 25: concentrator.v1.ProfileService.GetProfile:output_type -> concentrator.v1.Profile
+	7,  // 26: concentrator.v1.ProfileService.ListProfiles:output_type -> concentrator.v1.ListProfilesResponse
+	3,  // 27: concentrator.v1.ProfileService.UpdateProfile:output_type -> concentrator.v1.Profile
+	18, // 28: concentrator.v1.ProfileService.DeleteProfile:output_type -> google.protobuf.Empty
+	11, // 29: concentrator.v1.ProfileService.WatchProfiles:output_type -> concentrator.v1.WatchProfilesResponse
+	24, // [24:30] is the sub-list for method output_type
+	18, // [18:24] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_profile_proto_init() }
@@ -1151,13 +1375,18 @@ func file_concentrator_v1_profile_proto_init() {
 	if File_concentrator_v1_profile_proto != nil {
 		return
 	}
+	file_concentrator_v1_profile_proto_msgTypes[8].OneofWrappers = []any{
+		(*WatchProfilesResponse_Upsert)(nil),
+		(*WatchProfilesResponse_Removed)(nil),
+		(*WatchProfilesResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_profile_proto_rawDesc), len(file_concentrator_v1_profile_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

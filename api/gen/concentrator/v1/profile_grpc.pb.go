@@ -25,6 +25,7 @@ const (
 	ProfileService_ListProfiles_FullMethodName  = "/concentrator.v1.ProfileService/ListProfiles"
 	ProfileService_UpdateProfile_FullMethodName = "/concentrator.v1.ProfileService/UpdateProfile"
 	ProfileService_DeleteProfile_FullMethodName = "/concentrator.v1.ProfileService/DeleteProfile"
+	ProfileService_WatchProfiles_FullMethodName = "/concentrator.v1.ProfileService/WatchProfiles"
 )
 
 // ProfileServiceClient is the client API for ProfileService service.
@@ -43,6 +44,10 @@ type ProfileServiceClient interface {
 	UpdateProfile(ctx context.Context, in *UpdateProfileRequest, opts ...grpc.CallOption) (*Profile, error)
 	// DeleteProfile removes a profile. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteProfile(ctx context.Context, in *DeleteProfileRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchProfiles first sends every profile as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchProfiles(ctx context.Context, in *WatchProfilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchProfilesResponse], error)
 }
 
 type profileServiceClient struct {
@@ -103,6 +108,25 @@ func (c *profileServiceClient) DeleteProfile(ctx context.Context, in *DeleteProf
 	return out, nil
 }
 
+func (c *profileServiceClient) WatchProfiles(ctx context.Context, in *WatchProfilesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchProfilesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ProfileService_ServiceDesc.Streams[0], ProfileService_WatchProfiles_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchProfilesRequest, WatchProfilesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ProfileService_WatchProfilesClient = grpc.ServerStreamingClient[WatchProfilesResponse]
+
 // ProfileServiceServer is the server API for ProfileService service.
 // All implementations must embed UnimplementedProfileServiceServer
 // for forward compatibility.
@@ -119,6 +143,10 @@ type ProfileServiceServer interface {
 	UpdateProfile(context.Context, *UpdateProfileRequest) (*Profile, error)
 	// DeleteProfile removes a profile. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteProfile(context.Context, *DeleteProfileRequest) (*emptypb.Empty, error)
+	// WatchProfiles first sends every profile as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchProfiles(*WatchProfilesRequest, grpc.ServerStreamingServer[WatchProfilesResponse]) error
 	mustEmbedUnimplementedProfileServiceServer()
 }
 
@@ -143,6 +171,9 @@ func (UnimplementedProfileServiceServer) UpdateProfile(context.Context, *UpdateP
 }
 func (UnimplementedProfileServiceServer) DeleteProfile(context.Context, *DeleteProfileRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteProfile not implemented")
+}
+func (UnimplementedProfileServiceServer) WatchProfiles(*WatchProfilesRequest, grpc.ServerStreamingServer[WatchProfilesResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchProfiles not implemented")
 }
 func (UnimplementedProfileServiceServer) mustEmbedUnimplementedProfileServiceServer() {}
 func (UnimplementedProfileServiceServer) testEmbeddedByValue()                        {}
@@ -255,6 +286,17 @@ func _ProfileService_DeleteProfile_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ProfileService_WatchProfiles_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchProfilesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ProfileServiceServer).WatchProfiles(m, &grpc.GenericServerStream[WatchProfilesRequest, WatchProfilesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ProfileService_WatchProfilesServer = grpc.ServerStreamingServer[WatchProfilesResponse]
+
 // ProfileService_ServiceDesc is the grpc.ServiceDesc for ProfileService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -283,6 +325,12 @@ var ProfileService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ProfileService_DeleteProfile_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchProfiles",
+			Handler:       _ProfileService_WatchProfiles_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/profile.proto",
 }

@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -685,7 +686,10 @@ type CreateRadiusServerRequest struct {
 	// What to make. Its name may be left out.
 	RadiusServer *RadiusServer `protobuf:"bytes,3,opt,name=radius_server,json=radiusServer,proto3" json:"radius_server,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -748,6 +752,13 @@ func (x *CreateRadiusServerRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateRadiusServerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetRadiusServerRequest is the input of GetRadiusServer.
 type GetRadiusServerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -802,7 +813,11 @@ type ListRadiusServersRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -854,6 +869,20 @@ func (x *ListRadiusServersRequest) GetPageSize() int32 {
 func (x *ListRadiusServersRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListRadiusServersRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListRadiusServersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -1243,6 +1272,174 @@ func (x *TestRadiusServerResponse) GetAttributes() []*LoginAttempt_Attribute {
 	return nil
 }
 
+// WatchRadiusServersRequest is the input of WatchRadiusServers.
+type WatchRadiusServersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRadiusServersRequest) Reset() {
+	*x = WatchRadiusServersRequest{}
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRadiusServersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRadiusServersRequest) ProtoMessage() {}
+
+func (x *WatchRadiusServersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRadiusServersRequest.ProtoReflect.Descriptor instead.
+func (*WatchRadiusServersRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchRadiusServersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchRadiusServersRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchRadiusServersResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchRadiusServersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchRadiusServersResponse_Upsert
+	//	*WatchRadiusServersResponse_Removed
+	//	*WatchRadiusServersResponse_SnapshotDone
+	Event isWatchRadiusServersResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRadiusServersResponse) Reset() {
+	*x = WatchRadiusServersResponse{}
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRadiusServersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRadiusServersResponse) ProtoMessage() {}
+
+func (x *WatchRadiusServersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRadiusServersResponse.ProtoReflect.Descriptor instead.
+func (*WatchRadiusServersResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_radius_server_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchRadiusServersResponse) GetEvent() isWatchRadiusServersResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchRadiusServersResponse) GetUpsert() *RadiusServer {
+	if x != nil {
+		if x, ok := x.Event.(*WatchRadiusServersResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchRadiusServersResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchRadiusServersResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchRadiusServersResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchRadiusServersResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchRadiusServersResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchRadiusServersResponse_Event interface {
+	isWatchRadiusServersResponse_Event()
+}
+
+type WatchRadiusServersResponse_Upsert struct {
+	// The server is there or changed; this is how it is now.
+	Upsert *RadiusServer `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchRadiusServersResponse_Removed struct {
+	// The server of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchRadiusServersResponse_SnapshotDone struct {
+	// All servers that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchRadiusServersResponse_Upsert) isWatchRadiusServersResponse_Event() {}
+
+func (*WatchRadiusServersResponse_Removed) isWatchRadiusServersResponse_Event() {}
+
+func (*WatchRadiusServersResponse_SnapshotDone) isWatchRadiusServersResponse_Event() {}
+
 // Tls is what transport TLS needs.
 type RadiusServer_Tls struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1263,7 +1460,7 @@ type RadiusServer_Tls struct {
 
 func (x *RadiusServer_Tls) Reset() {
 	*x = RadiusServer_Tls{}
-	mi := &file_concentrator_v1_radius_server_proto_msgTypes[9]
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1275,7 +1472,7 @@ func (x *RadiusServer_Tls) String() string {
 func (*RadiusServer_Tls) ProtoMessage() {}
 
 func (x *RadiusServer_Tls) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_radius_server_proto_msgTypes[9]
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1543,7 @@ type RadiusServer_Health struct {
 
 func (x *RadiusServer_Health) Reset() {
 	*x = RadiusServer_Health{}
-	mi := &file_concentrator_v1_radius_server_proto_msgTypes[10]
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1555,7 @@ func (x *RadiusServer_Health) String() string {
 func (*RadiusServer_Health) ProtoMessage() {}
 
 func (x *RadiusServer_Health) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_radius_server_proto_msgTypes[10]
+	mi := &file_concentrator_v1_radius_server_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,41 +1638,49 @@ var File_concentrator_v1_radius_server_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"\n" +
-	"#concentrator/v1/radius_server.proto\x12\x0fconcentrator.v1\x1a#concentrator/v1/login_attempt.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x11\n" +
+	"#concentrator/v1/radius_server.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a#concentrator/v1/login_attempt.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x17\n" +
 	"\fRadiusServer\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
-	"\aaddress\x18\x02 \x01(\tB\x03\xe0A\x02R\aaddress\x12 \n" +
-	"\tauth_port\x18\x03 \x01(\x05B\x03\xe0A\x01R\bauthPort\x12 \n" +
-	"\tacct_port\x18\x04 \x01(\x05B\x03\xe0A\x01R\bacctPort\x12\x1d\n" +
-	"\asecrets\x18\x05 \x03(\tB\x03\xe0A\x04R\asecrets\x12J\n" +
-	"\ttransport\x18\x06 \x01(\x0e2'.concentrator.v1.RadiusServer.TransportB\x03\xe0A\x01R\ttransport\x128\n" +
-	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\atimeout\x12\x19\n" +
-	"\x05tries\x18\b \x01(\x05B\x03\xe0A\x01R\x05tries\x12\x1f\n" +
-	"\bpriority\x18\t \x01(\x05B\x03\xe0A\x01R\bpriority\x12\x1b\n" +
+	"\aaddress\x18\x02 \x01(\tB\x03\xe0A\x02R\aaddress\x12.\n" +
+	"\tauth_port\x18\x03 \x01(\x05B\x11\xe0A\x01\xbaH\v\xd8\x01\x01\x1a\x06\x18\xff\xff\x03(\x01R\bauthPort\x12.\n" +
+	"\tacct_port\x18\x04 \x01(\x05B\x11\xe0A\x01\xbaH\v\xd8\x01\x01\x1a\x06\x18\xff\xff\x03(\x01R\bacctPort\x12.\n" +
+	"\asecrets\x18\x05 \x03(\tB\x14\xe0A\x04\xbaH\x0e\x92\x01\v\x10\x04\"\ar\x05 \x01(\x80\x02R\asecrets\x12R\n" +
+	"\ttransport\x18\x06 \x01(\x0e2'.concentrator.v1.RadiusServer.TransportB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\ttransport\x12\xb6\x01\n" +
+	"\atimeout\x18\a \x01(\v2\x19.google.protobuf.DurationB\x80\x01\xe0A\x01\xbaHz\xba\x01w\n" +
+	"\bduration\x12\x1amust be 0.1s to 60s, or 0s\x1aOthis == duration('0s') || (this >= duration('0.1s') && this <= duration('60s'))R\atimeout\x12%\n" +
+	"\x05tries\x18\b \x01(\x05B\x0f\xe0A\x01\xbaH\t\xd8\x01\x01\x1a\x04\x18\n" +
+	"(\x01R\x05tries\x12&\n" +
+	"\bpriority\x18\t \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpriority\x12(\n" +
 	"\x06weight\x18\n" +
-	" \x01(\x05B\x03\xe0A\x01R\x06weight\x12l\n" +
-	"\x15message_authenticator\x18\v \x01(\x0e22.concentrator.v1.RadiusServer.MessageAuthenticatorB\x03\xe0A\x01R\x14messageAuthenticator\x12*\n" +
-	"\x0esource_address\x18\f \x01(\tB\x03\xe0A\x01R\rsourceAddress\x12!\n" +
-	"\tnamespace\x18\r \x01(\tB\x03\xe0A\x01R\tnamespace\x12@\n" +
+	" \x01(\x05B\x10\xe0A\x01\xbaH\n" +
+	"\xd8\x01\x01\x1a\x05\x18\xe8\a(\x01R\x06weight\x12t\n" +
+	"\x15message_authenticator\x18\v \x01(\x0e22.concentrator.v1.RadiusServer.MessageAuthenticatorB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x14messageAuthenticator\x12*\n" +
+	"\x0esource_address\x18\f \x01(\tB\x03\xe0A\x01R\rsourceAddress\x12\xda\x01\n" +
+	"\tnamespace\x18\r \x01(\tB\xbb\x01\xe0A\x01\xbaH\xb4\x01\xba\x01\xb0\x01\n" +
+	"\tnamespace\x12Lis not the name of a namespace: 1 to 64 of letters, digits, '.', '_' and '-'\x1aUthis == '' || (this.matches('^[a-zA-Z0-9._-]{1,64}$') && this != '.' && this != '..')R\tnamespace\x12@\n" +
 	"\vcreate_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\x10 \x01(\tB\x03\xe0A\x01R\x04etag\x12F\n" +
-	"\bpurposes\x18\x11 \x03(\x0e2%.concentrator.v1.RadiusServer.PurposeB\x03\xe0A\x01R\bpurposes\x128\n" +
-	"\x03tls\x18\x12 \x01(\v2!.concentrator.v1.RadiusServer.TlsB\x03\xe0A\x01R\x03tls\x12,\n" +
-	"\x0fmax_outstanding\x18\x13 \x01(\x05B\x03\xe0A\x01R\x0emaxOutstanding\x12;\n" +
-	"\tdead_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\bdeadTime\x12.\n" +
-	"\x10source_interface\x18\x15 \x01(\tB\x03\xe0A\x01R\x0fsourceInterface\x12$\n" +
-	"\vcoa_sources\x18\x16 \x03(\tB\x03\xe0A\x01R\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\x10 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12U\n" +
+	"\bpurposes\x18\x11 \x03(\x0e2%.concentrator.v1.RadiusServer.PurposeB\x12\xe0A\x01\xbaH\f\x92\x01\t\x10\x03\"\x05\x82\x01\x02\x10\x01R\bpurposes\x128\n" +
+	"\x03tls\x18\x12 \x01(\v2!.concentrator.v1.RadiusServer.TlsB\x03\xe0A\x01R\x03tls\x129\n" +
+	"\x0fmax_outstanding\x18\x13 \x01(\x05B\x10\xe0A\x01\xbaH\n" +
+	"\xd8\x01\x01\x1a\x05\x18\x80\x10(\x01R\x0emaxOutstanding\x12\xb9\x01\n" +
+	"\tdead_time\x18\x14 \x01(\v2\x19.google.protobuf.DurationB\x80\x01\xe0A\x01\xbaHz\xba\x01w\n" +
+	"\bduration\x12\x1amust be 1s to 3600s, or 0s\x1aOthis == duration('0s') || (this >= duration('1s') && this <= duration('3600s'))R\bdeadTime\x12\xe6\x01\n" +
+	"\x10source_interface\x18\x15 \x01(\tB\xba\x01\xe0A\x01\xbaH\xb3\x01\xba\x01\xaf\x01\n" +
+	"\x06device\x12Mcan't name a device: 1 to 15 of letters, digits, '.', '_' and '-', and not lo\x1aVthis == '' || (this.matches('^[a-zA-Z0-9._-]{1,15}$') && !(this in ['.', '..', 'lo']))R\x0fsourceInterface\x12,\n" +
+	"\vcoa_sources\x18\x16 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10dR\n" +
 	"coaSources\x12$\n" +
 	"\vdisable_coa\x18\x17 \x01(\bB\x03\xe0A\x01R\n" +
 	"disableCoa\x12A\n" +
-	"\x06health\x18\x18 \x01(\v2$.concentrator.v1.RadiusServer.HealthB\x03\xe0A\x03R\x06health\x1a\xc6\x01\n" +
-	"\x03Tls\x12,\n" +
-	"\x0fca_certificates\x18\x01 \x03(\tB\x03\xe0A\x01R\x0ecaCertificates\x120\n" +
-	"\x11certificate_chain\x18\x02 \x01(\tB\x03\xe0A\x01R\x10certificateChain\x12)\n" +
-	"\vprivate_key\x18\x03 \x01(\tB\x03\xe0A\x04H\x00R\n" +
+	"\x06health\x18\x18 \x01(\v2$.concentrator.v1.RadiusServer.HealthB\x03\xe0A\x03R\x06health\x1a\xd7\x01\n" +
+	"\x03Tls\x124\n" +
+	"\x0fca_certificates\x18\x01 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x10R\x0ecaCertificates\x120\n" +
+	"\x11certificate_chain\x18\x02 \x01(\tB\x03\xe0A\x01R\x10certificateChain\x122\n" +
+	"\vprivate_key\x18\x03 \x01(\tB\f\xe0A\x04\xbaH\x06r\x04(\x80\x80\x10H\x00R\n" +
 	"privateKey\x88\x01\x01\x12$\n" +
 	"\vserver_name\x18\x04 \x01(\tB\x03\xe0A\x01R\n" +
 	"serverNameB\x0e\n" +
@@ -1510,20 +1715,25 @@ const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"\aREQUIRE\x10\x01\x12\b\n" +
 	"\x04AUTO\x10\x02\x12\a\n" +
 	"\x03OFF\x10\x03:k\xeaAh\n" +
-	"\x19concentrator/RadiusServer\x12.tenants/{tenant}/radiusServers/{radius_server}*\rradiusServers2\fradiusServer\"\xf8\x01\n" +
+	"\x19concentrator/RadiusServer\x12.tenants/{tenant}/radiusServers/{radius_server}*\rradiusServers2\fradiusServer\"\xa7\x02\n" +
 	"\x19CreateRadiusServerRequest\x129\n" +
 	"\x06parent\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\x12\x19concentrator/RadiusServerR\x06parent\x12-\n" +
 	"\x10radius_server_id\x18\x02 \x01(\tB\x03\xe0A\x02R\x0eradiusServerId\x12G\n" +
 	"\rradius_server\x18\x03 \x01(\v2\x1d.concentrator.v1.RadiusServerB\x03\xe0A\x02R\fradiusServer\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"O\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"O\n" +
 	"\x16GetRadiusServerRequest\x125\n" +
 	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
-	"\x19concentrator/RadiusServerR\x04name\"\x9b\x01\n" +
+	"\x19concentrator/RadiusServerR\x04name\"\xf7\x01\n" +
 	"\x18ListRadiusServersRequest\x129\n" +
-	"\x06parent\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\x12\x19concentrator/RadiusServerR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\x12\x19concentrator/RadiusServerR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"\x89\x01\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"\x89\x01\n" +
 	"\x19ListRadiusServersResponse\x12D\n" +
 	"\x0eradius_servers\x18\x01 \x03(\v2\x1d.concentrator.v1.RadiusServerR\rradiusServers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd0\x01\n" +
@@ -1531,18 +1741,18 @@ const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"\rradius_server\x18\x01 \x01(\v2\x1d.concentrator.v1.RadiusServerB\x03\xe0A\x02R\fradiusServer\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x95\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x9d\x01\n" +
 	"\x19DeleteRadiusServerRequest\x125\n" +
 	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
-	"\x19concentrator/RadiusServerR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\xde\x01\n" +
+	"\x19concentrator/RadiusServerR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\xf8\x01\n" +
 	"\x17TestRadiusServerRequest\x125\n" +
 	"\x04name\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\n" +
-	"\x19concentrator/RadiusServerR\x04name\x12\x17\n" +
-	"\x04user\x18\x02 \x01(\tB\x03\xe0A\x01R\x04user\x12$\n" +
-	"\bpassword\x18\x03 \x01(\tB\x03\xe0A\x04H\x00R\bpassword\x88\x01\x01\x12@\n" +
-	"\x06method\x18\x04 \x01(\x0e2#.concentrator.v1.Profile.AuthMethodB\x03\xe0A\x01R\x06methodB\v\n" +
+	"\x19concentrator/RadiusServerR\x04name\x12\x1f\n" +
+	"\x04user\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\xfd\x01R\x04user\x12.\n" +
+	"\bpassword\x18\x03 \x01(\tB\r\xe0A\x04\xbaH\ar\x05 \x01(\x80\x02H\x00R\bpassword\x88\x01\x01\x12H\n" +
+	"\x06method\x18\x04 \x01(\x0e2#.concentrator.v1.Profile.AuthMethodB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x06methodB\v\n" +
 	"\t_password\"\x80\a\n" +
 	"\x18TestRadiusServerResponse\x12!\n" +
 	"\treachable\x18\x01 \x01(\bB\x03\xe0A\x03R\treachable\x12X\n" +
@@ -1573,14 +1783,24 @@ const file_concentrator_v1_radius_server_proto_rawDesc = "" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bACCEPTED\x10\x01\x12\v\n" +
-	"\aREFUSED\x10\x022\xaf\a\n" +
+	"\aREFUSED\x10\x02\"\x7f\n" +
+	"\x19WatchRadiusServersRequest\x129\n" +
+	"\x06parent\x18\x01 \x01(\tB!\xe0A\x02\xfaA\x1b\x12\x19concentrator/RadiusServerR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xd5\x01\n" +
+	"\x1aWatchRadiusServersResponse\x127\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x1d.concentrator.v1.RadiusServerH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xd5\b\n" +
 	"\x13RadiusServerService\x12\x9c\x01\n" +
 	"\x12CreateRadiusServer\x12*.concentrator.v1.CreateRadiusServerRequest\x1a\x1d.concentrator.v1.RadiusServer\";\x82\xd3\xe4\x93\x025:\rradius_server\"$/v1/{parent=tenants/*}/radiusServers\x12\x87\x01\n" +
 	"\x0fGetRadiusServer\x12'.concentrator.v1.GetRadiusServerRequest\x1a\x1d.concentrator.v1.RadiusServer\",\x82\xd3\xe4\x93\x02&\x12$/v1/{name=tenants/*/radiusServers/*}\x12\x98\x01\n" +
 	"\x11ListRadiusServers\x12).concentrator.v1.ListRadiusServersRequest\x1a*.concentrator.v1.ListRadiusServersResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=tenants/*}/radiusServers\x12\xaa\x01\n" +
 	"\x12UpdateRadiusServer\x12*.concentrator.v1.UpdateRadiusServerRequest\x1a\x1d.concentrator.v1.RadiusServer\"I\x82\xd3\xe4\x93\x02C:\rradius_server22/v1/{radius_server.name=tenants/*/radiusServers/*}\x12\x86\x01\n" +
 	"\x12DeleteRadiusServer\x12*.concentrator.v1.DeleteRadiusServerRequest\x1a\x16.google.protobuf.Empty\",\x82\xd3\xe4\x93\x02&*$/v1/{name=tenants/*/radiusServers/*}\x12\x9d\x01\n" +
-	"\x10TestRadiusServer\x12(.concentrator.v1.TestRadiusServerRequest\x1a).concentrator.v1.TestRadiusServerResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=tenants/*/radiusServers/*}:testB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\x10TestRadiusServer\x12(.concentrator.v1.TestRadiusServerRequest\x1a).concentrator.v1.TestRadiusServerResponse\"4\x82\xd3\xe4\x93\x02.:\x01*\")/v1/{name=tenants/*/radiusServers/*}:test\x12\xa3\x01\n" +
+	"\x12WatchRadiusServers\x12*.concentrator.v1.WatchRadiusServersRequest\x1a+.concentrator.v1.WatchRadiusServersResponse\"2\x82\xd3\xe4\x93\x02,\x12*/v1/{parent=tenants/*}/radiusServers:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_radius_server_proto_rawDescOnce sync.Once
@@ -1595,7 +1815,7 @@ func file_concentrator_v1_radius_server_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_radius_server_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
-var file_concentrator_v1_radius_server_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_concentrator_v1_radius_server_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_concentrator_v1_radius_server_proto_goTypes = []any{
 	(RadiusServer_Transport)(0),             // 0: concentrator.v1.RadiusServer.Transport
 	(RadiusServer_Purpose)(0),               // 1: concentrator.v1.RadiusServer.Purpose
@@ -1613,57 +1833,63 @@ var file_concentrator_v1_radius_server_proto_goTypes = []any{
 	(*DeleteRadiusServerRequest)(nil),       // 13: concentrator.v1.DeleteRadiusServerRequest
 	(*TestRadiusServerRequest)(nil),         // 14: concentrator.v1.TestRadiusServerRequest
 	(*TestRadiusServerResponse)(nil),        // 15: concentrator.v1.TestRadiusServerResponse
-	(*RadiusServer_Tls)(nil),                // 16: concentrator.v1.RadiusServer.Tls
-	(*RadiusServer_Health)(nil),             // 17: concentrator.v1.RadiusServer.Health
-	(*durationpb.Duration)(nil),             // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),           // 19: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),           // 20: google.protobuf.FieldMask
-	(Profile_AuthMethod)(0),                 // 21: concentrator.v1.Profile.AuthMethod
-	(LoginAttempt_Reason)(0),                // 22: concentrator.v1.LoginAttempt.Reason
-	(*LoginAttempt_Attribute)(nil),          // 23: concentrator.v1.LoginAttempt.Attribute
-	(*emptypb.Empty)(nil),                   // 24: google.protobuf.Empty
+	(*WatchRadiusServersRequest)(nil),       // 16: concentrator.v1.WatchRadiusServersRequest
+	(*WatchRadiusServersResponse)(nil),      // 17: concentrator.v1.WatchRadiusServersResponse
+	(*RadiusServer_Tls)(nil),                // 18: concentrator.v1.RadiusServer.Tls
+	(*RadiusServer_Health)(nil),             // 19: concentrator.v1.RadiusServer.Health
+	(*durationpb.Duration)(nil),             // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),           // 21: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),           // 22: google.protobuf.FieldMask
+	(Profile_AuthMethod)(0),                 // 23: concentrator.v1.Profile.AuthMethod
+	(LoginAttempt_Reason)(0),                // 24: concentrator.v1.LoginAttempt.Reason
+	(*LoginAttempt_Attribute)(nil),          // 25: concentrator.v1.LoginAttempt.Attribute
+	(*emptypb.Empty)(nil),                   // 26: google.protobuf.Empty
 }
 var file_concentrator_v1_radius_server_proto_depIdxs = []int32{
 	0,  // 0: concentrator.v1.RadiusServer.transport:type_name -> concentrator.v1.RadiusServer.Transport
-	18, // 1: concentrator.v1.RadiusServer.timeout:type_name -> google.protobuf.Duration
+	20, // 1: concentrator.v1.RadiusServer.timeout:type_name -> google.protobuf.Duration
 	2,  // 2: concentrator.v1.RadiusServer.message_authenticator:type_name -> concentrator.v1.RadiusServer.MessageAuthenticator
-	19, // 3: concentrator.v1.RadiusServer.create_time:type_name -> google.protobuf.Timestamp
-	19, // 4: concentrator.v1.RadiusServer.update_time:type_name -> google.protobuf.Timestamp
+	21, // 3: concentrator.v1.RadiusServer.create_time:type_name -> google.protobuf.Timestamp
+	21, // 4: concentrator.v1.RadiusServer.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 5: concentrator.v1.RadiusServer.purposes:type_name -> concentrator.v1.RadiusServer.Purpose
-	16, // 6: concentrator.v1.RadiusServer.tls:type_name -> concentrator.v1.RadiusServer.Tls
-	18, // 7: concentrator.v1.RadiusServer.dead_time:type_name -> google.protobuf.Duration
-	17, // 8: concentrator.v1.RadiusServer.health:type_name -> concentrator.v1.RadiusServer.Health
+	18, // 6: concentrator.v1.RadiusServer.tls:type_name -> concentrator.v1.RadiusServer.Tls
+	20, // 7: concentrator.v1.RadiusServer.dead_time:type_name -> google.protobuf.Duration
+	19, // 8: concentrator.v1.RadiusServer.health:type_name -> concentrator.v1.RadiusServer.Health
 	7,  // 9: concentrator.v1.CreateRadiusServerRequest.radius_server:type_name -> concentrator.v1.RadiusServer
 	7,  // 10: concentrator.v1.ListRadiusServersResponse.radius_servers:type_name -> concentrator.v1.RadiusServer
 	7,  // 11: concentrator.v1.UpdateRadiusServerRequest.radius_server:type_name -> concentrator.v1.RadiusServer
-	20, // 12: concentrator.v1.UpdateRadiusServerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	21, // 13: concentrator.v1.TestRadiusServerRequest.method:type_name -> concentrator.v1.Profile.AuthMethod
+	22, // 12: concentrator.v1.UpdateRadiusServerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	23, // 13: concentrator.v1.TestRadiusServerRequest.method:type_name -> concentrator.v1.Profile.AuthMethod
 	4,  // 14: concentrator.v1.TestRadiusServerResponse.secret_check:type_name -> concentrator.v1.TestRadiusServerResponse.Secret
 	5,  // 15: concentrator.v1.TestRadiusServerResponse.message_authenticator:type_name -> concentrator.v1.TestRadiusServerResponse.Signature
-	18, // 16: concentrator.v1.TestRadiusServerResponse.round_trip_time:type_name -> google.protobuf.Duration
+	20, // 16: concentrator.v1.TestRadiusServerResponse.round_trip_time:type_name -> google.protobuf.Duration
 	6,  // 17: concentrator.v1.TestRadiusServerResponse.verdict:type_name -> concentrator.v1.TestRadiusServerResponse.Verdict
-	22, // 18: concentrator.v1.TestRadiusServerResponse.reason:type_name -> concentrator.v1.LoginAttempt.Reason
-	23, // 19: concentrator.v1.TestRadiusServerResponse.attributes:type_name -> concentrator.v1.LoginAttempt.Attribute
-	3,  // 20: concentrator.v1.RadiusServer.Health.state:type_name -> concentrator.v1.RadiusServer.Health.State
-	19, // 21: concentrator.v1.RadiusServer.Health.since:type_name -> google.protobuf.Timestamp
-	18, // 22: concentrator.v1.RadiusServer.Health.round_trip_time:type_name -> google.protobuf.Duration
-	8,  // 23: concentrator.v1.RadiusServerService.CreateRadiusServer:input_type -> concentrator.v1.CreateRadiusServerRequest
-	9,  // 24: concentrator.v1.RadiusServerService.GetRadiusServer:input_type -> concentrator.v1.GetRadiusServerRequest
-	10, // 25: concentrator.v1.RadiusServerService.ListRadiusServers:input_type -> concentrator.v1.ListRadiusServersRequest
-	12, // 26: concentrator.v1.RadiusServerService.UpdateRadiusServer:input_type -> concentrator.v1.UpdateRadiusServerRequest
-	13, // 27: concentrator.v1.RadiusServerService.DeleteRadiusServer:input_type -> concentrator.v1.DeleteRadiusServerRequest
-	14, // 28: concentrator.v1.RadiusServerService.TestRadiusServer:input_type -> concentrator.v1.TestRadiusServerRequest
-	7,  // 29: concentrator.v1.RadiusServerService.CreateRadiusServer:output_type -> concentrator.v1.RadiusServer
-	7,  // 30: concentrator.v1.RadiusServerService.GetRadiusServer:output_type -> concentrator.v1.RadiusServer
-	11, // 31: concentrator.v1.RadiusServerService.ListRadiusServers:output_type -> concentrator.v1.ListRadiusServersResponse
-	7,  // 32: concentrator.v1.RadiusServerService.UpdateRadiusServer:output_type -> concentrator.v1.RadiusServer
-	24, // 33: concentrator.v1.RadiusServerService.DeleteRadiusServer:output_type -> google.protobuf.Empty
-	15, // 34: concentrator.v1.RadiusServerService.TestRadiusServer:output_type -> concentrator.v1.TestRadiusServerResponse
-	29, // [29:35] is the sub-list for method output_type
-	23, // [23:29] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	24, // 18: concentrator.v1.TestRadiusServerResponse.reason:type_name -> concentrator.v1.LoginAttempt.Reason
+	25, // 19: concentrator.v1.TestRadiusServerResponse.attributes:type_name -> concentrator.v1.LoginAttempt.Attribute
+	7,  // 20: concentrator.v1.WatchRadiusServersResponse.upsert:type_name -> concentrator.v1.RadiusServer
+	26, // 21: concentrator.v1.WatchRadiusServersResponse.snapshot_done:type_name -> google.protobuf.Empty
+	3,  // 22: concentrator.v1.RadiusServer.Health.state:type_name -> concentrator.v1.RadiusServer.Health.State
+	21, // 23: concentrator.v1.RadiusServer.Health.since:type_name -> google.protobuf.Timestamp
+	20, // 24: concentrator.v1.RadiusServer.Health.round_trip_time:type_name -> google.protobuf.Duration
+	8,  // 25: concentrator.v1.RadiusServerService.CreateRadiusServer:input_type -> concentrator.v1.CreateRadiusServerRequest
+	9,  // 26: concentrator.v1.RadiusServerService.GetRadiusServer:input_type -> concentrator.v1.GetRadiusServerRequest
+	10, // 27: concentrator.v1.RadiusServerService.ListRadiusServers:input_type -> concentrator.v1.ListRadiusServersRequest
+	12, // 28: concentrator.v1.RadiusServerService.UpdateRadiusServer:input_type -> concentrator.v1.UpdateRadiusServerRequest
+	13, // 29: concentrator.v1.RadiusServerService.DeleteRadiusServer:input_type -> concentrator.v1.DeleteRadiusServerRequest
+	14, // 30: concentrator.v1.RadiusServerService.TestRadiusServer:input_type -> concentrator.v1.TestRadiusServerRequest
+	16, // 31: concentrator.v1.RadiusServerService.WatchRadiusServers:input_type -> concentrator.v1.WatchRadiusServersRequest
+	7,  // 32: concentrator.v1.RadiusServerService.CreateRadiusServer:output_type -> concentrator.v1.RadiusServer
+	7,  // 33: concentrator.v1.RadiusServerService.GetRadiusServer:output_type -> concentrator.v1.RadiusServer
+	11, // 34: concentrator.v1.RadiusServerService.ListRadiusServers:output_type -> concentrator.v1.ListRadiusServersResponse
+	7,  // 35: concentrator.v1.RadiusServerService.UpdateRadiusServer:output_type -> concentrator.v1.RadiusServer
+	26, // 36: concentrator.v1.RadiusServerService.DeleteRadiusServer:output_type -> google.protobuf.Empty
+	15, // 37: concentrator.v1.RadiusServerService.TestRadiusServer:output_type -> concentrator.v1.TestRadiusServerResponse
+	17, // 38: concentrator.v1.RadiusServerService.WatchRadiusServers:output_type -> concentrator.v1.WatchRadiusServersResponse
+	32, // [32:39] is the sub-list for method output_type
+	25, // [25:32] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_radius_server_proto_init() }
@@ -1674,14 +1900,19 @@ func file_concentrator_v1_radius_server_proto_init() {
 	file_concentrator_v1_login_attempt_proto_init()
 	file_concentrator_v1_profile_proto_init()
 	file_concentrator_v1_radius_server_proto_msgTypes[7].OneofWrappers = []any{}
-	file_concentrator_v1_radius_server_proto_msgTypes[9].OneofWrappers = []any{}
+	file_concentrator_v1_radius_server_proto_msgTypes[10].OneofWrappers = []any{
+		(*WatchRadiusServersResponse_Upsert)(nil),
+		(*WatchRadiusServersResponse_Removed)(nil),
+		(*WatchRadiusServersResponse_SnapshotDone)(nil),
+	}
+	file_concentrator_v1_radius_server_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_radius_server_proto_rawDesc), len(file_concentrator_v1_radius_server_proto_rawDesc)),
 			NumEnums:      7,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

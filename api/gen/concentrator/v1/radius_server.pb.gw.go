@@ -365,6 +365,43 @@ func local_request_RadiusServerService_TestRadiusServer_0(ctx context.Context, m
 	return msg, metadata, err
 }
 
+var filter_RadiusServerService_WatchRadiusServers_0 = &utilities.DoubleArray{Encoding: map[string]int{"parent": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
+
+func request_RadiusServerService_WatchRadiusServers_0(ctx context.Context, marshaler runtime.Marshaler, client RadiusServerServiceClient, req *http.Request, pathParams map[string]string) (RadiusServerService_WatchRadiusServersClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq WatchRadiusServersRequest
+		metadata runtime.ServerMetadata
+		err      error
+	)
+	val, ok := pathParams["parent"]
+	if !ok {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "missing parameter %s", "parent")
+	}
+	protoReq.Parent, err = runtime.String(val)
+	if err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "type mismatch, parameter: %s, error: %v", "parent", err)
+	}
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_RadiusServerService_WatchRadiusServers_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.WatchRadiusServers(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 // RegisterRadiusServerServiceHandlerServer registers the http handlers for service RadiusServerService to "mux".
 // UnaryRPC     :call RadiusServerServiceServer directly.
 // StreamingRPC :currently unsupported pending https://github.com/grpc/grpc-go/issues/906.
@@ -490,6 +527,13 @@ func RegisterRadiusServerServiceHandlerServer(ctx context.Context, mux *runtime.
 			return
 		}
 		forward_RadiusServerService_TestRadiusServer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+
+	mux.Handle(http.MethodGet, pattern_RadiusServerService_WatchRadiusServers_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
 	})
 
 	return nil
@@ -633,6 +677,23 @@ func RegisterRadiusServerServiceHandlerClient(ctx context.Context, mux *runtime.
 		}
 		forward_RadiusServerService_TestRadiusServer_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_RadiusServerService_WatchRadiusServers_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/concentrator.v1.RadiusServerService/WatchRadiusServers", runtime.WithHTTPPathPattern("/v1/{parent=tenants/*}/radiusServers:watch"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_RadiusServerService_WatchRadiusServers_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_RadiusServerService_WatchRadiusServers_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	return nil
 }
 
@@ -643,6 +704,7 @@ var (
 	pattern_RadiusServerService_UpdateRadiusServer_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "radiusServers", "radius_server.name"}, ""))
 	pattern_RadiusServerService_DeleteRadiusServer_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "radiusServers", "name"}, ""))
 	pattern_RadiusServerService_TestRadiusServer_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 2, 2, 1, 0, 4, 4, 5, 3}, []string{"v1", "tenants", "radiusServers", "name"}, "test"))
+	pattern_RadiusServerService_WatchRadiusServers_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 2, 5, 2, 2, 3}, []string{"v1", "tenants", "parent", "radiusServers"}, "watch"))
 )
 
 var (
@@ -652,4 +714,5 @@ var (
 	forward_RadiusServerService_UpdateRadiusServer_0 = runtime.ForwardResponseMessage
 	forward_RadiusServerService_DeleteRadiusServer_0 = runtime.ForwardResponseMessage
 	forward_RadiusServerService_TestRadiusServer_0   = runtime.ForwardResponseMessage
+	forward_RadiusServerService_WatchRadiusServers_0 = runtime.ForwardResponseStream
 )

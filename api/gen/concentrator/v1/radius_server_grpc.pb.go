@@ -26,6 +26,7 @@ const (
 	RadiusServerService_UpdateRadiusServer_FullMethodName = "/concentrator.v1.RadiusServerService/UpdateRadiusServer"
 	RadiusServerService_DeleteRadiusServer_FullMethodName = "/concentrator.v1.RadiusServerService/DeleteRadiusServer"
 	RadiusServerService_TestRadiusServer_FullMethodName   = "/concentrator.v1.RadiusServerService/TestRadiusServer"
+	RadiusServerService_WatchRadiusServers_FullMethodName = "/concentrator.v1.RadiusServerService/WatchRadiusServers"
 )
 
 // RadiusServerServiceClient is the client API for RadiusServerService service.
@@ -48,6 +49,10 @@ type RadiusServerServiceClient interface {
 	// nothing here, but with a user it is a login to the server. It ends after 25 s at the latest.
 	// FAILED_PRECONDITION if it can't be asked as it is set up.
 	TestRadiusServer(ctx context.Context, in *TestRadiusServerRequest, opts ...grpc.CallOption) (*TestRadiusServerResponse, error)
+	// WatchRadiusServers first sends every server as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off. Whether the server answers counts as a change; the rest of its health does not.
+	WatchRadiusServers(ctx context.Context, in *WatchRadiusServersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRadiusServersResponse], error)
 }
 
 type radiusServerServiceClient struct {
@@ -118,6 +123,25 @@ func (c *radiusServerServiceClient) TestRadiusServer(ctx context.Context, in *Te
 	return out, nil
 }
 
+func (c *radiusServerServiceClient) WatchRadiusServers(ctx context.Context, in *WatchRadiusServersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRadiusServersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &RadiusServerService_ServiceDesc.Streams[0], RadiusServerService_WatchRadiusServers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRadiusServersRequest, WatchRadiusServersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RadiusServerService_WatchRadiusServersClient = grpc.ServerStreamingClient[WatchRadiusServersResponse]
+
 // RadiusServerServiceServer is the server API for RadiusServerService service.
 // All implementations must embed UnimplementedRadiusServerServiceServer
 // for forward compatibility.
@@ -138,6 +162,10 @@ type RadiusServerServiceServer interface {
 	// nothing here, but with a user it is a login to the server. It ends after 25 s at the latest.
 	// FAILED_PRECONDITION if it can't be asked as it is set up.
 	TestRadiusServer(context.Context, *TestRadiusServerRequest) (*TestRadiusServerResponse, error)
+	// WatchRadiusServers first sends every server as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off. Whether the server answers counts as a change; the rest of its health does not.
+	WatchRadiusServers(*WatchRadiusServersRequest, grpc.ServerStreamingServer[WatchRadiusServersResponse]) error
 	mustEmbedUnimplementedRadiusServerServiceServer()
 }
 
@@ -165,6 +193,9 @@ func (UnimplementedRadiusServerServiceServer) DeleteRadiusServer(context.Context
 }
 func (UnimplementedRadiusServerServiceServer) TestRadiusServer(context.Context, *TestRadiusServerRequest) (*TestRadiusServerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestRadiusServer not implemented")
+}
+func (UnimplementedRadiusServerServiceServer) WatchRadiusServers(*WatchRadiusServersRequest, grpc.ServerStreamingServer[WatchRadiusServersResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchRadiusServers not implemented")
 }
 func (UnimplementedRadiusServerServiceServer) mustEmbedUnimplementedRadiusServerServiceServer() {}
 func (UnimplementedRadiusServerServiceServer) testEmbeddedByValue()                             {}
@@ -295,6 +326,17 @@ func _RadiusServerService_TestRadiusServer_Handler(srv interface{}, ctx context.
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RadiusServerService_WatchRadiusServers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRadiusServersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(RadiusServerServiceServer).WatchRadiusServers(m, &grpc.GenericServerStream[WatchRadiusServersRequest, WatchRadiusServersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type RadiusServerService_WatchRadiusServersServer = grpc.ServerStreamingServer[WatchRadiusServersResponse]
+
 // RadiusServerService_ServiceDesc is the grpc.ServiceDesc for RadiusServerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -327,6 +369,12 @@ var RadiusServerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _RadiusServerService_TestRadiusServer_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchRadiusServers",
+			Handler:       _RadiusServerService_WatchRadiusServers_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/radius_server.proto",
 }

@@ -7,7 +7,9 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -84,6 +86,59 @@ func (x Session_State) Number() protoreflect.EnumNumber {
 // Deprecated: Use Session_State.Descriptor instead.
 func (Session_State) EnumDescriptor() ([]byte, []int) {
 	return file_concentrator_v1_session_proto_rawDescGZIP(), []int{0, 0}
+}
+
+// Side is where packets are taken.
+type CaptureSessionRequest_Side int32
+
+const (
+	// The default: INNER.
+	CaptureSessionRequest_SIDE_UNSPECIFIED CaptureSessionRequest_Side = 0
+	// The client's IP packets, as the tenant's network sees them.
+	CaptureSessionRequest_INNER CaptureSessionRequest_Side = 1
+	// What goes over the line between the client and the concentrator: GRE, UDP or ESP in IP, encrypted where it is.
+	CaptureSessionRequest_OUTER CaptureSessionRequest_Side = 2
+)
+
+// Enum value maps for CaptureSessionRequest_Side.
+var (
+	CaptureSessionRequest_Side_name = map[int32]string{
+		0: "SIDE_UNSPECIFIED",
+		1: "INNER",
+		2: "OUTER",
+	}
+	CaptureSessionRequest_Side_value = map[string]int32{
+		"SIDE_UNSPECIFIED": 0,
+		"INNER":            1,
+		"OUTER":            2,
+	}
+)
+
+func (x CaptureSessionRequest_Side) Enum() *CaptureSessionRequest_Side {
+	p := new(CaptureSessionRequest_Side)
+	*p = x
+	return p
+}
+
+func (x CaptureSessionRequest_Side) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CaptureSessionRequest_Side) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_session_proto_enumTypes[1].Descriptor()
+}
+
+func (CaptureSessionRequest_Side) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_session_proto_enumTypes[1]
+}
+
+func (x CaptureSessionRequest_Side) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CaptureSessionRequest_Side.Descriptor instead.
+func (CaptureSessionRequest_Side) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_session_proto_rawDescGZIP(), []int{8, 0}
 }
 
 // Session is one client that is connected or connecting.
@@ -375,7 +430,11 @@ type ListSessionsRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -427,6 +486,20 @@ func (x *ListSessionsRequest) GetPageSize() int32 {
 func (x *ListSessionsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListSessionsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListSessionsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -587,7 +660,7 @@ func (x *WatchSessionsRequest) GetRevision() string {
 	return ""
 }
 
-// WatchSessionsResponse is one message of a watch.
+// WatchSessionsResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
 type WatchSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What happened.
@@ -700,11 +773,166 @@ func (*WatchSessionsResponse_Removed) isWatchSessionsResponse_Event() {}
 
 func (*WatchSessionsResponse_SnapshotDone) isWatchSessionsResponse_Event() {}
 
+// DisconnectSessionsRequest is the input of DisconnectSessions.
+type DisconnectSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- ends sessions of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Which sessions, as in ListSessions; "*" means all.
+	Filter string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Only count: the operation that comes back has ended and is not kept, and its total says how many match.
+	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DisconnectSessionsRequest) Reset() {
+	*x = DisconnectSessionsRequest{}
+	mi := &file_concentrator_v1_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DisconnectSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DisconnectSessionsRequest) ProtoMessage() {}
+
+func (x *DisconnectSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DisconnectSessionsRequest.ProtoReflect.Descriptor instead.
+func (*DisconnectSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DisconnectSessionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *DisconnectSessionsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *DisconnectSessionsRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
+// CaptureSessionRequest is the input of CaptureSession.
+type CaptureSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session: tenants/{tenant}/sessions/{session}.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Where packets are taken.
+	Side CaptureSessionRequest_Side `protobuf:"varint,2,opt,name=side,proto3,enum=concentrator.v1.CaptureSessionRequest_Side" json:"side,omitempty"`
+	// How long, 1s to 3600s; default 60s.
+	Duration *durationpb.Duration `protobuf:"bytes,3,opt,name=duration,proto3" json:"duration,omitempty"`
+	// How many octets of packets, 1 to 1 GiB; default 64 MiB.
+	MaxBytes int64 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// How many packets; 0 means no limit.
+	MaxPackets int64 `protobuf:"varint,5,opt,name=max_packets,json=maxPackets,proto3" json:"max_packets,omitempty"`
+	// How much of each packet is kept, 20 to 65535 octets; default all.
+	SnapLength    int32 `protobuf:"varint,6,opt,name=snap_length,json=snapLength,proto3" json:"snap_length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CaptureSessionRequest) Reset() {
+	*x = CaptureSessionRequest{}
+	mi := &file_concentrator_v1_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CaptureSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CaptureSessionRequest) ProtoMessage() {}
+
+func (x *CaptureSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CaptureSessionRequest.ProtoReflect.Descriptor instead.
+func (*CaptureSessionRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CaptureSessionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CaptureSessionRequest) GetSide() CaptureSessionRequest_Side {
+	if x != nil {
+		return x.Side
+	}
+	return CaptureSessionRequest_SIDE_UNSPECIFIED
+}
+
+func (x *CaptureSessionRequest) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *CaptureSessionRequest) GetMaxBytes() int64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *CaptureSessionRequest) GetMaxPackets() int64 {
+	if x != nil {
+		return x.MaxPackets
+	}
+	return 0
+}
+
+func (x *CaptureSessionRequest) GetSnapLength() int32 {
+	if x != nil {
+		return x.SnapLength
+	}
+	return 0
+}
+
 var File_concentrator_v1_session_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1dconcentrator/v1/session.proto\x12\x0fconcentrator.v1\x1a\x1econcentrator/v1/listener.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\t\n" +
+	"\x1dconcentrator/v1/session.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1econcentrator/v1/listener.proto\x1a\x1fconcentrator/v1/operation.proto\x1a\x1dconcentrator/v1/profile.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/httpbody.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\t\n" +
 	"\aSession\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x17\n" +
 	"\x04user\x18\x02 \x01(\tB\x03\xe0A\x03R\x04user\x12C\n" +
@@ -748,33 +976,59 @@ const file_concentrator_v1_session_proto_rawDesc = "" +
 	"\x14concentrator/Session\x12#tenants/{tenant}/sessions/{session}*\bsessions2\asession\"E\n" +
 	"\x11GetSessionRequest\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
-	"\x14concentrator/SessionR\x04name\"\x91\x01\n" +
+	"\x14concentrator/SessionR\x04name\"\xed\x01\n" +
 	"\x13ListSessionsRequest\x124\n" +
-	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/SessionR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/SessionR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"t\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"t\n" +
 	"\x14ListSessionsResponse\x124\n" +
 	"\bsessions\x18\x01 \x03(\v2\x18.concentrator.v1.SessionR\bsessions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"L\n" +
 	"\x18DisconnectSessionRequest\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
-	"\x14concentrator/SessionR\x04name\"m\n" +
+	"\x14concentrator/SessionR\x04name\"u\n" +
 	"\x14WatchSessionsRequest\x124\n" +
-	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/SessionR\x06parent\x12\x1f\n" +
-	"\brevision\x18\x02 \x01(\tB\x03\xe0A\x01R\brevision\"\xcb\x01\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/SessionR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xcb\x01\n" +
 	"\x15WatchSessionsResponse\x122\n" +
 	"\x06upsert\x18\x01 \x01(\v2\x18.concentrator.v1.SessionH\x00R\x06upsert\x12\x1a\n" +
 	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
 	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
-	"\x05event2\xae\x04\n" +
+	"\x05event\"\xa0\x01\n" +
+	"\x19DisconnectSessionsRequest\x124\n" +
+	"\x06parent\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\x12\x14concentrator/SessionR\x06parent\x12#\n" +
+	"\x06filter\x18\x02 \x01(\tB\v\xe0A\x02\xbaH\x05r\x03(\x80\x10R\x06filter\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x96\x04\n" +
+	"\x15CaptureSessionRequest\x120\n" +
+	"\x04name\x18\x01 \x01(\tB\x1c\xe0A\x02\xfaA\x16\n" +
+	"\x14concentrator/SessionR\x04name\x12L\n" +
+	"\x04side\x18\x02 \x01(\x0e2+.concentrator.v1.CaptureSessionRequest.SideB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x04side\x12\xb8\x01\n" +
+	"\bduration\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x80\x01\xe0A\x01\xbaHz\xba\x01w\n" +
+	"\bduration\x12\x1amust be 1s to 3600s, or 0s\x1aOthis == duration('0s') || (this >= duration('1s') && this <= duration('3600s'))R\bduration\x12-\n" +
+	"\tmax_bytes\x18\x04 \x01(\x03B\x10\xe0A\x01\xbaH\n" +
+	"\"\b\x18\x80\x80\x80\x80\x04(\x00R\bmaxBytes\x12+\n" +
+	"\vmax_packets\x18\x05 \x01(\x03B\n" +
+	"\xe0A\x01\xbaH\x04\"\x02(\x00R\n" +
+	"maxPackets\x122\n" +
+	"\vsnap_length\x18\x06 \x01(\x05B\x11\xe0A\x01\xbaH\v\xd8\x01\x01\x1a\x06\x18\xff\xff\x03(\x14R\n" +
+	"snapLength\"2\n" +
+	"\x04Side\x12\x14\n" +
+	"\x10SIDE_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05INNER\x10\x01\x12\t\n" +
+	"\x05OUTER\x10\x022\xcb\x06\n" +
 	"\x0eSessionService\x12s\n" +
 	"\n" +
 	"GetSession\x12\".concentrator.v1.GetSessionRequest\x1a\x18.concentrator.v1.Session\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=tenants/*/sessions/*}\x12\x84\x01\n" +
 	"\fListSessions\x12$.concentrator.v1.ListSessionsRequest\x1a%.concentrator.v1.ListSessionsResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=tenants/*}/sessions\x12\x8d\x01\n" +
 	"\x11DisconnectSession\x12).concentrator.v1.DisconnectSessionRequest\x1a\x16.google.protobuf.Empty\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{name=tenants/*/sessions/*}:disconnect\x12\x8f\x01\n" +
-	"\rWatchSessions\x12%.concentrator.v1.WatchSessionsRequest\x1a&.concentrator.v1.WatchSessionsResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/sessions:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\rWatchSessions\x12%.concentrator.v1.WatchSessionsRequest\x1a&.concentrator.v1.WatchSessionsResponse\"-\x82\xd3\xe4\x93\x02'\x12%/v1/{parent=tenants/*}/sessions:watch0\x01\x12\x93\x01\n" +
+	"\x12DisconnectSessions\x12*.concentrator.v1.DisconnectSessionsRequest\x1a\x1a.concentrator.v1.Operation\"5\x82\xd3\xe4\x93\x02/:\x01*\"*/v1/{parent=tenants/*}/sessions:disconnect\x12\x84\x01\n" +
+	"\x0eCaptureSession\x12&.concentrator.v1.CaptureSessionRequest\x1a\x14.google.api.HttpBody\"2\x82\xd3\xe4\x93\x02,:\x01*\"'/v1/{name=tenants/*/sessions/*}:capture0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_session_proto_rawDescOnce sync.Once
@@ -788,49 +1042,60 @@ func file_concentrator_v1_session_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_session_proto_rawDescData
 }
 
-var file_concentrator_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_concentrator_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_concentrator_v1_session_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_concentrator_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_session_proto_goTypes = []any{
-	(Session_State)(0),               // 0: concentrator.v1.Session.State
-	(*Session)(nil),                  // 1: concentrator.v1.Session
-	(*GetSessionRequest)(nil),        // 2: concentrator.v1.GetSessionRequest
-	(*ListSessionsRequest)(nil),      // 3: concentrator.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),     // 4: concentrator.v1.ListSessionsResponse
-	(*DisconnectSessionRequest)(nil), // 5: concentrator.v1.DisconnectSessionRequest
-	(*WatchSessionsRequest)(nil),     // 6: concentrator.v1.WatchSessionsRequest
-	(*WatchSessionsResponse)(nil),    // 7: concentrator.v1.WatchSessionsResponse
-	nil,                              // 8: concentrator.v1.Session.DropsEntry
-	(Listener_Protocol)(0),           // 9: concentrator.v1.Listener.Protocol
-	(Profile_AuthMethod)(0),          // 10: concentrator.v1.Profile.AuthMethod
-	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),      // 12: google.protobuf.Duration
-	(*Profile_RateLimit)(nil),        // 13: concentrator.v1.Profile.RateLimit
-	(*emptypb.Empty)(nil),            // 14: google.protobuf.Empty
+	(Session_State)(0),                // 0: concentrator.v1.Session.State
+	(CaptureSessionRequest_Side)(0),   // 1: concentrator.v1.CaptureSessionRequest.Side
+	(*Session)(nil),                   // 2: concentrator.v1.Session
+	(*GetSessionRequest)(nil),         // 3: concentrator.v1.GetSessionRequest
+	(*ListSessionsRequest)(nil),       // 4: concentrator.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),      // 5: concentrator.v1.ListSessionsResponse
+	(*DisconnectSessionRequest)(nil),  // 6: concentrator.v1.DisconnectSessionRequest
+	(*WatchSessionsRequest)(nil),      // 7: concentrator.v1.WatchSessionsRequest
+	(*WatchSessionsResponse)(nil),     // 8: concentrator.v1.WatchSessionsResponse
+	(*DisconnectSessionsRequest)(nil), // 9: concentrator.v1.DisconnectSessionsRequest
+	(*CaptureSessionRequest)(nil),     // 10: concentrator.v1.CaptureSessionRequest
+	nil,                               // 11: concentrator.v1.Session.DropsEntry
+	(Listener_Protocol)(0),            // 12: concentrator.v1.Listener.Protocol
+	(Profile_AuthMethod)(0),           // 13: concentrator.v1.Profile.AuthMethod
+	(*timestamppb.Timestamp)(nil),     // 14: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),       // 15: google.protobuf.Duration
+	(*Profile_RateLimit)(nil),         // 16: concentrator.v1.Profile.RateLimit
+	(*emptypb.Empty)(nil),             // 17: google.protobuf.Empty
+	(*Operation)(nil),                 // 18: concentrator.v1.Operation
+	(*httpbody.HttpBody)(nil),         // 19: google.api.HttpBody
 }
 var file_concentrator_v1_session_proto_depIdxs = []int32{
-	9,  // 0: concentrator.v1.Session.protocol:type_name -> concentrator.v1.Listener.Protocol
+	12, // 0: concentrator.v1.Session.protocol:type_name -> concentrator.v1.Listener.Protocol
 	0,  // 1: concentrator.v1.Session.state:type_name -> concentrator.v1.Session.State
-	10, // 2: concentrator.v1.Session.auth_method:type_name -> concentrator.v1.Profile.AuthMethod
-	11, // 3: concentrator.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	12, // 4: concentrator.v1.Session.idle_time:type_name -> google.protobuf.Duration
-	8,  // 5: concentrator.v1.Session.drops:type_name -> concentrator.v1.Session.DropsEntry
-	13, // 6: concentrator.v1.Session.rate_limit:type_name -> concentrator.v1.Profile.RateLimit
-	1,  // 7: concentrator.v1.ListSessionsResponse.sessions:type_name -> concentrator.v1.Session
-	1,  // 8: concentrator.v1.WatchSessionsResponse.upsert:type_name -> concentrator.v1.Session
-	14, // 9: concentrator.v1.WatchSessionsResponse.snapshot_done:type_name -> google.protobuf.Empty
-	2,  // 10: concentrator.v1.SessionService.GetSession:input_type -> concentrator.v1.GetSessionRequest
-	3,  // 11: concentrator.v1.SessionService.ListSessions:input_type -> concentrator.v1.ListSessionsRequest
-	5,  // 12: concentrator.v1.SessionService.DisconnectSession:input_type -> concentrator.v1.DisconnectSessionRequest
-	6,  // 13: concentrator.v1.SessionService.WatchSessions:input_type -> concentrator.v1.WatchSessionsRequest
-	1,  // 14: concentrator.v1.SessionService.GetSession:output_type -> concentrator.v1.Session
-	4,  // 15: concentrator.v1.SessionService.ListSessions:output_type -> concentrator.v1.ListSessionsResponse
-	14, // 16: concentrator.v1.SessionService.DisconnectSession:output_type -> google.protobuf.Empty
-	7,  // 17: concentrator.v1.SessionService.WatchSessions:output_type -> concentrator.v1.WatchSessionsResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	13, // 2: concentrator.v1.Session.auth_method:type_name -> concentrator.v1.Profile.AuthMethod
+	14, // 3: concentrator.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	15, // 4: concentrator.v1.Session.idle_time:type_name -> google.protobuf.Duration
+	11, // 5: concentrator.v1.Session.drops:type_name -> concentrator.v1.Session.DropsEntry
+	16, // 6: concentrator.v1.Session.rate_limit:type_name -> concentrator.v1.Profile.RateLimit
+	2,  // 7: concentrator.v1.ListSessionsResponse.sessions:type_name -> concentrator.v1.Session
+	2,  // 8: concentrator.v1.WatchSessionsResponse.upsert:type_name -> concentrator.v1.Session
+	17, // 9: concentrator.v1.WatchSessionsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	1,  // 10: concentrator.v1.CaptureSessionRequest.side:type_name -> concentrator.v1.CaptureSessionRequest.Side
+	15, // 11: concentrator.v1.CaptureSessionRequest.duration:type_name -> google.protobuf.Duration
+	3,  // 12: concentrator.v1.SessionService.GetSession:input_type -> concentrator.v1.GetSessionRequest
+	4,  // 13: concentrator.v1.SessionService.ListSessions:input_type -> concentrator.v1.ListSessionsRequest
+	6,  // 14: concentrator.v1.SessionService.DisconnectSession:input_type -> concentrator.v1.DisconnectSessionRequest
+	7,  // 15: concentrator.v1.SessionService.WatchSessions:input_type -> concentrator.v1.WatchSessionsRequest
+	9,  // 16: concentrator.v1.SessionService.DisconnectSessions:input_type -> concentrator.v1.DisconnectSessionsRequest
+	10, // 17: concentrator.v1.SessionService.CaptureSession:input_type -> concentrator.v1.CaptureSessionRequest
+	2,  // 18: concentrator.v1.SessionService.GetSession:output_type -> concentrator.v1.Session
+	5,  // 19: concentrator.v1.SessionService.ListSessions:output_type -> concentrator.v1.ListSessionsResponse
+	17, // 20: concentrator.v1.SessionService.DisconnectSession:output_type -> google.protobuf.Empty
+	8,  // 21: concentrator.v1.SessionService.WatchSessions:output_type -> concentrator.v1.WatchSessionsResponse
+	18, // 22: concentrator.v1.SessionService.DisconnectSessions:output_type -> concentrator.v1.Operation
+	19, // 23: concentrator.v1.SessionService.CaptureSession:output_type -> google.api.HttpBody
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_session_proto_init() }
@@ -839,6 +1104,7 @@ func file_concentrator_v1_session_proto_init() {
 		return
 	}
 	file_concentrator_v1_listener_proto_init()
+	file_concentrator_v1_operation_proto_init()
 	file_concentrator_v1_profile_proto_init()
 	file_concentrator_v1_session_proto_msgTypes[6].OneofWrappers = []any{
 		(*WatchSessionsResponse_Upsert)(nil),
@@ -850,8 +1116,8 @@ func file_concentrator_v1_session_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_session_proto_rawDesc), len(file_concentrator_v1_session_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   8,
+			NumEnums:      2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

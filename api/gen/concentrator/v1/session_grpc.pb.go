@@ -8,6 +8,7 @@ package concentratorv1
 
 import (
 	context "context"
+	httpbody "google.golang.org/genproto/googleapis/api/httpbody"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -20,10 +21,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SessionService_GetSession_FullMethodName        = "/concentrator.v1.SessionService/GetSession"
-	SessionService_ListSessions_FullMethodName      = "/concentrator.v1.SessionService/ListSessions"
-	SessionService_DisconnectSession_FullMethodName = "/concentrator.v1.SessionService/DisconnectSession"
-	SessionService_WatchSessions_FullMethodName     = "/concentrator.v1.SessionService/WatchSessions"
+	SessionService_GetSession_FullMethodName         = "/concentrator.v1.SessionService/GetSession"
+	SessionService_ListSessions_FullMethodName       = "/concentrator.v1.SessionService/ListSessions"
+	SessionService_DisconnectSession_FullMethodName  = "/concentrator.v1.SessionService/DisconnectSession"
+	SessionService_WatchSessions_FullMethodName      = "/concentrator.v1.SessionService/WatchSessions"
+	SessionService_DisconnectSessions_FullMethodName = "/concentrator.v1.SessionService/DisconnectSessions"
+	SessionService_CaptureSession_FullMethodName     = "/concentrator.v1.SessionService/CaptureSession"
 )
 
 // SessionServiceClient is the client API for SessionService service.
@@ -42,6 +45,13 @@ type SessionServiceClient interface {
 	// change of state or field, not of counters. Resumed after a revision, it sends only what changed since. OUT_OF_RANGE
 	// with reason RESOURCE_EXPIRED means: list again. A reader that is too slow is cut off.
 	WatchSessions(ctx context.Context, in *WatchSessionsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchSessionsResponse], error)
+	// DisconnectSessions ends the sessions that match a filter, as DisconnectSession does, at a rate that the instance and its
+	// RADIUS servers can bear. It goes on by itself: the operation says how far it is.
+	DisconnectSessions(ctx context.Context, in *DisconnectSessionsRequest, opts ...grpc.CallOption) (*Operation, error)
+	// CaptureSession streams the packets of one session, as they come and go, in a pcap file that tcpdump and Wireshark open.
+	// It ends with the session, or when the first of its limits is reached. Packets that the caller is too slow for are left
+	// out; the trailer x-concentrator-missed counts them. Each capture is in the audit trail.
+	CaptureSession(ctx context.Context, in *CaptureSessionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[httpbody.HttpBody], error)
 }
 
 type sessionServiceClient struct {
@@ -101,6 +111,35 @@ func (c *sessionServiceClient) WatchSessions(ctx context.Context, in *WatchSessi
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_WatchSessionsClient = grpc.ServerStreamingClient[WatchSessionsResponse]
 
+func (c *sessionServiceClient) DisconnectSessions(ctx context.Context, in *DisconnectSessionsRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, SessionService_DisconnectSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) CaptureSession(ctx context.Context, in *CaptureSessionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[httpbody.HttpBody], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &SessionService_ServiceDesc.Streams[1], SessionService_CaptureSession_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CaptureSessionRequest, httpbody.HttpBody]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_CaptureSessionClient = grpc.ServerStreamingClient[httpbody.HttpBody]
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
@@ -117,6 +156,13 @@ type SessionServiceServer interface {
 	// change of state or field, not of counters. Resumed after a revision, it sends only what changed since. OUT_OF_RANGE
 	// with reason RESOURCE_EXPIRED means: list again. A reader that is too slow is cut off.
 	WatchSessions(*WatchSessionsRequest, grpc.ServerStreamingServer[WatchSessionsResponse]) error
+	// DisconnectSessions ends the sessions that match a filter, as DisconnectSession does, at a rate that the instance and its
+	// RADIUS servers can bear. It goes on by itself: the operation says how far it is.
+	DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*Operation, error)
+	// CaptureSession streams the packets of one session, as they come and go, in a pcap file that tcpdump and Wireshark open.
+	// It ends with the session, or when the first of its limits is reached. Packets that the caller is too slow for are left
+	// out; the trailer x-concentrator-missed counts them. Each capture is in the audit trail.
+	CaptureSession(*CaptureSessionRequest, grpc.ServerStreamingServer[httpbody.HttpBody]) error
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -138,6 +184,12 @@ func (UnimplementedSessionServiceServer) DisconnectSession(context.Context, *Dis
 }
 func (UnimplementedSessionServiceServer) WatchSessions(*WatchSessionsRequest, grpc.ServerStreamingServer[WatchSessionsResponse]) error {
 	return status.Error(codes.Unimplemented, "method WatchSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) DisconnectSessions(context.Context, *DisconnectSessionsRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method DisconnectSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) CaptureSession(*CaptureSessionRequest, grpc.ServerStreamingServer[httpbody.HttpBody]) error {
+	return status.Error(codes.Unimplemented, "method CaptureSession not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -225,6 +277,35 @@ func _SessionService_WatchSessions_Handler(srv interface{}, stream grpc.ServerSt
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type SessionService_WatchSessionsServer = grpc.ServerStreamingServer[WatchSessionsResponse]
 
+func _SessionService_DisconnectSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DisconnectSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).DisconnectSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_DisconnectSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).DisconnectSessions(ctx, req.(*DisconnectSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_CaptureSession_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CaptureSessionRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SessionServiceServer).CaptureSession(m, &grpc.GenericServerStream[CaptureSessionRequest, httpbody.HttpBody]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type SessionService_CaptureSessionServer = grpc.ServerStreamingServer[httpbody.HttpBody]
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -244,11 +325,20 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DisconnectSession",
 			Handler:    _SessionService_DisconnectSession_Handler,
 		},
+		{
+			MethodName: "DisconnectSessions",
+			Handler:    _SessionService_DisconnectSessions_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "WatchSessions",
 			Handler:       _SessionService_WatchSessions_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CaptureSession",
+			Handler:       _SessionService_CaptureSession_Handler,
 			ServerStreams: true,
 		},
 	},

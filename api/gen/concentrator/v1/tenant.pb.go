@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -294,7 +295,10 @@ type CreateTenantRequest struct {
 	// What to make. Its name may be left out.
 	Tenant *Tenant `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +354,13 @@ func (x *CreateTenantRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateTenantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetTenantRequest is the input of GetTenant.
 type GetTenantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -402,7 +413,11 @@ type ListTenantsRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,4,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,6 +462,20 @@ func (x *ListTenantsRequest) GetPageSize() int32 {
 func (x *ListTenantsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListTenantsRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListTenantsRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -765,6 +794,165 @@ func (x *RotatePskResponse) GetTenant() *Tenant {
 	return nil
 }
 
+// WatchTenantsRequest is the input of WatchTenants.
+type WatchTenantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTenantsRequest) Reset() {
+	*x = WatchTenantsRequest{}
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTenantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTenantsRequest) ProtoMessage() {}
+
+func (x *WatchTenantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTenantsRequest.ProtoReflect.Descriptor instead.
+func (*WatchTenantsRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_tenant_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *WatchTenantsRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchTenantsResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchTenantsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchTenantsResponse_Upsert
+	//	*WatchTenantsResponse_Removed
+	//	*WatchTenantsResponse_SnapshotDone
+	Event isWatchTenantsResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTenantsResponse) Reset() {
+	*x = WatchTenantsResponse{}
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTenantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTenantsResponse) ProtoMessage() {}
+
+func (x *WatchTenantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTenantsResponse.ProtoReflect.Descriptor instead.
+func (*WatchTenantsResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_tenant_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *WatchTenantsResponse) GetEvent() isWatchTenantsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchTenantsResponse) GetUpsert() *Tenant {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTenantsResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchTenantsResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTenantsResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchTenantsResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTenantsResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchTenantsResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchTenantsResponse_Event interface {
+	isWatchTenantsResponse_Event()
+}
+
+type WatchTenantsResponse_Upsert struct {
+	// The tenant is there or changed; this is how it is now.
+	Upsert *Tenant `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchTenantsResponse_Removed struct {
+	// The tenant of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchTenantsResponse_SnapshotDone struct {
+	// All tenants that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchTenantsResponse_Upsert) isWatchTenantsResponse_Event() {}
+
+func (*WatchTenantsResponse_Removed) isWatchTenantsResponse_Event() {}
+
+func (*WatchTenantsResponse_SnapshotDone) isWatchTenantsResponse_Event() {}
+
 // Limits bound what the tenant may use. A field left out means the default named at it.
 type Tenant_Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -786,7 +974,7 @@ type Tenant_Limits struct {
 
 func (x *Tenant_Limits) Reset() {
 	*x = Tenant_Limits{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +986,7 @@ func (x *Tenant_Limits) String() string {
 func (*Tenant_Limits) ProtoMessage() {}
 
 func (x *Tenant_Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[9]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +1061,7 @@ type Tenant_Network struct {
 
 func (x *Tenant_Network) Reset() {
 	*x = Tenant_Network{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1073,7 @@ func (x *Tenant_Network) String() string {
 func (*Tenant_Network) ProtoMessage() {}
 
 func (x *Tenant_Network) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[10]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1166,7 @@ type Tenant_Ipsec struct {
 
 func (x *Tenant_Ipsec) Reset() {
 	*x = Tenant_Ipsec{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1178,7 @@ func (x *Tenant_Ipsec) String() string {
 func (*Tenant_Ipsec) ProtoMessage() {}
 
 func (x *Tenant_Ipsec) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[11]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1261,7 @@ type Tenant_L2Tp struct {
 
 func (x *Tenant_L2Tp) Reset() {
 	*x = Tenant_L2Tp{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1085,7 +1273,7 @@ func (x *Tenant_L2Tp) String() string {
 func (*Tenant_L2Tp) ProtoMessage() {}
 
 func (x *Tenant_L2Tp) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[12]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1307,7 @@ type Tenant_Authentication struct {
 
 func (x *Tenant_Authentication) Reset() {
 	*x = Tenant_Authentication{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1319,7 @@ func (x *Tenant_Authentication) String() string {
 func (*Tenant_Authentication) ProtoMessage() {}
 
 func (x *Tenant_Authentication) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[13]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1355,7 @@ type Tenant_Network_Uplink struct {
 
 func (x *Tenant_Network_Uplink) Reset() {
 	*x = Tenant_Network_Uplink{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[14]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1367,7 @@ func (x *Tenant_Network_Uplink) String() string {
 func (*Tenant_Network_Uplink) ProtoMessage() {}
 
 func (x *Tenant_Network_Uplink) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[14]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1414,7 @@ type Tenant_Ipsec_Psk struct {
 
 func (x *Tenant_Ipsec_Psk) Reset() {
 	*x = Tenant_Ipsec_Psk{}
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[15]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1426,7 @@ func (x *Tenant_Ipsec_Psk) String() string {
 func (*Tenant_Ipsec_Psk) ProtoMessage() {}
 
 func (x *Tenant_Ipsec_Psk) ProtoReflect() protoreflect.Message {
-	mi := &file_concentrator_v1_tenant_proto_msgTypes[15]
+	mi := &file_concentrator_v1_tenant_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,11 +1474,12 @@ var File_concentrator_v1_tenant_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\n" +
-	"\x1cconcentrator/v1/tenant.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfe\x11\n" +
+	"\x1cconcentrator/v1/tenant.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x19\n" +
 	"\x06Tenant\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12&\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\x03\xe0A\x01R\vdisplayName\x12\x1b\n" +
-	"\x06realms\x18\x03 \x03(\tB\x03\xe0A\x01R\x06realms\x12,\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12t\n" +
+	"\fdisplay_name\x18\x02 \x01(\tBQ\xe0A\x01\xbaHK\xba\x01C\n" +
+	"\x04text\x12\x1fmay not hold control characters\x1a\x1athis.matches('^\\\\P{Cc}*$')r\x03\x18\xc8\x01R\vdisplayName\x12$\n" +
+	"\x06realms\x18\x03 \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\x06realms\x12,\n" +
 	"\x0frealm_stripping\x18\x04 \x01(\bB\x03\xe0A\x01R\x0erealmStripping\x12!\n" +
 	"\tsuspended\x18\x05 \x01(\bB\x03\xe0A\x01R\tsuspended\x12;\n" +
 	"\x06limits\x18\x06 \x01(\v2\x1e.concentrator.v1.Tenant.LimitsB\x03\xe0A\x01R\x06limits\x12>\n" +
@@ -1302,23 +1491,29 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\vcreate_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\r \x01(\tB\x03\xe0A\x01R\x04etag\x1a\x99\x03\n" +
-	"\x06Limits\x12&\n" +
-	"\fmax_sessions\x18\x01 \x01(\x05B\x03\xe0A\x01R\vmaxSessions\x126\n" +
-	"\x15max_sessions_per_user\x18\x02 \x01(\x05B\x03\xe0A\x01R\x12maxSessionsPerUser\x12^\n" +
-	"\x10duplicate_policy\x18\x03 \x01(\x0e2..concentrator.v1.Tenant.Limits.DuplicatePolicyB\x03\xe0A\x01R\x0fduplicatePolicy\x129\n" +
-	"\x14half_open_per_source\x18\x04 \x01(\x05B\x03\xe0A\x01H\x00R\x11halfOpenPerSource\x88\x01\x01\x12/\n" +
-	"\x11logins_per_second\x18\x05 \x01(\x05B\x03\xe0A\x01R\x0floginsPerSecond\"J\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\r \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x1a\xbd\x03\n" +
+	"\x06Limits\x12-\n" +
+	"\fmax_sessions\x18\x01 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\vmaxSessions\x12=\n" +
+	"\x15max_sessions_per_user\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\x12maxSessionsPerUser\x12f\n" +
+	"\x10duplicate_policy\x18\x03 \x01(\x0e2..concentrator.v1.Tenant.Limits.DuplicatePolicyB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\x0fduplicatePolicy\x12@\n" +
+	"\x14half_open_per_source\x18\x04 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00H\x00R\x11halfOpenPerSource\x88\x01\x01\x126\n" +
+	"\x11logins_per_second\x18\x05 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\x0floginsPerSecond\"J\n" +
 	"\x0fDuplicatePolicy\x12 \n" +
 	"\x1cDUPLICATE_POLICY_UNSPECIFIED\x10\x00\x12\b\n" +
 	"\x04DENY\x10\x01\x12\v\n" +
 	"\aREPLACE\x10\x02B\x17\n" +
-	"\x15_half_open_per_source\x1a\xe3\x02\n" +
-	"\aNetwork\x12!\n" +
-	"\tnamespace\x18\x01 \x01(\tB\x03\xe0A\x01R\tnamespace\x12\x1b\n" +
-	"\x06device\x18\x02 \x01(\tB\x03\xe0A\x01R\x06device\x12\x15\n" +
-	"\x03mtu\x18\x03 \x01(\x05B\x03\xe0A\x01R\x03mtu\x12#\n" +
+	"\x15_half_open_per_source\x1a\xe4\x05\n" +
+	"\aNetwork\x12\xda\x01\n" +
+	"\tnamespace\x18\x01 \x01(\tB\xbb\x01\xe0A\x01\xbaH\xb4\x01\xba\x01\xb0\x01\n" +
+	"\tnamespace\x12Lis not the name of a namespace: 1 to 64 of letters, digits, '.', '_' and '-'\x1aUthis == '' || (this.matches('^[a-zA-Z0-9._-]{1,64}$') && this != '.' && this != '..')R\tnamespace\x12\xd3\x01\n" +
+	"\x06device\x18\x02 \x01(\tB\xba\x01\xe0A\x01\xbaH\xb3\x01\xba\x01\xaf\x01\n" +
+	"\x06device\x12Mcan't name a device: 1 to 15 of letters, digits, '.', '_' and '-', and not lo\x1aVthis == '' || (this.matches('^[a-zA-Z0-9._-]{1,15}$') && !(this in ['.', '..', 'lo']))R\x06device\x12#\n" +
+	"\x03mtu\x18\x03 \x01(\x05B\x11\xe0A\x01\xbaH\v\xd8\x01\x01\x1a\x06\x18\xa8F(\xc0\x04R\x03mtu\x12#\n" +
 	"\n" +
 	"masquerade\x18\x04 \x01(\bB\x03\xe0A\x01R\n" +
 	"masquerade\x12 \n" +
@@ -1327,45 +1522,53 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\x06uplink\x18\a \x01(\v2&.concentrator.v1.Tenant.Network.UplinkB\x03\xe0A\x01R\x06uplink\x1aF\n" +
 	"\x06Uplink\x12\x1d\n" +
 	"\aaddress\x18\x01 \x01(\tB\x03\xe0A\x02R\aaddress\x12\x1d\n" +
-	"\agateway\x18\x02 \x01(\tB\x03\xe0A\x02R\agateway\x1a\xbf\x04\n" +
-	"\x05Ipsec\x12:\n" +
-	"\x04psks\x18\x01 \x03(\v2!.concentrator.v1.Tenant.Ipsec.PskB\x03\xe0A\x01R\x04psks\x12*\n" +
+	"\agateway\x18\x02 \x01(\tB\x03\xe0A\x02R\agateway\x1a\xb5\a\n" +
+	"\x05Ipsec\x12B\n" +
+	"\x04psks\x18\x01 \x03(\v2!.concentrator.v1.Tenant.Ipsec.PskB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x10R\x04psks\x12*\n" +
 	"\x0elegacy_clients\x18\x02 \x01(\bB\x03\xe0A\x01R\rlegacyClients\x12,\n" +
-	"\x0faggressive_mode\x18\x03 \x01(\bB\x03\xe0A\x01R\x0eaggressiveMode\x12\"\n" +
+	"\x0faggressive_mode\x18\x03 \x01(\bB\x03\xe0A\x01R\x0eaggressiveMode\x12p\n" +
 	"\n" +
-	"group_name\x18\x04 \x01(\tB\x03\xe0A\x01R\tgroupName\x12,\n" +
-	"\x0fca_certificates\x18\x05 \x03(\tB\x03\xe0A\x01R\x0ecaCertificates\x12\x17\n" +
-	"\x04crls\x18\x06 \x03(\tB\x03\xe0A\x01R\x04crls\x12A\n" +
-	"\fike_lifetime\x18\a \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vikeLifetime\x12A\n" +
-	"\fesp_lifetime\x18\b \x01(\v2\x19.google.protobuf.DurationB\x03\xe0A\x01R\vespLifetime\x1a\xae\x01\n" +
+	"group_name\x18\x04 \x01(\tBQ\xe0A\x01\xbaHK\xba\x01C\n" +
+	"\x04text\x12\x1fmay not hold control characters\x1a\x1athis.matches('^\\\\P{Cc}*$')r\x03\x18\xc8\x01R\tgroupName\x124\n" +
+	"\x0fca_certificates\x18\x05 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x10R\x0ecaCertificates\x12\x1f\n" +
+	"\x04crls\x18\x06 \x03(\tB\v\xe0A\x01\xbaH\x05\x92\x01\x02\x10\x10R\x04crls\x12\xc3\x01\n" +
+	"\fike_lifetime\x18\a \x01(\v2\x19.google.protobuf.DurationB\x84\x01\xe0A\x01\xbaH~\xba\x01{\n" +
+	"\bduration\x12\x1cmust be 60s to 86400s, or 0s\x1aQthis == duration('0s') || (this >= duration('60s') && this <= duration('86400s'))R\vikeLifetime\x12\xc3\x01\n" +
+	"\fesp_lifetime\x18\b \x01(\v2\x19.google.protobuf.DurationB\x84\x01\xe0A\x01\xbaH~\xba\x01{\n" +
+	"\bduration\x12\x1cmust be 60s to 86400s, or 0s\x1aQthis == duration('0s') || (this >= duration('60s') && this <= duration('86400s'))R\vespLifetime\x1a\xb8\x01\n" +
 	"\x03Psk\x12\x13\n" +
-	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\x12 \n" +
-	"\x06secret\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\x06secret\x88\x01\x01\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\x03\xe0A\x02R\x02id\x12*\n" +
+	"\x06secret\x18\x02 \x01(\tB\r\xe0A\x04\xbaH\ar\x05 \x01(\x80\x02H\x00R\x06secret\x88\x01\x01\x12 \n" +
 	"\tuse_count\x18\x03 \x01(\x03B\x03\xe0A\x03R\buseCount\x12C\n" +
 	"\rlast_use_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastUseTimeB\t\n" +
-	"\a_secret\x1aG\n" +
-	"\x04L2tp\x12-\n" +
-	"\rtunnel_secret\x18\x01 \x01(\tB\x03\xe0A\x04H\x00R\ftunnelSecret\x88\x01\x01B\x10\n" +
-	"\x0e_tunnel_secret\x1a\x9a\x01\n" +
-	"\x0eAuthentication\x12M\n" +
-	"\abackend\x18\x01 \x01(\x0e2..concentrator.v1.Tenant.Authentication.BackendB\x03\xe0A\x01R\abackend\"9\n" +
+	"\a_secret\x1aO\n" +
+	"\x04L2tp\x125\n" +
+	"\rtunnel_secret\x18\x01 \x01(\tB\v\xe0A\x04\xbaH\x05r\x03(\x80\x02H\x00R\ftunnelSecret\x88\x01\x01B\x10\n" +
+	"\x0e_tunnel_secret\x1a\xa2\x01\n" +
+	"\x0eAuthentication\x12U\n" +
+	"\abackend\x18\x01 \x01(\x0e2..concentrator.v1.Tenant.Authentication.BackendB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\abackend\"9\n" +
 	"\aBackend\x12\x17\n" +
 	"\x13BACKEND_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05LOCAL\x10\x01\x12\n" +
 	"\n" +
 	"\x06RADIUS\x10\x02:;\xeaA8\n" +
-	"\x13concentrator/Tenant\x12\x10tenants/{tenant}*\atenants2\x06tenant\"\x97\x01\n" +
+	"\x13concentrator/Tenant\x12\x10tenants/{tenant}*\atenants2\x06tenant\"\xc6\x01\n" +
 	"\x13CreateTenantRequest\x12 \n" +
 	"\ttenant_id\x18\x01 \x01(\tB\x03\xe0A\x02R\btenantId\x124\n" +
 	"\x06tenant\x18\x02 \x01(\v2\x17.concentrator.v1.TenantB\x03\xe0A\x02R\x06tenant\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"C\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"C\n" +
 	"\x10GetTenantRequest\x12/\n" +
 	"\x04name\x18\x01 \x01(\tB\x1b\xe0A\x02\xfaA\x15\n" +
-	"\x13concentrator/TenantR\x04name\"Z\n" +
-	"\x12ListTenantsRequest\x12 \n" +
-	"\tpage_size\x18\x01 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x13concentrator/TenantR\x04name\"\xb6\x01\n" +
+	"\x12ListTenantsRequest\x12'\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\x03\xe0A\x01R\tpageToken\"p\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"p\n" +
 	"\x13ListTenantsResponse\x121\n" +
 	"\atenants\x18\x01 \x03(\v2\x17.concentrator.v1.TenantR\atenants\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb7\x01\n" +
@@ -1373,28 +1576,37 @@ const file_concentrator_v1_tenant_proto_rawDesc = "" +
 	"\x06tenant\x18\x01 \x01(\v2\x17.concentrator.v1.TenantB\x03\xe0A\x02R\x06tenant\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x89\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x91\x01\n" +
 	"\x13DeleteTenantRequest\x12/\n" +
 	"\x04name\x18\x01 \x01(\tB\x1b\xe0A\x02\xfaA\x15\n" +
-	"\x13concentrator/TenantR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"x\n" +
+	"\x13concentrator/TenantR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x80\x01\n" +
 	"\x10RotatePskRequest\x12/\n" +
 	"\x04name\x18\x01 \x01(\tB\x1b\xe0A\x02\xfaA\x15\n" +
 	"\x13concentrator/TenantR\x04name\x12\x1a\n" +
-	"\x06psk_id\x18\x02 \x01(\tB\x03\xe0A\x01R\x05pskId\x12\x17\n" +
-	"\x04etag\x18\x03 \x01(\tB\x03\xe0A\x01R\x04etag\"m\n" +
+	"\x06psk_id\x18\x02 \x01(\tB\x03\xe0A\x01R\x05pskId\x12\x1f\n" +
+	"\x04etag\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\"m\n" +
 	"\x11RotatePskResponse\x12\x15\n" +
 	"\x06psk_id\x18\x01 \x01(\tR\x05pskId\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12/\n" +
-	"\x06tenant\x18\x03 \x01(\v2\x17.concentrator.v1.TenantR\x06tenant2\xb8\x05\n" +
+	"\x06tenant\x18\x03 \x01(\v2\x17.concentrator.v1.TenantR\x06tenant\">\n" +
+	"\x13WatchTenantsRequest\x12'\n" +
+	"\brevision\x18\x01 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xc9\x01\n" +
+	"\x14WatchTenantsResponse\x121\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x17.concentrator.v1.TenantH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event2\xb2\x06\n" +
 	"\rTenantService\x12j\n" +
 	"\fCreateTenant\x12$.concentrator.v1.CreateTenantRequest\x1a\x17.concentrator.v1.Tenant\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06tenant\"\v/v1/tenants\x12e\n" +
 	"\tGetTenant\x12!.concentrator.v1.GetTenantRequest\x1a\x17.concentrator.v1.Tenant\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/{name=tenants/*}\x12m\n" +
 	"\vListTenants\x12#.concentrator.v1.ListTenantsRequest\x1a$.concentrator.v1.ListTenantsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/tenants\x12z\n" +
 	"\fUpdateTenant\x12$.concentrator.v1.UpdateTenantRequest\x1a\x17.concentrator.v1.Tenant\"+\x82\xd3\xe4\x93\x02%:\x06tenant2\x1b/v1/{tenant.name=tenants/*}\x12j\n" +
 	"\fDeleteTenant\x12$.concentrator.v1.DeleteTenantRequest\x1a\x16.google.protobuf.Empty\"\x1c\x82\xd3\xe4\x93\x02\x16*\x14/v1/{name=tenants/*}\x12}\n" +
-	"\tRotatePsk\x12!.concentrator.v1.RotatePskRequest\x1a\".concentrator.v1.RotatePskResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{name=tenants/*}:rotatePskB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"\tRotatePsk\x12!.concentrator.v1.RotatePskRequest\x1a\".concentrator.v1.RotatePskResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/v1/{name=tenants/*}:rotatePsk\x12x\n" +
+	"\fWatchTenants\x12$.concentrator.v1.WatchTenantsRequest\x1a%.concentrator.v1.WatchTenantsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/tenants:watch0\x01B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_tenant_proto_rawDescOnce sync.Once
@@ -1409,7 +1621,7 @@ func file_concentrator_v1_tenant_proto_rawDescGZIP() []byte {
 }
 
 var file_concentrator_v1_tenant_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_concentrator_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_concentrator_v1_tenant_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_concentrator_v1_tenant_proto_goTypes = []any{
 	(Tenant_Limits_DuplicatePolicy)(0), // 0: concentrator.v1.Tenant.Limits.DuplicatePolicy
 	(Tenant_Authentication_Backend)(0), // 1: concentrator.v1.Tenant.Authentication.Backend
@@ -1422,55 +1634,61 @@ var file_concentrator_v1_tenant_proto_goTypes = []any{
 	(*DeleteTenantRequest)(nil),        // 8: concentrator.v1.DeleteTenantRequest
 	(*RotatePskRequest)(nil),           // 9: concentrator.v1.RotatePskRequest
 	(*RotatePskResponse)(nil),          // 10: concentrator.v1.RotatePskResponse
-	(*Tenant_Limits)(nil),              // 11: concentrator.v1.Tenant.Limits
-	(*Tenant_Network)(nil),             // 12: concentrator.v1.Tenant.Network
-	(*Tenant_Ipsec)(nil),               // 13: concentrator.v1.Tenant.Ipsec
-	(*Tenant_L2Tp)(nil),                // 14: concentrator.v1.Tenant.L2tp
-	(*Tenant_Authentication)(nil),      // 15: concentrator.v1.Tenant.Authentication
-	(*Tenant_Network_Uplink)(nil),      // 16: concentrator.v1.Tenant.Network.Uplink
-	(*Tenant_Ipsec_Psk)(nil),           // 17: concentrator.v1.Tenant.Ipsec.Psk
-	(*timestamppb.Timestamp)(nil),      // 18: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 19: google.protobuf.FieldMask
-	(*durationpb.Duration)(nil),        // 20: google.protobuf.Duration
-	(*emptypb.Empty)(nil),              // 21: google.protobuf.Empty
+	(*WatchTenantsRequest)(nil),        // 11: concentrator.v1.WatchTenantsRequest
+	(*WatchTenantsResponse)(nil),       // 12: concentrator.v1.WatchTenantsResponse
+	(*Tenant_Limits)(nil),              // 13: concentrator.v1.Tenant.Limits
+	(*Tenant_Network)(nil),             // 14: concentrator.v1.Tenant.Network
+	(*Tenant_Ipsec)(nil),               // 15: concentrator.v1.Tenant.Ipsec
+	(*Tenant_L2Tp)(nil),                // 16: concentrator.v1.Tenant.L2tp
+	(*Tenant_Authentication)(nil),      // 17: concentrator.v1.Tenant.Authentication
+	(*Tenant_Network_Uplink)(nil),      // 18: concentrator.v1.Tenant.Network.Uplink
+	(*Tenant_Ipsec_Psk)(nil),           // 19: concentrator.v1.Tenant.Ipsec.Psk
+	(*timestamppb.Timestamp)(nil),      // 20: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 21: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),              // 22: google.protobuf.Empty
+	(*durationpb.Duration)(nil),        // 23: google.protobuf.Duration
 }
 var file_concentrator_v1_tenant_proto_depIdxs = []int32{
-	11, // 0: concentrator.v1.Tenant.limits:type_name -> concentrator.v1.Tenant.Limits
-	12, // 1: concentrator.v1.Tenant.network:type_name -> concentrator.v1.Tenant.Network
-	13, // 2: concentrator.v1.Tenant.ipsec:type_name -> concentrator.v1.Tenant.Ipsec
-	14, // 3: concentrator.v1.Tenant.l2tp:type_name -> concentrator.v1.Tenant.L2tp
-	15, // 4: concentrator.v1.Tenant.authentication:type_name -> concentrator.v1.Tenant.Authentication
-	18, // 5: concentrator.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
-	18, // 6: concentrator.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
+	13, // 0: concentrator.v1.Tenant.limits:type_name -> concentrator.v1.Tenant.Limits
+	14, // 1: concentrator.v1.Tenant.network:type_name -> concentrator.v1.Tenant.Network
+	15, // 2: concentrator.v1.Tenant.ipsec:type_name -> concentrator.v1.Tenant.Ipsec
+	16, // 3: concentrator.v1.Tenant.l2tp:type_name -> concentrator.v1.Tenant.L2tp
+	17, // 4: concentrator.v1.Tenant.authentication:type_name -> concentrator.v1.Tenant.Authentication
+	20, // 5: concentrator.v1.Tenant.create_time:type_name -> google.protobuf.Timestamp
+	20, // 6: concentrator.v1.Tenant.update_time:type_name -> google.protobuf.Timestamp
 	2,  // 7: concentrator.v1.CreateTenantRequest.tenant:type_name -> concentrator.v1.Tenant
 	2,  // 8: concentrator.v1.ListTenantsResponse.tenants:type_name -> concentrator.v1.Tenant
 	2,  // 9: concentrator.v1.UpdateTenantRequest.tenant:type_name -> concentrator.v1.Tenant
-	19, // 10: concentrator.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 10: concentrator.v1.UpdateTenantRequest.update_mask:type_name -> google.protobuf.FieldMask
 	2,  // 11: concentrator.v1.RotatePskResponse.tenant:type_name -> concentrator.v1.Tenant
-	0,  // 12: concentrator.v1.Tenant.Limits.duplicate_policy:type_name -> concentrator.v1.Tenant.Limits.DuplicatePolicy
-	16, // 13: concentrator.v1.Tenant.Network.uplink:type_name -> concentrator.v1.Tenant.Network.Uplink
-	17, // 14: concentrator.v1.Tenant.Ipsec.psks:type_name -> concentrator.v1.Tenant.Ipsec.Psk
-	20, // 15: concentrator.v1.Tenant.Ipsec.ike_lifetime:type_name -> google.protobuf.Duration
-	20, // 16: concentrator.v1.Tenant.Ipsec.esp_lifetime:type_name -> google.protobuf.Duration
-	1,  // 17: concentrator.v1.Tenant.Authentication.backend:type_name -> concentrator.v1.Tenant.Authentication.Backend
-	18, // 18: concentrator.v1.Tenant.Ipsec.Psk.last_use_time:type_name -> google.protobuf.Timestamp
-	3,  // 19: concentrator.v1.TenantService.CreateTenant:input_type -> concentrator.v1.CreateTenantRequest
-	4,  // 20: concentrator.v1.TenantService.GetTenant:input_type -> concentrator.v1.GetTenantRequest
-	5,  // 21: concentrator.v1.TenantService.ListTenants:input_type -> concentrator.v1.ListTenantsRequest
-	7,  // 22: concentrator.v1.TenantService.UpdateTenant:input_type -> concentrator.v1.UpdateTenantRequest
-	8,  // 23: concentrator.v1.TenantService.DeleteTenant:input_type -> concentrator.v1.DeleteTenantRequest
-	9,  // 24: concentrator.v1.TenantService.RotatePsk:input_type -> concentrator.v1.RotatePskRequest
-	2,  // 25: concentrator.v1.TenantService.CreateTenant:output_type -> concentrator.v1.Tenant
-	2,  // 26: concentrator.v1.TenantService.GetTenant:output_type -> concentrator.v1.Tenant
-	6,  // 27: concentrator.v1.TenantService.ListTenants:output_type -> concentrator.v1.ListTenantsResponse
-	2,  // 28: concentrator.v1.TenantService.UpdateTenant:output_type -> concentrator.v1.Tenant
-	21, // 29: concentrator.v1.TenantService.DeleteTenant:output_type -> google.protobuf.Empty
-	10, // 30: concentrator.v1.TenantService.RotatePsk:output_type -> concentrator.v1.RotatePskResponse
-	25, // [25:31] is the sub-list for method output_type
-	19, // [19:25] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	2,  // 12: concentrator.v1.WatchTenantsResponse.upsert:type_name -> concentrator.v1.Tenant
+	22, // 13: concentrator.v1.WatchTenantsResponse.snapshot_done:type_name -> google.protobuf.Empty
+	0,  // 14: concentrator.v1.Tenant.Limits.duplicate_policy:type_name -> concentrator.v1.Tenant.Limits.DuplicatePolicy
+	18, // 15: concentrator.v1.Tenant.Network.uplink:type_name -> concentrator.v1.Tenant.Network.Uplink
+	19, // 16: concentrator.v1.Tenant.Ipsec.psks:type_name -> concentrator.v1.Tenant.Ipsec.Psk
+	23, // 17: concentrator.v1.Tenant.Ipsec.ike_lifetime:type_name -> google.protobuf.Duration
+	23, // 18: concentrator.v1.Tenant.Ipsec.esp_lifetime:type_name -> google.protobuf.Duration
+	1,  // 19: concentrator.v1.Tenant.Authentication.backend:type_name -> concentrator.v1.Tenant.Authentication.Backend
+	20, // 20: concentrator.v1.Tenant.Ipsec.Psk.last_use_time:type_name -> google.protobuf.Timestamp
+	3,  // 21: concentrator.v1.TenantService.CreateTenant:input_type -> concentrator.v1.CreateTenantRequest
+	4,  // 22: concentrator.v1.TenantService.GetTenant:input_type -> concentrator.v1.GetTenantRequest
+	5,  // 23: concentrator.v1.TenantService.ListTenants:input_type -> concentrator.v1.ListTenantsRequest
+	7,  // 24: concentrator.v1.TenantService.UpdateTenant:input_type -> concentrator.v1.UpdateTenantRequest
+	8,  // 25: concentrator.v1.TenantService.DeleteTenant:input_type -> concentrator.v1.DeleteTenantRequest
+	9,  // 26: concentrator.v1.TenantService.RotatePsk:input_type -> concentrator.v1.RotatePskRequest
+	11, // 27: concentrator.v1.TenantService.WatchTenants:input_type -> concentrator.v1.WatchTenantsRequest
+	2,  // 28: concentrator.v1.TenantService.CreateTenant:output_type -> concentrator.v1.Tenant
+	2,  // 29: concentrator.v1.TenantService.GetTenant:output_type -> concentrator.v1.Tenant
+	6,  // 30: concentrator.v1.TenantService.ListTenants:output_type -> concentrator.v1.ListTenantsResponse
+	2,  // 31: concentrator.v1.TenantService.UpdateTenant:output_type -> concentrator.v1.Tenant
+	22, // 32: concentrator.v1.TenantService.DeleteTenant:output_type -> google.protobuf.Empty
+	10, // 33: concentrator.v1.TenantService.RotatePsk:output_type -> concentrator.v1.RotatePskResponse
+	12, // 34: concentrator.v1.TenantService.WatchTenants:output_type -> concentrator.v1.WatchTenantsResponse
+	28, // [28:35] is the sub-list for method output_type
+	21, // [21:28] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_tenant_proto_init() }
@@ -1478,16 +1696,21 @@ func file_concentrator_v1_tenant_proto_init() {
 	if File_concentrator_v1_tenant_proto != nil {
 		return
 	}
-	file_concentrator_v1_tenant_proto_msgTypes[9].OneofWrappers = []any{}
-	file_concentrator_v1_tenant_proto_msgTypes[12].OneofWrappers = []any{}
-	file_concentrator_v1_tenant_proto_msgTypes[15].OneofWrappers = []any{}
+	file_concentrator_v1_tenant_proto_msgTypes[10].OneofWrappers = []any{
+		(*WatchTenantsResponse_Upsert)(nil),
+		(*WatchTenantsResponse_Removed)(nil),
+		(*WatchTenantsResponse_SnapshotDone)(nil),
+	}
+	file_concentrator_v1_tenant_proto_msgTypes[11].OneofWrappers = []any{}
+	file_concentrator_v1_tenant_proto_msgTypes[14].OneofWrappers = []any{}
+	file_concentrator_v1_tenant_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_tenant_proto_rawDesc), len(file_concentrator_v1_tenant_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

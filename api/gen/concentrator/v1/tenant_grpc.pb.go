@@ -26,6 +26,7 @@ const (
 	TenantService_UpdateTenant_FullMethodName = "/concentrator.v1.TenantService/UpdateTenant"
 	TenantService_DeleteTenant_FullMethodName = "/concentrator.v1.TenantService/DeleteTenant"
 	TenantService_RotatePsk_FullMethodName    = "/concentrator.v1.TenantService/RotatePsk"
+	TenantService_WatchTenants_FullMethodName = "/concentrator.v1.TenantService/WatchTenants"
 )
 
 // TenantServiceClient is the client API for TenantService service.
@@ -48,6 +49,10 @@ type TenantServiceClient interface {
 	// leaves them out of ipsec.psks, so that clients can change over one by one: use_count and last_use_time tell when an
 	// old key is no longer in use. FAILED_PRECONDITION if the tenant has as many keys as it may.
 	RotatePsk(ctx context.Context, in *RotatePskRequest, opts ...grpc.CallOption) (*RotatePskResponse, error)
+	// WatchTenants first sends every tenant as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchTenants(ctx context.Context, in *WatchTenantsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTenantsResponse], error)
 }
 
 type tenantServiceClient struct {
@@ -118,6 +123,25 @@ func (c *tenantServiceClient) RotatePsk(ctx context.Context, in *RotatePskReques
 	return out, nil
 }
 
+func (c *tenantServiceClient) WatchTenants(ctx context.Context, in *WatchTenantsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTenantsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &TenantService_ServiceDesc.Streams[0], TenantService_WatchTenants_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchTenantsRequest, WatchTenantsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TenantService_WatchTenantsClient = grpc.ServerStreamingClient[WatchTenantsResponse]
+
 // TenantServiceServer is the server API for TenantService service.
 // All implementations must embed UnimplementedTenantServiceServer
 // for forward compatibility.
@@ -138,6 +162,10 @@ type TenantServiceServer interface {
 	// leaves them out of ipsec.psks, so that clients can change over one by one: use_count and last_use_time tell when an
 	// old key is no longer in use. FAILED_PRECONDITION if the tenant has as many keys as it may.
 	RotatePsk(context.Context, *RotatePskRequest) (*RotatePskResponse, error)
+	// WatchTenants first sends every tenant as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchTenants(*WatchTenantsRequest, grpc.ServerStreamingServer[WatchTenantsResponse]) error
 	mustEmbedUnimplementedTenantServiceServer()
 }
 
@@ -165,6 +193,9 @@ func (UnimplementedTenantServiceServer) DeleteTenant(context.Context, *DeleteTen
 }
 func (UnimplementedTenantServiceServer) RotatePsk(context.Context, *RotatePskRequest) (*RotatePskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RotatePsk not implemented")
+}
+func (UnimplementedTenantServiceServer) WatchTenants(*WatchTenantsRequest, grpc.ServerStreamingServer[WatchTenantsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchTenants not implemented")
 }
 func (UnimplementedTenantServiceServer) mustEmbedUnimplementedTenantServiceServer() {}
 func (UnimplementedTenantServiceServer) testEmbeddedByValue()                       {}
@@ -295,6 +326,17 @@ func _TenantService_RotatePsk_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _TenantService_WatchTenants_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchTenantsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TenantServiceServer).WatchTenants(m, &grpc.GenericServerStream[WatchTenantsRequest, WatchTenantsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type TenantService_WatchTenantsServer = grpc.ServerStreamingServer[WatchTenantsResponse]
+
 // TenantService_ServiceDesc is the grpc.ServiceDesc for TenantService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -327,6 +369,12 @@ var TenantService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _TenantService_RotatePsk_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchTenants",
+			Handler:       _TenantService_WatchTenants_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/tenant.proto",
 }

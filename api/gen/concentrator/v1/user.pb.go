@@ -7,6 +7,7 @@
 package concentratorv1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -24,6 +25,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Existing says what is done with users that are there already.
+type ImportUsersRequest_Existing int32
+
+const (
+	// The default: FAIL.
+	ImportUsersRequest_EXISTING_UNSPECIFIED ImportUsersRequest_Existing = 0
+	// A line for one is a line that failed; the others are done.
+	ImportUsersRequest_FAIL ImportUsersRequest_Existing = 1
+	// They are left as they are.
+	ImportUsersRequest_SKIP ImportUsersRequest_Existing = 2
+	// The columns that the table has are changed, the others stay.
+	ImportUsersRequest_UPDATE ImportUsersRequest_Existing = 3
+)
+
+// Enum value maps for ImportUsersRequest_Existing.
+var (
+	ImportUsersRequest_Existing_name = map[int32]string{
+		0: "EXISTING_UNSPECIFIED",
+		1: "FAIL",
+		2: "SKIP",
+		3: "UPDATE",
+	}
+	ImportUsersRequest_Existing_value = map[string]int32{
+		"EXISTING_UNSPECIFIED": 0,
+		"FAIL":                 1,
+		"SKIP":                 2,
+		"UPDATE":               3,
+	}
+)
+
+func (x ImportUsersRequest_Existing) Enum() *ImportUsersRequest_Existing {
+	p := new(ImportUsersRequest_Existing)
+	*p = x
+	return p
+}
+
+func (x ImportUsersRequest_Existing) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ImportUsersRequest_Existing) Descriptor() protoreflect.EnumDescriptor {
+	return file_concentrator_v1_user_proto_enumTypes[0].Descriptor()
+}
+
+func (ImportUsersRequest_Existing) Type() protoreflect.EnumType {
+	return &file_concentrator_v1_user_proto_enumTypes[0]
+}
+
+func (x ImportUsersRequest_Existing) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ImportUsersRequest_Existing.Descriptor instead.
+func (ImportUsersRequest_Existing) EnumDescriptor() ([]byte, []int) {
+	return file_concentrator_v1_user_proto_rawDescGZIP(), []int{9, 0}
+}
 
 // User is someone who may log in, where the tenant's backend is LOCAL.
 type User struct {
@@ -171,7 +229,10 @@ type CreateUserRequest struct {
 	// What to make. Its name may be left out.
 	User *User `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
 	// Check everything, answer as if it were done, and change nothing.
-	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	ValidateOnly bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	// Chosen by the caller, a UUID: the same request sent again with it, because an answer was lost, is not done again but
+	// answered as before, for an hour.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -234,6 +295,13 @@ func (x *CreateUserRequest) GetValidateOnly() bool {
 	return false
 }
 
+func (x *CreateUserRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // GetUserRequest is the input of GetUser.
 type GetUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -288,7 +356,11 @@ type ListUsersRequest struct {
 	// At most so many; 0 means 100, more than 1000 means 1000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// next_page_token of the page before; everything else must be as in that request.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only those that match, as google.aip.dev/160 says: state = OPEN AND user = "alice*". Fields are spelled as in JSON.
+	Filter string `protobuf:"bytes,4,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Fields to sort by, as google.aip.dev/132 says: "inBytes desc, user".
+	OrderBy       string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +412,20 @@ func (x *ListUsersRequest) GetPageSize() int32 {
 func (x *ListUsersRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
 	}
 	return ""
 }
@@ -529,43 +615,290 @@ func (x *DeleteUserRequest) GetValidateOnly() bool {
 	return false
 }
 
+// WatchUsersRequest is the input of WatchUsers.
+type WatchUsersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}; tenants/- watches those of all tenants.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The revision of the last message seen, to resume after it; empty begins with a snapshot.
+	Revision      string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchUsersRequest) Reset() {
+	*x = WatchUsersRequest{}
+	mi := &file_concentrator_v1_user_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchUsersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchUsersRequest) ProtoMessage() {}
+
+func (x *WatchUsersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_user_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchUsersRequest.ProtoReflect.Descriptor instead.
+func (*WatchUsersRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_user_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchUsersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *WatchUsersRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+// WatchUsersResponse is one message of a watch. One without an event is a bookmark: it only takes the revision on.
+type WatchUsersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What happened.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchUsersResponse_Upsert
+	//	*WatchUsersResponse_Removed
+	//	*WatchUsersResponse_SnapshotDone
+	Event isWatchUsersResponse_Event `protobuf_oneof:"event"`
+	// Resumes the watch after this message. Opaque.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchUsersResponse) Reset() {
+	*x = WatchUsersResponse{}
+	mi := &file_concentrator_v1_user_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchUsersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchUsersResponse) ProtoMessage() {}
+
+func (x *WatchUsersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_user_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchUsersResponse.ProtoReflect.Descriptor instead.
+func (*WatchUsersResponse) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_user_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchUsersResponse) GetEvent() isWatchUsersResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchUsersResponse) GetUpsert() *User {
+	if x != nil {
+		if x, ok := x.Event.(*WatchUsersResponse_Upsert); ok {
+			return x.Upsert
+		}
+	}
+	return nil
+}
+
+func (x *WatchUsersResponse) GetRemoved() string {
+	if x != nil {
+		if x, ok := x.Event.(*WatchUsersResponse_Removed); ok {
+			return x.Removed
+		}
+	}
+	return ""
+}
+
+func (x *WatchUsersResponse) GetSnapshotDone() *emptypb.Empty {
+	if x != nil {
+		if x, ok := x.Event.(*WatchUsersResponse_SnapshotDone); ok {
+			return x.SnapshotDone
+		}
+	}
+	return nil
+}
+
+func (x *WatchUsersResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+type isWatchUsersResponse_Event interface {
+	isWatchUsersResponse_Event()
+}
+
+type WatchUsersResponse_Upsert struct {
+	// The user is there or changed; this is how it is now.
+	Upsert *User `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
+}
+
+type WatchUsersResponse_Removed struct {
+	// The user of this name is gone.
+	Removed string `protobuf:"bytes,2,opt,name=removed,proto3,oneof"`
+}
+
+type WatchUsersResponse_SnapshotDone struct {
+	// All users that there were at the beginning have been sent.
+	SnapshotDone *emptypb.Empty `protobuf:"bytes,3,opt,name=snapshot_done,json=snapshotDone,proto3,oneof"`
+}
+
+func (*WatchUsersResponse_Upsert) isWatchUsersResponse_Event() {}
+
+func (*WatchUsersResponse_Removed) isWatchUsersResponse_Event() {}
+
+func (*WatchUsersResponse_SnapshotDone) isWatchUsersResponse_Event() {}
+
+// ImportUsersRequest is the input of ImportUsers.
+type ImportUsersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tenant: tenants/{tenant}.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The table, at most 900 000 octets and 20 000 lines. Never returned.
+	Csv string `protobuf:"bytes,2,opt,name=csv,proto3" json:"csv,omitempty"`
+	// What is done with users that are there already.
+	Existing ImportUsersRequest_Existing `protobuf:"varint,3,opt,name=existing,proto3,enum=concentrator.v1.ImportUsersRequest_Existing" json:"existing,omitempty"`
+	// Check everything, answer as if it were done, and change nothing.
+	ValidateOnly  bool `protobuf:"varint,4,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImportUsersRequest) Reset() {
+	*x = ImportUsersRequest{}
+	mi := &file_concentrator_v1_user_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImportUsersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImportUsersRequest) ProtoMessage() {}
+
+func (x *ImportUsersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_user_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImportUsersRequest.ProtoReflect.Descriptor instead.
+func (*ImportUsersRequest) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_user_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ImportUsersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ImportUsersRequest) GetCsv() string {
+	if x != nil {
+		return x.Csv
+	}
+	return ""
+}
+
+func (x *ImportUsersRequest) GetExisting() ImportUsersRequest_Existing {
+	if x != nil {
+		return x.Existing
+	}
+	return ImportUsersRequest_EXISTING_UNSPECIFIED
+}
+
+func (x *ImportUsersRequest) GetValidateOnly() bool {
+	if x != nil {
+		return x.ValidateOnly
+	}
+	return false
+}
+
 var File_concentrator_v1_user_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x1aconcentrator/v1/user.proto\x12\x0fconcentrator.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x04\n" +
+	"\x1aconcentrator/v1/user.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fconcentrator/v1/operation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x04\n" +
 	"\x04User\x12\x17\n" +
-	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12$\n" +
-	"\bpassword\x18\x02 \x01(\tB\x03\xe0A\x04H\x00R\bpassword\x88\x01\x01\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12.\n" +
+	"\bpassword\x18\x02 \x01(\tB\r\xe0A\x04\xbaH\ar\x05 \x01(\x80\x02H\x00R\bpassword\x88\x01\x01\x126\n" +
 	"\aprofile\x18\x03 \x01(\tB\x1c\xe0A\x01\xfaA\x16\n" +
 	"\x14concentrator/ProfileR\aprofile\x12*\n" +
-	"\x0estatic_address\x18\x04 \x01(\tB\x03\xe0A\x01R\rstaticAddress\x12(\n" +
-	"\rframed_routes\x18\x05 \x03(\tB\x03\xe0A\x01R\fframedRoutes\x12\x1f\n" +
-	"\bdisabled\x18\x06 \x01(\bB\x03\xe0A\x01R\bdisabled\x12&\n" +
-	"\fmax_sessions\x18\a \x01(\x05B\x03\xe0A\x01R\vmaxSessions\x12@\n" +
+	"\x0estatic_address\x18\x04 \x01(\tB\x03\xe0A\x01R\rstaticAddress\x121\n" +
+	"\rframed_routes\x18\x05 \x03(\tB\f\xe0A\x01\xbaH\x06\x92\x01\x03\x10\xe8\aR\fframedRoutes\x12\x1f\n" +
+	"\bdisabled\x18\x06 \x01(\bB\x03\xe0A\x01R\bdisabled\x12-\n" +
+	"\fmax_sessions\x18\a \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\vmaxSessions\x12@\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\n" +
 	"expireTime\x12@\n" +
 	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
-	"updateTime\x12\x17\n" +
-	"\x04etag\x18\v \x01(\tB\x03\xe0A\x01R\x04etag:B\xeaA?\n" +
+	"updateTime\x12\x1f\n" +
+	"\x04etag\x18\v \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag:B\xeaA?\n" +
 	"\x11concentrator/User\x12\x1dtenants/{tenant}/users/{user}*\x05users2\x04userB\v\n" +
-	"\t_password\"\xbe\x01\n" +
+	"\t_password\"\xed\x01\n" +
 	"\x11CreateUserRequest\x121\n" +
 	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/UserR\x06parent\x12\x1c\n" +
 	"\auser_id\x18\x02 \x01(\tB\x03\xe0A\x02R\x06userId\x12.\n" +
 	"\x04user\x18\x03 \x01(\v2\x15.concentrator.v1.UserB\x03\xe0A\x02R\x04user\x12(\n" +
-	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"?\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\x12-\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x0e\xe0A\x01\xbaH\b\xd8\x01\x01r\x03\xb0\x01\x01R\trequestId\"?\n" +
 	"\x0eGetUserRequest\x12-\n" +
 	"\x04name\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\n" +
-	"\x11concentrator/UserR\x04name\"\x8b\x01\n" +
+	"\x11concentrator/UserR\x04name\"\xe7\x01\n" +
 	"\x10ListUsersRequest\x121\n" +
-	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/UserR\x06parent\x12 \n" +
-	"\tpage_size\x18\x02 \x01(\x05B\x03\xe0A\x01R\bpageSize\x12\"\n" +
+	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/UserR\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xe0A\x01\xbaH\x04\x1a\x02(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\x03\xe0A\x01R\tpageToken\"h\n" +
+	"page_token\x18\x03 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80@R\tpageToken\x12#\n" +
+	"\x06filter\x18\x04 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x10R\x06filter\x12&\n" +
+	"\border_by\x18\x05 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\aorderBy\"h\n" +
 	"\x11ListUsersResponse\x12+\n" +
 	"\x05users\x18\x01 \x03(\v2\x15.concentrator.v1.UserR\x05users\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x01\n" +
@@ -573,12 +906,32 @@ const file_concentrator_v1_user_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\v2\x15.concentrator.v1.UserB\x03\xe0A\x02R\x04user\x12@\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x03\xe0A\x01R\n" +
 	"updateMask\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x85\x01\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"\x8d\x01\n" +
 	"\x11DeleteUserRequest\x12-\n" +
 	"\x04name\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\n" +
-	"\x11concentrator/UserR\x04name\x12\x17\n" +
-	"\x04etag\x18\x02 \x01(\tB\x03\xe0A\x01R\x04etag\x12(\n" +
-	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly2\xcf\x04\n" +
+	"\x11concentrator/UserR\x04name\x12\x1f\n" +
+	"\x04etag\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x02R\x04etag\x12(\n" +
+	"\rvalidate_only\x18\x03 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"o\n" +
+	"\x11WatchUsersRequest\x121\n" +
+	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/UserR\x06parent\x12'\n" +
+	"\brevision\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\x04R\brevision\"\xc5\x01\n" +
+	"\x12WatchUsersResponse\x12/\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x15.concentrator.v1.UserH\x00R\x06upsert\x12\x1a\n" +
+	"\aremoved\x18\x02 \x01(\tH\x00R\aremoved\x12=\n" +
+	"\rsnapshot_done\x18\x03 \x01(\v2\x16.google.protobuf.EmptyH\x00R\fsnapshotDone\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevisionB\a\n" +
+	"\x05event\"\xb1\x02\n" +
+	"\x12ImportUsersRequest\x121\n" +
+	"\x06parent\x18\x01 \x01(\tB\x19\xe0A\x02\xfaA\x13\x12\x11concentrator/UserR\x06parent\x12!\n" +
+	"\x03csv\x18\x02 \x01(\tB\x0f\xe0A\x02\xe0A\x04\xbaH\x06r\x04(\xa0\xf76R\x03csv\x12U\n" +
+	"\bexisting\x18\x03 \x01(\x0e2,.concentrator.v1.ImportUsersRequest.ExistingB\v\xe0A\x01\xbaH\x05\x82\x01\x02\x10\x01R\bexisting\x12(\n" +
+	"\rvalidate_only\x18\x04 \x01(\bB\x03\xe0A\x01R\fvalidateOnly\"D\n" +
+	"\bExisting\x12\x18\n" +
+	"\x14EXISTING_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04FAIL\x10\x01\x12\b\n" +
+	"\x04SKIP\x10\x02\x12\n" +
+	"\n" +
+	"\x06UPDATE\x10\x032\xd5\x06\n" +
 	"\vUserService\x12s\n" +
 	"\n" +
 	"CreateUser\x12\".concentrator.v1.CreateUserRequest\x1a\x15.concentrator.v1.User\"*\x82\xd3\xe4\x93\x02$:\x04user\"\x1c/v1/{parent=tenants/*}/users\x12g\n" +
@@ -587,7 +940,10 @@ const file_concentrator_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"UpdateUser\x12\".concentrator.v1.UpdateUserRequest\x1a\x15.concentrator.v1.User\"/\x82\xd3\xe4\x93\x02):\x04user2!/v1/{user.name=tenants/*/users/*}\x12n\n" +
 	"\n" +
-	"DeleteUser\x12\".concentrator.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/users/*}B5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
+	"DeleteUser\x12\".concentrator.v1.DeleteUserRequest\x1a\x16.google.protobuf.Empty\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/{name=tenants/*/users/*}\x12\x83\x01\n" +
+	"\n" +
+	"WatchUsers\x12\".concentrator.v1.WatchUsersRequest\x1a#.concentrator.v1.WatchUsersResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=tenants/*}/users:watch0\x01\x12~\n" +
+	"\vImportUsers\x12#.concentrator.v1.ImportUsersRequest\x1a\x1a.concentrator.v1.Operation\".\x82\xd3\xe4\x93\x02(:\x01*\"#/v1/{parent=tenants/*}/users:importB5Z3concentrator/api/gen/concentrator/v1;concentratorv1b\x06proto3"
 
 var (
 	file_concentrator_v1_user_proto_rawDescOnce sync.Once
@@ -601,42 +957,55 @@ func file_concentrator_v1_user_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_user_proto_rawDescData
 }
 
-var file_concentrator_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_concentrator_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_concentrator_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_concentrator_v1_user_proto_goTypes = []any{
-	(*User)(nil),                  // 0: concentrator.v1.User
-	(*CreateUserRequest)(nil),     // 1: concentrator.v1.CreateUserRequest
-	(*GetUserRequest)(nil),        // 2: concentrator.v1.GetUserRequest
-	(*ListUsersRequest)(nil),      // 3: concentrator.v1.ListUsersRequest
-	(*ListUsersResponse)(nil),     // 4: concentrator.v1.ListUsersResponse
-	(*UpdateUserRequest)(nil),     // 5: concentrator.v1.UpdateUserRequest
-	(*DeleteUserRequest)(nil),     // 6: concentrator.v1.DeleteUserRequest
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 8: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 9: google.protobuf.Empty
+	(ImportUsersRequest_Existing)(0), // 0: concentrator.v1.ImportUsersRequest.Existing
+	(*User)(nil),                     // 1: concentrator.v1.User
+	(*CreateUserRequest)(nil),        // 2: concentrator.v1.CreateUserRequest
+	(*GetUserRequest)(nil),           // 3: concentrator.v1.GetUserRequest
+	(*ListUsersRequest)(nil),         // 4: concentrator.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),        // 5: concentrator.v1.ListUsersResponse
+	(*UpdateUserRequest)(nil),        // 6: concentrator.v1.UpdateUserRequest
+	(*DeleteUserRequest)(nil),        // 7: concentrator.v1.DeleteUserRequest
+	(*WatchUsersRequest)(nil),        // 8: concentrator.v1.WatchUsersRequest
+	(*WatchUsersResponse)(nil),       // 9: concentrator.v1.WatchUsersResponse
+	(*ImportUsersRequest)(nil),       // 10: concentrator.v1.ImportUsersRequest
+	(*timestamppb.Timestamp)(nil),    // 11: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),    // 12: google.protobuf.FieldMask
+	(*emptypb.Empty)(nil),            // 13: google.protobuf.Empty
+	(*Operation)(nil),                // 14: concentrator.v1.Operation
 }
 var file_concentrator_v1_user_proto_depIdxs = []int32{
-	7,  // 0: concentrator.v1.User.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 1: concentrator.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	7,  // 2: concentrator.v1.User.update_time:type_name -> google.protobuf.Timestamp
-	0,  // 3: concentrator.v1.CreateUserRequest.user:type_name -> concentrator.v1.User
-	0,  // 4: concentrator.v1.ListUsersResponse.users:type_name -> concentrator.v1.User
-	0,  // 5: concentrator.v1.UpdateUserRequest.user:type_name -> concentrator.v1.User
-	8,  // 6: concentrator.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 7: concentrator.v1.UserService.CreateUser:input_type -> concentrator.v1.CreateUserRequest
-	2,  // 8: concentrator.v1.UserService.GetUser:input_type -> concentrator.v1.GetUserRequest
-	3,  // 9: concentrator.v1.UserService.ListUsers:input_type -> concentrator.v1.ListUsersRequest
-	5,  // 10: concentrator.v1.UserService.UpdateUser:input_type -> concentrator.v1.UpdateUserRequest
-	6,  // 11: concentrator.v1.UserService.DeleteUser:input_type -> concentrator.v1.DeleteUserRequest
-	0,  // 12: concentrator.v1.UserService.CreateUser:output_type -> concentrator.v1.User
-	0,  // 13: concentrator.v1.UserService.GetUser:output_type -> concentrator.v1.User
-	4,  // 14: concentrator.v1.UserService.ListUsers:output_type -> concentrator.v1.ListUsersResponse
-	0,  // 15: concentrator.v1.UserService.UpdateUser:output_type -> concentrator.v1.User
-	9,  // 16: concentrator.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
-	12, // [12:17] is the sub-list for method output_type
-	7,  // [7:12] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	11, // 0: concentrator.v1.User.expire_time:type_name -> google.protobuf.Timestamp
+	11, // 1: concentrator.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	11, // 2: concentrator.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 3: concentrator.v1.CreateUserRequest.user:type_name -> concentrator.v1.User
+	1,  // 4: concentrator.v1.ListUsersResponse.users:type_name -> concentrator.v1.User
+	1,  // 5: concentrator.v1.UpdateUserRequest.user:type_name -> concentrator.v1.User
+	12, // 6: concentrator.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 7: concentrator.v1.WatchUsersResponse.upsert:type_name -> concentrator.v1.User
+	13, // 8: concentrator.v1.WatchUsersResponse.snapshot_done:type_name -> google.protobuf.Empty
+	0,  // 9: concentrator.v1.ImportUsersRequest.existing:type_name -> concentrator.v1.ImportUsersRequest.Existing
+	2,  // 10: concentrator.v1.UserService.CreateUser:input_type -> concentrator.v1.CreateUserRequest
+	3,  // 11: concentrator.v1.UserService.GetUser:input_type -> concentrator.v1.GetUserRequest
+	4,  // 12: concentrator.v1.UserService.ListUsers:input_type -> concentrator.v1.ListUsersRequest
+	6,  // 13: concentrator.v1.UserService.UpdateUser:input_type -> concentrator.v1.UpdateUserRequest
+	7,  // 14: concentrator.v1.UserService.DeleteUser:input_type -> concentrator.v1.DeleteUserRequest
+	8,  // 15: concentrator.v1.UserService.WatchUsers:input_type -> concentrator.v1.WatchUsersRequest
+	10, // 16: concentrator.v1.UserService.ImportUsers:input_type -> concentrator.v1.ImportUsersRequest
+	1,  // 17: concentrator.v1.UserService.CreateUser:output_type -> concentrator.v1.User
+	1,  // 18: concentrator.v1.UserService.GetUser:output_type -> concentrator.v1.User
+	5,  // 19: concentrator.v1.UserService.ListUsers:output_type -> concentrator.v1.ListUsersResponse
+	1,  // 20: concentrator.v1.UserService.UpdateUser:output_type -> concentrator.v1.User
+	13, // 21: concentrator.v1.UserService.DeleteUser:output_type -> google.protobuf.Empty
+	9,  // 22: concentrator.v1.UserService.WatchUsers:output_type -> concentrator.v1.WatchUsersResponse
+	14, // 23: concentrator.v1.UserService.ImportUsers:output_type -> concentrator.v1.Operation
+	17, // [17:24] is the sub-list for method output_type
+	10, // [10:17] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_user_proto_init() }
@@ -644,19 +1013,26 @@ func file_concentrator_v1_user_proto_init() {
 	if File_concentrator_v1_user_proto != nil {
 		return
 	}
+	file_concentrator_v1_operation_proto_init()
 	file_concentrator_v1_user_proto_msgTypes[0].OneofWrappers = []any{}
+	file_concentrator_v1_user_proto_msgTypes[8].OneofWrappers = []any{
+		(*WatchUsersResponse_Upsert)(nil),
+		(*WatchUsersResponse_Removed)(nil),
+		(*WatchUsersResponse_SnapshotDone)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_user_proto_rawDesc), len(file_concentrator_v1_user_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      1,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_concentrator_v1_user_proto_goTypes,
 		DependencyIndexes: file_concentrator_v1_user_proto_depIdxs,
+		EnumInfos:         file_concentrator_v1_user_proto_enumTypes,
 		MessageInfos:      file_concentrator_v1_user_proto_msgTypes,
 	}.Build()
 	File_concentrator_v1_user_proto = out.File

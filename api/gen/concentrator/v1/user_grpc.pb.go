@@ -20,11 +20,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UserService_CreateUser_FullMethodName = "/concentrator.v1.UserService/CreateUser"
-	UserService_GetUser_FullMethodName    = "/concentrator.v1.UserService/GetUser"
-	UserService_ListUsers_FullMethodName  = "/concentrator.v1.UserService/ListUsers"
-	UserService_UpdateUser_FullMethodName = "/concentrator.v1.UserService/UpdateUser"
-	UserService_DeleteUser_FullMethodName = "/concentrator.v1.UserService/DeleteUser"
+	UserService_CreateUser_FullMethodName  = "/concentrator.v1.UserService/CreateUser"
+	UserService_GetUser_FullMethodName     = "/concentrator.v1.UserService/GetUser"
+	UserService_ListUsers_FullMethodName   = "/concentrator.v1.UserService/ListUsers"
+	UserService_UpdateUser_FullMethodName  = "/concentrator.v1.UserService/UpdateUser"
+	UserService_DeleteUser_FullMethodName  = "/concentrator.v1.UserService/DeleteUser"
+	UserService_WatchUsers_FullMethodName  = "/concentrator.v1.UserService/WatchUsers"
+	UserService_ImportUsers_FullMethodName = "/concentrator.v1.UserService/ImportUsers"
 )
 
 // UserServiceClient is the client API for UserService service.
@@ -43,6 +45,15 @@ type UserServiceClient interface {
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*User, error)
 	// DeleteUser removes a user. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// WatchUsers first sends every user as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchUsers(ctx context.Context, in *WatchUsersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchUsersResponse], error)
+	// ImportUsers makes and changes users by a table in CSV (RFC 4180) whose first line names the columns: user, and any of
+	// password, profile, staticAddress, framedRoutes (separated by spaces), disabled, maxSessions, expireTime. The table is
+	// checked whole before the first user is written. It goes on by itself, also after a restart: the operation says how far it
+	// is, and which lines failed.
+	ImportUsers(ctx context.Context, in *ImportUsersRequest, opts ...grpc.CallOption) (*Operation, error)
 }
 
 type userServiceClient struct {
@@ -103,6 +114,35 @@ func (c *userServiceClient) DeleteUser(ctx context.Context, in *DeleteUserReques
 	return out, nil
 }
 
+func (c *userServiceClient) WatchUsers(ctx context.Context, in *WatchUsersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchUsersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &UserService_ServiceDesc.Streams[0], UserService_WatchUsers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchUsersRequest, WatchUsersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UserService_WatchUsersClient = grpc.ServerStreamingClient[WatchUsersResponse]
+
+func (c *userServiceClient) ImportUsers(ctx context.Context, in *ImportUsersRequest, opts ...grpc.CallOption) (*Operation, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Operation)
+	err := c.cc.Invoke(ctx, UserService_ImportUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UserServiceServer is the server API for UserService service.
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
@@ -119,6 +159,15 @@ type UserServiceServer interface {
 	UpdateUser(context.Context, *UpdateUserRequest) (*User, error)
 	// DeleteUser removes a user. FAILED_PRECONDITION, with the names, while something refers to it.
 	DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error)
+	// WatchUsers first sends every user as an upsert, then one snapshot_done, then each change as it happens. Resumed after
+	// a revision, it sends only what changed since. OUT_OF_RANGE with reason RESOURCE_EXPIRED means: list again. A reader that
+	// is too slow is cut off.
+	WatchUsers(*WatchUsersRequest, grpc.ServerStreamingServer[WatchUsersResponse]) error
+	// ImportUsers makes and changes users by a table in CSV (RFC 4180) whose first line names the columns: user, and any of
+	// password, profile, staticAddress, framedRoutes (separated by spaces), disabled, maxSessions, expireTime. The table is
+	// checked whole before the first user is written. It goes on by itself, also after a restart: the operation says how far it
+	// is, and which lines failed.
+	ImportUsers(context.Context, *ImportUsersRequest) (*Operation, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
 
@@ -143,6 +192,12 @@ func (UnimplementedUserServiceServer) UpdateUser(context.Context, *UpdateUserReq
 }
 func (UnimplementedUserServiceServer) DeleteUser(context.Context, *DeleteUserRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteUser not implemented")
+}
+func (UnimplementedUserServiceServer) WatchUsers(*WatchUsersRequest, grpc.ServerStreamingServer[WatchUsersResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchUsers not implemented")
+}
+func (UnimplementedUserServiceServer) ImportUsers(context.Context, *ImportUsersRequest) (*Operation, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportUsers not implemented")
 }
 func (UnimplementedUserServiceServer) mustEmbedUnimplementedUserServiceServer() {}
 func (UnimplementedUserServiceServer) testEmbeddedByValue()                     {}
@@ -255,6 +310,35 @@ func _UserService_DeleteUser_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_WatchUsers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchUsersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(UserServiceServer).WatchUsers(m, &grpc.GenericServerStream[WatchUsersRequest, WatchUsersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UserService_WatchUsersServer = grpc.ServerStreamingServer[WatchUsersResponse]
+
+func _UserService_ImportUsers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportUsersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).ImportUsers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_ImportUsers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).ImportUsers(ctx, req.(*ImportUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UserService_ServiceDesc is the grpc.ServiceDesc for UserService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -282,7 +366,17 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "DeleteUser",
 			Handler:    _UserService_DeleteUser_Handler,
 		},
+		{
+			MethodName: "ImportUsers",
+			Handler:    _UserService_ImportUsers_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchUsers",
+			Handler:       _UserService_WatchUsers_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "concentrator/v1/user.proto",
 }
