@@ -56,16 +56,23 @@ func (ps *Pools) LeaseOf(name string, addr netip.Addr) (Lease, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p, sc, a := ps.find(name, addr)
-	if p == nil {
-		return Lease{}, fmt.Errorf("%s of %s: %w", addr, name, ErrNoLease)
-	}
-	if l, ok := sc.leases[a]; ok && p.lists(a, l) {
-		return l.view(a), nil
-	}
-	if r, ok := p.history.get(a); ok {
-		return p.view(r, time.Now()), nil
+	if p != nil {
+		if l, ok := sc.viewOf(p, a, time.Now()); ok {
+			return l, nil
+		}
 	}
 	return Lease{}, fmt.Errorf("%s of %s: %w", addr, name, ErrNoLease)
+}
+
+// viewOf returns what a pool knows of an address.
+func (sc *scope) viewOf(p *pool, a uint32, now time.Time) (Lease, bool) {
+	if l, ok := sc.leases[a]; ok && p.lists(a, l) {
+		return l.view(a), true
+	}
+	if r, ok := p.history.get(a); ok {
+		return p.view(r, now), true
+	}
+	return Lease{}, false
 }
 
 // Forget makes an address one that nobody had: no user gets it for having had it, and no quarantine keeps it. One that is
@@ -73,6 +80,7 @@ func (ps *Pools) LeaseOf(name string, addr netip.Addr) (Lease, error) {
 func (ps *Pools) Forget(name string, addr netip.Addr) (owner string, err error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	defer ps.tell()
 	p, sc, a := ps.find(name, addr)
 	if p == nil {
 		return "", fmt.Errorf("%s of %s: %w", addr, name, ErrNoLease)

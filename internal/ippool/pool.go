@@ -7,6 +7,7 @@ import "time"
 type pool struct {
 	name    string
 	books   *books
+	notes   *notes
 	spec    *Parsed
 	leased  int    // leases of addresses in spec.usable
 	cursor  uint32 // the search for a fresh address goes on here; those behind it were leased before
@@ -14,14 +15,19 @@ type pool struct {
 }
 
 // newPool makes a pool that needs resize before use.
-func newPool(name string, b *books) *pool { return &pool{name: name, books: b, history: newHistory()} }
+func newPool(name string, b *books, n *notes) *pool {
+	return &pool{name: name, books: b, notes: n, history: newHistory()}
+}
 
 // resize gives the pool its addresses; leases are all of the tenant's.
 func (p *pool) resize(spec *Parsed, leases map[uint32]lease) {
 	before := p.spec
 	p.spec = spec
 	p.leased = 0
-	for a := range leases {
+	for a, l := range leases {
+		if before != nil && (&pool{name: p.name, spec: before}).lists(a, l) || p.lists(a, l) {
+			p.note(a)
+		}
 		in := contains(spec.usable, a)
 		if in {
 			p.leased++
@@ -31,6 +37,7 @@ func (p *pool) resize(spec *Parsed, leases map[uint32]lease) {
 		}
 	}
 	for r := range p.history.all {
+		p.note(r.addr) // its quarantine may be another
 		if !contains(spec.usable, r.addr) {
 			p.forget(r.addr)
 		}
@@ -90,6 +97,7 @@ func (p *pool) giveBack(a uint32, l lease, now time.Time) {
 // remember puts a free address into the history, and bounds that.
 func (p *pool) remember(r released) {
 	p.history.add(r)
+	p.note(r.addr)
 	if p.history.len() > historyCap {
 		p.forget(p.history.oldest().addr)
 	}
@@ -102,7 +110,13 @@ func (p *pool) forget(a uint32) {
 }
 
 // mark notes that what is kept of an address is no longer so.
-func (p *pool) mark(a uint32) { p.books.mark(p.name, a) }
+func (p *pool) mark(a uint32) {
+	p.books.mark(p.name, a)
+	p.note(a)
+}
+
+// note has an address told to who watches, when the call is done.
+func (p *pool) note(a uint32) { p.notes.add(p.name, a) }
 
 // until is when the quarantine of a released address ends.
 func (p *pool) until(r released) time.Time { return r.at.Add(p.spec.quarantine) }

@@ -70,6 +70,7 @@ type Pools struct {
 	mu     sync.Mutex
 	scopes map[string]*scope // by tenants/{tenant}
 	books  books
+	notes  notes
 	saving sync.Mutex // held by Save; taken before mu
 }
 
@@ -132,6 +133,7 @@ func (ps *Pools) Configure(name string, spec Spec) error {
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	defer ps.tell()
 	defer ps.tidy(name)
 	sc := ps.scope(name)
 	for otherName, other := range sc.pools {
@@ -147,7 +149,7 @@ func (ps *Pools) Configure(name string, spec Spec) error {
 	}
 	p := sc.pools[name]
 	if p == nil {
-		p = newPool(name, &ps.books)
+		p = newPool(name, &ps.books, &ps.notes)
 		sc.pools[name] = p
 	}
 	p.resize(parsed, sc.leases)
@@ -159,8 +161,10 @@ func (ps *Pools) Configure(name string, spec Spec) error {
 func (ps *Pools) Remove(name string) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	defer ps.tell()
 	ps.books.drop(name)
 	if sc := ps.scopes[scopeName(name)]; sc != nil {
+		sc.noteAll(sc.pools[name])
 		delete(sc.pools, name)
 		ps.tidy(name)
 	}
@@ -172,6 +176,7 @@ func (ps *Pools) Remove(name string) {
 func (ps *Pools) Lease(name, user, owner string) (netip.Addr, error) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	defer ps.tell()
 	sc := ps.scopes[scopeName(name)]
 	if sc == nil || sc.pools[name] == nil {
 		return netip.Addr{}, fmt.Errorf("lease from %s: %w", name, ErrNoPool)
@@ -195,6 +200,7 @@ func (ps *Pools) LeaseStatic(name string, addr netip.Addr, user, owner string) e
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	defer ps.tell()
 	defer ps.tidy(name)
 	sc := ps.scope(name)
 	for _, p := range sc.pools {
@@ -212,6 +218,7 @@ func (ps *Pools) LeaseStatic(name string, addr netip.Addr, user, owner string) e
 		p.takeKnown(a)
 	}
 	sc.leases[a] = lease{user: user, owner: owner, since: time.Now()}
+	sc.note(a)
 	return nil
 }
 
@@ -224,6 +231,7 @@ func (ps *Pools) Release(name string, addr netip.Addr, owner string) {
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	defer ps.tell()
 	sc := ps.scopes[scopeName(name)]
 	if sc == nil {
 		return
@@ -232,6 +240,7 @@ func (ps *Pools) Release(name string, addr netip.Addr, owner string) {
 	if !ok || l.owner != owner {
 		return
 	}
+	sc.note(a)
 	delete(sc.leases, a)
 	if p := sc.poolOf(a); p != nil {
 		p.giveBack(a, l, time.Now())

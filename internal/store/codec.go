@@ -99,14 +99,9 @@ func (s *Store) decode(name string, item Item, r record) error {
 	if err := json.Unmarshal(item.Value, &e); err != nil {
 		return fmt.Errorf("%w: record %s: %w", ErrCorrupt, name, err)
 	}
-	if e.Version > recordVersion {
-		return fmt.Errorf("record %s has version %d, this program knows up to %d: %w", name, e.Version, recordVersion, ErrSchemaTooNew)
+	if err := s.unpack(name, item, &e, r); err != nil {
+		return err
 	}
-	if err := json.Unmarshal(e.Record, r); err != nil {
-		return fmt.Errorf("%w: record %s: %w", ErrCorrupt, name, err)
-	}
-	m := r.meta()
-	m.Name, m.Etag = name, s.etag(e.changed(item))
 	for _, slot := range r.secretSlots(e.Secrets) {
 		sealed, ok := e.Secrets[slot.field]
 		if !ok {
@@ -118,5 +113,18 @@ func (s *Store) decode(name string, item Item, r record) error {
 		}
 		*slot.value = plain
 	}
+	return nil
+}
+
+// unpack fills r, a pointer to a zero record, but for its secrets.
+func (s *Store) unpack(name string, item Item, e *envelope, r record) error {
+	if e.Version > recordVersion {
+		return fmt.Errorf("record %s has version %d, this program knows up to %d: %w", name, e.Version, recordVersion, ErrSchemaTooNew)
+	}
+	if err := json.Unmarshal(e.Record, r); err != nil {
+		return fmt.Errorf("%w: record %s: %w", ErrCorrupt, name, err)
+	}
+	m := r.meta()
+	m.Name, m.Etag = name, s.etag(e.changed(item))
 	return nil
 }

@@ -10,6 +10,7 @@
 //
 //	r/{collection}/{resource name}   a record, for example r/users/tenants/acme/users/alice
 //	c/{tenant name}                  touched when something is made under the tenant, so that its deletion notices
+//	q/{hash}                         a request ID that made a resource within the last hour (request_id.go)
 //	meta/schema                      the version of this layout, a decimal number
 //	meta/keyset                      the wrapped keyset of package secret; guards each commit that puts a ciphertext
 package store

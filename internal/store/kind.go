@@ -21,6 +21,9 @@ const (
 	KindRadiusServer Kind = "RadiusServer"
 	KindListener     Kind = "Listener"
 	KindAPIToken     Kind = "ApiToken"
+	KindOperation    Kind = "Operation"
+	// KindOperationInput is no resource of the API: what an operation still has to work on.
+	KindOperationInput Kind = "OperationInput"
 )
 
 // ErrInvalidName is returned for a name that can't be that of a resource of the kind.
@@ -33,10 +36,13 @@ var collections = []struct {
 	collection string
 	inTenant   bool
 	alone      bool // may also stand under no tenant
+	history    bool // does not keep its tenant from being deleted, and goes with it
 }{
 	{kind: KindListener, collection: "listeners"},
 	{kind: KindTenant, collection: "tenants"},
 	{kind: KindAPIToken, collection: "apiTokens", inTenant: true, alone: true},
+	{kind: KindOperation, collection: "operations", inTenant: true, alone: true, history: true},
+	{kind: KindOperationInput, collection: "operationInputs", inTenant: true, alone: true, history: true},
 	{kind: KindUser, collection: "users", inTenant: true},
 	{kind: KindProfile, collection: "profiles", inTenant: true},
 	{kind: KindPool, collection: "pools", inTenant: true},
@@ -139,4 +145,21 @@ func splitKey(key string) (k Kind, name string, ok bool) {
 		}
 	}
 	return "", "", false
+}
+
+// keysBelow is what the keys of all records of a kind under a parent begin with; parents are as in List.
+func keysBelow(k Kind, parent string) (prefix string, err error) {
+	collection, inTenant := CollectionOf(k)
+	prefix = recordPrefix + collection + "/"
+	switch {
+	case !inTenant && parent != "", parent == "" && !StandsAlone(k):
+		return "", fmt.Errorf("%w: %q is no parent of a %s", ErrInvalidName, parent, k)
+	case !inTenant:
+		return prefix, nil
+	case parent == "":
+		return prefix + collection + "/", nil
+	case parent == "tenants/-":
+		return prefix + "tenants/", nil
+	}
+	return prefix + parent + "/", CheckName(KindTenant, parent)
 }

@@ -91,6 +91,11 @@ type KV interface {
 	// nobody and loses nothing but, when the log was trimmed meanwhile, the watch: ErrCompacted. Watch blocks until
 	// ctx ends (its error), fn fails (fn's error) or the KV is closed (ErrClosed).
 	Watch(ctx context.Context, prefix string, after int64, fn func([]Event) error) error
+	// Changes is one step of a watch for who does not want to be called: the changes of keys that begin with prefix by the
+	// commits after a revision, whole commits only and as many as one step goes over, and the revision up to which these are
+	// all. later is closed when another step may find more, or Close was called. ErrCompacted as for Watch; a revision that
+	// is still to come is that too.
+	Changes(ctx context.Context, prefix string, after int64) (events []Event, upto int64, later <-chan struct{}, err error)
 	// Close ends all watches and waits for commits under way.
 	Close() error
 }

@@ -259,7 +259,7 @@ func (f *Fingerprint) UnmarshalText(text []byte) error {
 
 // Record is any kind of record.
 type Record interface {
-	Tenant | Profile | User | Pool | ACL | RadiusServer | Listener | APIToken
+	Tenant | Profile | User | Pool | ACL | RadiusServer | Listener | APIToken | Operation | OperationInput
 }
 
 // secretSlot is one secret of a record: where it lies, and the field that its ciphertext is bound to.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"concentrator/internal/secret"
 )
@@ -14,10 +15,21 @@ import (
 // ErrUnreadable is returned by Reencrypt for secrets that do not open, so that they can't be sealed anew.
 var ErrUnreadable = errors.New("secrets can't be read")
 
+// UnreadableError names them, at most the first ten, each as in "password of tenants/acme/users/alice". It is ErrUnreadable.
+type UnreadableError struct{ Secrets []string }
+
+// Error implements error.
+func (e *UnreadableError) Error() string {
+	return ErrUnreadable.Error() + ": " + strings.Join(e.Secrets, ", ")
+}
+
+// Is implements the interface of errors.Is.
+func (*UnreadableError) Is(target error) bool { return target == ErrUnreadable }
+
 const (
 	// resealBytes bounds the values of one commit of Reencrypt, but for a single larger one: etcd takes 1.5 MiB.
 	resealBytes = 1 << 20
-	// maxUnreadable is how many secrets an ErrUnreadable names.
+	// maxUnreadable is how many secrets an UnreadableError names.
 	maxUnreadable = 10
 )
 
@@ -30,16 +42,17 @@ type Reencryption struct {
 // Reencrypt changes the key that seals secrets: it adds a key to the keyset, seals with it what others sealed, in
 // commits of many records, and drops the others. Records stay readable and writable all the time and keep their etags;
 // Watch gives each as changed. Cut off anywhere, by ctx or by the death of the process, it leaves a store that is whole,
-// and the next call goes on.
+// and the next call goes on. After each page of records
+// note, if not nil, is told how many were looked at so far, of Records.
 //
-// It returns ErrUnreadable, with everything else sealed anew but the old keys kept, when there is a secret that does not
+// It returns an UnreadableError, with everything else sealed anew but the old keys kept, when there is a secret that does not
 // open; ErrConflict when another call took over.
-func (s *Store) Reencrypt(ctx context.Context) (Reencryption, error) {
+func (s *Store) Reencrypt(ctx context.Context, note func(seen int)) (Reencryption, error) {
 	revision, err := s.sealer.AddKey()
 	if err != nil {
 		return Reencryption{}, fmt.Errorf("reencrypt: %w", err)
 	}
-	p := resealing{s: s, revision: revision}
+	p := resealing{s: s, revision: revision, note: note}
 	if err := p.run(ctx); err != nil {
 		return p.done, fmt.Errorf("reencrypt: %w", err)
 	}
@@ -47,7 +60,7 @@ func (s *Store) Reencrypt(ctx context.Context) (Reencryption, error) {
 		return p.done, fmt.Errorf("reencrypt: %w", err)
 	}
 	if len(p.unreadable) > 0 {
-		return p.done, fmt.Errorf("reencrypt: %w: %w", ErrUnreadable, errors.Join(p.unreadable...))
+		return p.done, fmt.Errorf("reencrypt: %w", &UnreadableError{p.unreadable})
 	}
 	if err := s.sealer.DropOldKeys(revision); err != nil {
 		if errors.Is(err, secret.ErrRotated) {
@@ -71,25 +84,55 @@ type resealing struct {
 	ops        []Op // waiting to be committed, each under the guard of its index
 	bytes      int
 	done       Reencryption
-	unreadable []error
+	unreadable []string
+	note       func(seen int)
 }
 
 func (p *resealing) run(ctx context.Context) error {
-	r := Range{Start: recordPrefix, End: PrefixEnd(recordPrefix), Limit: MaxOps}
-	for more := true; more; {
-		var items []Item
-		var err error
-		if items, _, more, err = p.s.kv.List(ctx, r); err != nil {
-			return err
-		}
+	seen := 0
+	if err := p.s.pages(ctx, func(items []Item) error {
 		for _, item := range items {
 			if err := p.add(ctx, item); err != nil {
 				return err
 			}
-			r.Start = item.Key + "\x00"
 		}
+		seen += len(items)
+		if p.note != nil {
+			p.note(seen)
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	return p.flush(ctx)
+}
+
+// Records counts the records of all kinds.
+func (s *Store) Records(ctx context.Context) (n int, err error) {
+	err = s.pages(ctx, func(items []Item) error {
+		n += len(items)
+		return nil
+	})
+	return n, err
+}
+
+// pages calls do with all records, a page at a time.
+func (s *Store) pages(ctx context.Context, do func([]Item) error) error {
+	r := Range{Start: recordPrefix, End: PrefixEnd(recordPrefix), Limit: MaxOps}
+	for more := true; more; {
+		var items []Item
+		var err error
+		if items, _, more, err = s.kv.List(ctx, r); err != nil {
+			return err
+		}
+		if len(items) > 0 {
+			r.Start = items[len(items)-1].Key + "\x00"
+		}
+		if err := do(items); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add seals a record anew, if it is to be.
@@ -135,7 +178,7 @@ func (p *resealing) reseal(item Item) ([]byte, error) {
 		plain, err := p.s.sealer.Open(sealed, name, field)
 		if err != nil {
 			if len(p.unreadable) < maxUnreadable {
-				p.unreadable = append(p.unreadable, fmt.Errorf("%s of %s", field, name))
+				p.unreadable = append(p.unreadable, field+" of "+name)
 			}
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -160,9 +161,17 @@ func TestReencrypt(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	got, err := s.Reencrypt(t.Context())
+	total, err := s.Records(t.Context())
+	if want := withSecrets + 250 + 1; total != want || err != nil {
+		t.Errorf("Records = %d, %v, want %d", total, err, want)
+	}
+	var seen []int
+	got, err := s.Reencrypt(t.Context(), func(n int) { seen = append(seen, n) })
 	if want := (store.Reencryption{Records: withSecrets + 250, Resealed: withSecrets + 250}); got != want || err != nil {
 		t.Fatalf("Reencrypt = %+v, %v; want %+v", got, err, want)
+	}
+	if !slices.IsSorted(seen) || len(seen) < 3 || seen[len(seen)-1] != total {
+		t.Errorf("it told of %v records, of %d", seen, total)
 	}
 	if s.Reencrypting() {
 		t.Error("the old key is still there")
@@ -190,7 +199,7 @@ func TestReencrypt(t *testing.T) {
 
 	// Etags from before are still good.
 	u := mustGet[store.User](t, s, alice)
-	if _, err := s.Reencrypt(t.Context()); err != nil {
+	if _, err := s.Reencrypt(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	u.Disabled = true
@@ -198,7 +207,7 @@ func TestReencrypt(t *testing.T) {
 		t.Errorf("Update with the etag from before: %v", err)
 	}
 	first := u.Etag
-	if _, err := s.Reencrypt(t.Context()); err != nil {
+	if _, err := s.Reencrypt(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Delete[store.User](s, alice, first+"x"); !errors.Is(err, store.ErrConflict) {
@@ -244,7 +253,7 @@ func TestReencryptGoesOnWhereItStopped(t *testing.T) {
 			fill(t, s, 100)
 			before, key := contents(t, s), keysOf(t, v.kv)
 			kv := &cut{v.kv, n, after}
-			_, err := v.open(t, kv).Reencrypt(t.Context())
+			_, err := v.open(t, kv).Reencrypt(t.Context(), nil)
 			if err == nil {
 				if n != 4 { // the key, two commits of records, the old key
 					t.Errorf("it took %d commits; want 4", n)
@@ -262,7 +271,7 @@ func TestReencryptGoesOnWhereItStopped(t *testing.T) {
 				t.Errorf("cut off at commit %d (%t): Reencrypting = %t", n, after, !want)
 			}
 			broken := s.Reencrypting()
-			done, err := s.Reencrypt(t.Context())
+			done, err := s.Reencrypt(t.Context(), nil)
 			if err != nil || contents(t, s) != before || s.Reencrypting() {
 				t.Fatalf("cut off at commit %d (%t): the next one: %v", n, after, err)
 			}
@@ -365,7 +374,7 @@ func TestReencryptUnderReadsAndWrites(t *testing.T) {
 			ran := false
 			tt.place(h, func() {
 				ran = true
-				if _, err := by.Reencrypt(t.Context()); err != nil {
+				if _, err := by.Reencrypt(t.Context(), nil); err != nil {
 					t.Errorf("%s: Reencrypt: %v", tt.name, err)
 				}
 			})
@@ -399,7 +408,7 @@ func TestReencryptKeepsWhatIsWrittenMeanwhile(t *testing.T) {
 		}
 	}
 	s := v.open(t, h)
-	got, err := s.Reencrypt(t.Context())
+	got, err := s.Reencrypt(t.Context(), nil)
 	if want := (store.Reencryption{Records: withSecrets + 3, Resealed: withSecrets + 1}); got != want || err != nil {
 		t.Errorf("Reencrypt = %+v, %v; want %+v", got, err, want)
 	}
@@ -442,7 +451,7 @@ func TestReencryptUndisturbed(t *testing.T) {
 		})
 	}
 	for range 5 {
-		if _, err := s.Reencrypt(t.Context()); err != nil {
+		if _, err := s.Reencrypt(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 	}
@@ -462,14 +471,14 @@ func TestReencryptTwice(t *testing.T) {
 	for _, by := range []*store.Store{s, v.open(t, v.kv)} {
 		h := &hook{KV: v.kv}
 		h.list = func() {
-			if _, err := by.Reencrypt(t.Context()); err != nil {
+			if _, err := by.Reencrypt(t.Context(), nil); err != nil {
 				t.Error(err)
 			}
-			if _, err := by.Reencrypt(t.Context()); err != nil {
+			if _, err := by.Reencrypt(t.Context(), nil); err != nil {
 				t.Error(err)
 			}
 		}
-		if _, err := v.open(t, h).Reencrypt(t.Context()); !errors.Is(err, store.ErrConflict) {
+		if _, err := v.open(t, h).Reencrypt(t.Context(), nil); !errors.Is(err, store.ErrConflict) {
 			t.Errorf("the one that was overtaken: %v, want ErrConflict", err)
 		}
 		if contents(t, s) != before || s.Reencrypting() {
@@ -485,7 +494,7 @@ func TestCiphertextsStayWhereTheyWereMade(t *testing.T) {
 		s := v.open(t, v.kv)
 		fill(t, s, 1)
 		if rotated {
-			if _, err := s.Reencrypt(t.Context()); err != nil {
+			if _, err := s.Reencrypt(t.Context(), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -567,7 +576,11 @@ func TestReencryptUnreadable(t *testing.T) {
 	if _, ok, err := v.kv.Commit(t.Context(), nil, []store.Op{{Key: key, Value: wrong.Value}}); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	got, err := s.Reencrypt(t.Context())
+	got, err := s.Reencrypt(t.Context(), nil)
+	var unreadable *store.UnreadableError
+	if !errors.As(err, &unreadable) || !slices.Equal(unreadable.Secrets, []string{"password of " + alice}) {
+		t.Errorf("Reencrypt names %v", unreadable)
+	}
 	if !errors.Is(err, store.ErrUnreadable) || !strings.Contains(err.Error(), "password of "+alice) || got.Resealed != withSecrets-1 {
 		t.Errorf("Reencrypt = %+v, %v; want ErrUnreadable with the name", got, err)
 	}
@@ -578,7 +591,7 @@ func TestReencryptUnreadable(t *testing.T) {
 	if _, ok, err := v.kv.Commit(t.Context(), nil, []store.Op{{Key: key, Value: right.Value}}); !ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	if got, err := s.Reencrypt(t.Context()); err != nil || got.Resealed != 1 || s.Reencrypting() {
+	if got, err := s.Reencrypt(t.Context(), nil); err != nil || got.Resealed != 1 || s.Reencrypting() {
 		t.Errorf("Reencrypt = %+v, %v", got, err)
 	}
 	if u := mustGet[store.User](t, s, alice); string(u.Password) != "alice's" {
@@ -586,7 +599,7 @@ func TestReencryptUnreadable(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if _, err := s.Reencrypt(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := s.Reencrypt(ctx, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("Reencrypt with a context that is over: %v", err)
 	}
 }

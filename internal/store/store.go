@@ -20,7 +20,7 @@ var (
 	// ErrConflict is returned by Update and Delete when the etag is not the stored record's, or when others kept
 	// changing it under an update without one.
 	ErrConflict = errors.New("changed by another")
-	// ErrNotEmpty is returned by Delete for a tenant that has resources under it.
+	// ErrNotEmpty is returned by Delete for a tenant that has resources under it other than operations.
 	ErrNotEmpty = errors.New("has resources under it")
 	// ErrTooLarge is returned for a record that is more than MaxValue octets when encoded.
 	ErrTooLarge = errors.New("record is too large")
@@ -35,11 +35,12 @@ type Store struct {
 	sealer *secret.Sealer
 	now    func() time.Time
 	shared shared
+	trail  trail
 }
 
 // New makes a Store over a migrated kv, which stays the caller's to close. Open does all that comes before.
 func New(kv KV, sealer *secret.Sealer) *Store {
-	return &Store{kv: kv, sealer: sealer, now: func() time.Time { return time.Now().UTC() }}
+	return &Store{kv: &noted{KV: kv}, sealer: sealer, now: func() time.Time { return time.Now().UTC() }}
 }
 
 // Epoch names the history that this store's revisions and etags belong to.
@@ -53,8 +54,8 @@ func (s *Store) etag(modRev int64) string {
 }
 
 // Create stores a new record under r.Name and sets the rest of r's Meta. It returns ErrExists when the name is taken
-// and ErrNotFound when the tenant that it would stand under does not exist.
-func Create[T Record](s *Store, r *T) error {
+// and ErrNotFound when the tenant that it would stand under does not exist. What also holds goes into the same commit.
+func Create[T Record](s *Store, r *T, also ...Also) error {
 	rec := any(r).(record)
 	k, name := rec.kind(), rec.meta().Name
 	if err := CheckName(k, name); err != nil {
@@ -63,7 +64,7 @@ func Create[T Record](s *Store, r *T) error {
 	old := *rec.meta()
 	now := s.now()
 	*rec.meta() = Meta{Name: name, CreateTime: now, UpdateTime: now}
-	rev, err := s.create(rec)
+	rev, err := s.create(rec, also)
 	if err != nil {
 		*rec.meta() = old
 		return fmt.Errorf("create %s: %w", name, err)
@@ -72,7 +73,7 @@ func Create[T Record](s *Store, r *T) error {
 	return nil
 }
 
-func (s *Store) create(rec record) (int64, error) {
+func (s *Store) create(rec record, also []Also) (int64, error) {
 	ctx := context.Background()
 	name := rec.meta().Name
 	key := recordKey(rec.kind(), name)
@@ -91,7 +92,7 @@ func (s *Store) create(rec record) (int64, error) {
 			guards = append(guards, Guard{Key: item.Key, ModRev: item.ModRev})
 			ops = append(ops, Op{Key: childKey(parent), Value: []byte{}})
 		}
-		rev, ok, err := s.kv.Commit(ctx, guards, ops)
+		rev, ok, err := s.commit(ctx, guards, ops, also)
 		if err != nil || ok {
 			return rev, err
 		}
@@ -136,20 +137,9 @@ func get[T Record](s *Store, name string) (*T, Item, error) {
 // tenant it then means those that do. A tenant that does not exist has none.
 func List[T Record](s *Store, parent, after string, limit int) ([]*T, bool, error) {
 	k := KindOf[T]()
-	collection, inTenant := CollectionOf(k)
-	start := recordPrefix + collection + "/"
-	switch {
-	case !inTenant && parent != "", parent == "" && !StandsAlone(k):
-		return nil, false, fmt.Errorf("%w: %q is no parent of a %s", ErrInvalidName, parent, k)
-	case inTenant && parent == "":
-		start += collection + "/"
-	case inTenant && parent == "tenants/-":
-		start += "tenants/"
-	case inTenant:
-		if err := CheckName(KindTenant, parent); err != nil {
-			return nil, false, err
-		}
-		start += parent + "/"
+	start, err := keysBelow(k, parent)
+	if err != nil {
+		return nil, false, err
 	}
 	r := Range{Start: start, End: PrefixEnd(start)}
 	if from := recordKey(k, after) + "\x00"; from > r.Start {
@@ -162,7 +152,7 @@ func List[T Record](s *Store, parent, after string, limit int) ([]*T, bool, erro
 		}
 		items, _, more, err := s.kv.List(context.Background(), r)
 		if err != nil {
-			return nil, false, fmt.Errorf("list %s of %q: %w", collection, parent, err)
+			return nil, false, fmt.Errorf("list %s of %q: %w", k, parent, err)
 		}
 		for _, item := range items {
 			_, name, ok := splitKey(item.Key)
@@ -187,8 +177,8 @@ func List[T Record](s *Store, parent, after string, limit int) ([]*T, bool, erro
 
 // Update replaces the record of r.Name by r, secrets included, and sets the rest of r's Meta. With an Etag in r it
 // returns ErrConflict when the stored record has another; an empty one checks nothing. A record that is stored just so
-// already is not written again, and keeps its Etag.
-func Update[T Record](s *Store, r *T) error {
+// already is not written again, and keeps its Etag. What also holds goes into the same commit, if there is one.
+func Update[T Record](s *Store, r *T, also ...Also) error {
 	rec := any(r).(record)
 	want := *rec.meta()
 	for range tries {
@@ -210,8 +200,8 @@ func Update[T Record](s *Store, r *T) error {
 			*rec.meta() = want
 			return fmt.Errorf("update %s: %w", want.Name, err)
 		}
-		rev, ok, err := s.kv.Commit(context.Background(),
-			append(guards, Guard{Key: item.Key, ModRev: item.ModRev}), []Op{{Key: item.Key, Value: value}})
+		rev, ok, err := s.commit(context.Background(),
+			append(guards, Guard{Key: item.Key, ModRev: item.ModRev}), []Op{{Key: item.Key, Value: value}}, also)
 		if ok && err == nil {
 			rec.meta().Etag = s.etag(rev)
 			return nil
@@ -250,8 +240,8 @@ func same(a, b record) bool {
 }
 
 // Delete removes the record of a name; with an etag only if it is the stored record's (ErrConflict). A tenant must
-// have nothing under it (ErrNotEmpty).
-func Delete[T Record](s *Store, name, etag string) error {
+// have nothing under it (ErrNotEmpty) but operations, which go with it.
+func Delete[T Record](s *Store, name, etag string, also ...Also) error {
 	ctx := context.Background()
 	k := KindOf[T]()
 	if err := CheckName(k, name); err != nil {
@@ -279,10 +269,13 @@ func Delete[T Record](s *Store, name, etag string) error {
 			} else if child != "" {
 				return fmt.Errorf("delete %s: %w, such as %s", name, ErrNotEmpty, child)
 			}
+			if err := s.deleteChildren(ctx, name, true); err != nil {
+				return fmt.Errorf("delete %s: %w", name, err)
+			}
 			guards = append(guards, Guard{Key: childKey(name), ModRev: mark.ModRev})
 			ops = append(ops, Op{Key: childKey(name), Delete: true})
 		}
-		_, ok, err := s.kv.Commit(ctx, guards, ops)
+		_, ok, err := s.commit(ctx, guards, ops, also)
 		if err != nil {
 			return fmt.Errorf("delete %s: %w", name, err)
 		}
@@ -293,10 +286,10 @@ func Delete[T Record](s *Store, name, etag string) error {
 	return fmt.Errorf("delete %s: %w", name, ErrConflict)
 }
 
-// firstChild returns the name of some resource under a tenant, or "".
+// firstChild returns the name of some resource under a tenant that keeps it from being deleted, or "".
 func (s *Store) firstChild(ctx context.Context, tenantName string) (string, error) {
 	for _, c := range collections {
-		if !c.inTenant {
+		if !c.inTenant || c.history {
 			continue
 		}
 		prefix := recordKey(c.kind, tenantName) + "/"
@@ -314,12 +307,16 @@ func (s *Store) firstChild(ctx context.Context, tenantName string) (string, erro
 // DeleteChildren removes everything under a tenant, users before what they refer to. It is not one commit: what is
 // made meanwhile may stay, and Delete of the tenant then says so.
 func (s *Store) DeleteChildren(tenantName string) error {
-	ctx := context.Background()
 	if err := CheckName(KindTenant, tenantName); err != nil {
 		return err
 	}
+	return s.deleteChildren(context.Background(), tenantName, false)
+}
+
+// deleteChildren is DeleteChildren, or only of what goes with the tenant.
+func (s *Store) deleteChildren(ctx context.Context, tenantName string, history bool) error {
 	for _, c := range collections {
-		if !c.inTenant {
+		if !c.inTenant || history && !c.history {
 			continue
 		}
 		prefix := recordKey(c.kind, tenantName) + "/"

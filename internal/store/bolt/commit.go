@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	bbolt "go.etcd.io/bbolt"
 
@@ -42,10 +43,14 @@ func (d *DB) Commit(ctx context.Context, guards []store.Guard, ops []store.Op) (
 	if err := d.usable(ctx); err != nil {
 		return 0, false, err
 	}
+	start := time.Now()
 	r := &request{guards: guards, ops: ops, done: make(chan struct{})}
 	select {
 	case d.requests <- r:
 		<-r.done // soon: the writer waits for the disk only
+		if d.committed != nil {
+			d.committed(time.Since(start), r.err)
+		}
 		return r.rev, r.ok, r.err
 	case <-ctx.Done():
 		return 0, false, ctx.Err()
@@ -173,8 +178,15 @@ func apply(kv *bbolt.Bucket, rev int64, ops []store.Op) error {
 // advance makes a new revision known and wakes the watches.
 func (d *DB) advance(rev int64) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.rev = rev
+	d.mu.Unlock()
+	d.wake()
+}
+
+// wake wakes who waits for a change.
+func (d *DB) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	close(d.changed)
 	d.changed = make(chan struct{})
 }

@@ -97,7 +97,7 @@ func (d *DB) Watch(ctx context.Context, prefix string, after int64, fn func([]st
 	}
 	for {
 		rev, changed := d.state()
-		events, next, err := d.changes(ctx, prefix, after)
+		events, next, err := d.changes(ctx, prefix, after, watchScan, pageBytes)
 		if err != nil {
 			return err
 		}
@@ -120,9 +120,39 @@ func (d *DB) Watch(ctx context.Context, prefix string, after int64, fn func([]st
 	}
 }
 
-// changes reads what the log has after a revision, and how far it went. Everything is copied: the receiver may take as
-// long as it wants.
-func (d *DB) changes(ctx context.Context, prefix string, after int64) (events []store.Event, next int64, err error) {
+// Bounds of what one call of Changes goes over: many watches may hold what theirs returned at the same time.
+const (
+	changesScan  = 128
+	changesBytes = 256 << 10
+)
+
+// ready is a channel for who need not wait.
+var ready = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Changes implements store.KV.
+func (d *DB) Changes(
+	ctx context.Context, prefix string, after int64,
+) (events []store.Event, upto int64, later <-chan struct{}, err error) {
+	rev, changed := d.state()
+	events, upto, err = d.changes(ctx, prefix, after, changesScan, changesBytes)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if upto < rev {
+		changed = ready
+	}
+	return events, upto, changed, nil
+}
+
+// changes reads what the log has after a revision, and how far it went: up to so many commits or octets. Everything is
+// copied: the receiver may take as long as it wants.
+func (d *DB) changes(
+	ctx context.Context, prefix string, after int64, commits, octets int,
+) (events []store.Event, next int64, err error) {
 	err = d.view(ctx, func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(metaBucket)
 		if after < readRev(meta.Get(compactedKey)) || after > readRev(meta.Get(revisionKey)) {
@@ -132,7 +162,7 @@ func (d *DB) changes(ctx context.Context, prefix string, after int64) (events []
 		size := 0
 		c := tx.Bucket(logBucket).Cursor()
 		k, v := c.Seek(appendRev(nil, after+1))
-		for n := 0; k != nil && n < watchScan && size <= pageBytes; n++ {
+		for n := 0; k != nil && n < commits && size <= octets; n++ {
 			next = readRev(k)
 			if events, err = appendEvents(events, next, v, prefix); err != nil {
 				return err

@@ -35,6 +35,8 @@ func Contract(t *testing.T, open func(t *testing.T) store.KV) {
 		{"WatchCompacted", testWatchCompacted},
 		{"SlowWatch", testSlowWatch},
 		{"WatchEnds", testWatchEnds},
+		{"Changes", testChanges},
+		{"ChangesLater", testChangesLater},
 		{"Cancelled", testCancelled},
 		{"Closed", testClosed},
 	} {
