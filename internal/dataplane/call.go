@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"concentrator/internal/dataplane/capture"
 	"concentrator/internal/dataplane/dhcp"
 	"concentrator/internal/dataplane/gre"
 	"concentrator/internal/dataplane/mppe"
@@ -333,6 +334,7 @@ type call struct {
 	removed       bool
 	local, remote [4]byte
 	sink          Sink
+	inner, outer  capture.Taps // of both sides; L2TP's outer ones are the peer's too
 
 	// Of PPTP.
 	face     *face

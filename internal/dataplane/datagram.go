@@ -167,6 +167,12 @@ func (g *Datagrams) send(faces []*face, local netip.Addr, remote netip.AddrPort,
 	}
 	i := (int(to[3]) + int(remote.Port())) % len(faces)
 	g.d.shards[i].inbox.push(func(s *shard) {
-		s.enqueue(faces[i], nil, netio.Message{Data: msg, From: from, To: to, Port: remote.Port()})
+		m := netio.Message{Data: msg, From: from, To: to, Port: remote.Port()}
+		if faces[i].kind == faceL2TP {
+			for at := range s.controlTaps {
+				s.controlTaps[at].sent(&m)
+			}
+		}
+		s.enqueue(faces[i], nil, m)
 	})
 }

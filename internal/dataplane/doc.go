@@ -8,6 +8,8 @@
 // a call's Sink, L2TP's through a peer's PeerSink, IKE's and plain L2TP's through a listener's DatagramSink. What is
 // privileged goes through netio.Opener, on the caller's goroutine.
 //
+// A call may be tapped: package capture takes copies of its packets then, and no packet waits for that.
+//
 // Called by session. Besides the shards it starts one goroutine that logs, once a minute, which drops there were.
 //
 // The steps in face.go, inbound.go, outbound.go, ipsec_inbound.go and ipsec_outbound.go carry the numbers of "a packet's

@@ -149,6 +149,9 @@ func (s *shard) readFailed(f *face, err error) {
 
 // queue puts a finished GRE packet of c into the next batch to the wire. b must stay as it is until the flush.
 func (s *shard) queue(c *call, b *pktbuf.Buf) {
+	if len(c.outer) != 0 {
+		c.tapGRE(b)
+	}
 	s.enqueue(c.face, c, netio.Message{Data: b.Bytes(), From: c.local, To: c.remote, TOS: b.TOS})
 }
 

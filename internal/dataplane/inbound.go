@@ -74,6 +74,9 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropGREWrongSource)
 		return
 	}
+	if len(c.outer) != 0 {
+		c.outer.Put(outer)
+	}
 	if !h.HasSeq {
 		return // a bare acknowledgement: nothing of ours waits for it
 	}

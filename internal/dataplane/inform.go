@@ -70,6 +70,10 @@ func (s *shard) answerDHCP(c *call, b *pktbuf.Buf, h policy.IPv4) bool {
 	}
 	answer.Truncate(len(p))
 	c.countIn(s.now, h.TotalLen)
+	if len(c.inner) != 0 {
+		c.inner.Put(b.Bytes())
+		c.inner.Put(answer.Bytes())
+	}
 	s.encapsulate(c, answer)
 	return true
 }

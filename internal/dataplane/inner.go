@@ -22,6 +22,9 @@ func (s *shard) toNetwork(c *call, n *network, b *pktbuf.Buf) { // 8
 		s.drop(c, DropTUNGone)
 		return
 	}
+	if c != nil && len(c.inner) != 0 {
+		c.inner.Put(b.Bytes())
+	}
 	if s.coalescer.Full() {
 		s.flushTUN()
 	}

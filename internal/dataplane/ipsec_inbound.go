@@ -52,7 +52,7 @@ func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
 	}
 	b.TOS = outer[ipTOS]
 	b.TrimFront(length)
-	s.findSA(b, h, espItem{buf: b, from: from, to: to}, f)
+	s.findSA(b, h, espItem{buf: b, from: from, to: to}, f, outer)
 }
 
 // datagram does step 2 for what came by UDP: IKE goes out to the control side, the rest to its shard.
@@ -96,7 +96,7 @@ func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool)
 		}
 		return
 	}
-	s.findSA(b, h, espItem{buf: b, from: d.From, to: d.To, port: d.FromPort}, f)
+	s.findSA(b, h, espItem{buf: b, from: d.From, to: d.To, port: d.FromPort}, f, nil)
 }
 
 // handIKE copies an IKE message to the control side.
@@ -107,8 +107,9 @@ func (s *shard) handIKE(f *face, d *netio.Datagram, head []byte, port uint16) {
 }
 
 // findSA does step 3: SPI → SA, which must be one of the address that the packet came to, and come as it was agreed. From
-// where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts.
-func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
+// where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts. outer is the
+// whole packet of raw ESP.
+func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face, outer []byte) {
 	a := s.lookupSA(h.SPI) // 3
 	if a == nil {
 		s.drop(nil, DropESPUnknownSPI)
@@ -122,6 +123,9 @@ func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face) {
 	if !mine || a.encap != (f.kind == faceNATT) || it.to != p.local {
 		s.drop(nil, DropESPWrongAddress)
 		return
+	}
+	if len(p.outer) != 0 {
+		p.tapIn(f, outer, it.from, it.port, b)
 	}
 	if d := s.worth(p, b.Len()); d != Pass {
 		s.drop(p.only, d)
@@ -232,6 +236,9 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 		return
 	}
 	if h.Control {
+		for i := range s.controlTaps {
+			s.controlTaps[i].received(d, b.Bytes())
+		}
 		msg := append(make([]byte, 0, b.Len()), b.Bytes()...)
 		f.sink.PlainL2TP(netip.AddrFrom4(d.To), netip.AddrPortFrom(netip.AddrFrom4(d.From), d.FromPort), msg)
 		return
@@ -253,6 +260,9 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 	if !p.plain || p.udp != f || d.From != p.remote || d.To != p.local || d.FromPort != p.port {
 		s.drop(nil, DropL2TPWrongPeer)
 		return
+	}
+	if len(p.outer) != 0 {
+		p.tapIn(f, nil, d.From, d.FromPort, b)
 	}
 	if d := s.worth(p, b.Len()); d != Pass {
 		s.drop(c, d)

@@ -30,6 +30,9 @@ func (s *shard) sendL2TP(c *call, b *pktbuf.Buf, size int, acfc, pfc bool, proto
 // sendToPeer sends an L2TP message: in clear at once, else it waits for sealESP.
 func (s *shard) sendToPeer(p *peer, c *call, port uint16, b *pktbuf.Buf, size int) {
 	if p.plain {
+		if len(p.outer) != 0 {
+			p.tapOut(p.udp, b)
+		}
 		s.enqueue(p.udp, c, netio.Message{Data: b.Bytes(), From: p.local, To: p.remote, Port: p.port, TOS: b.TOS})
 		c.countSent(s.now, size)
 		return
@@ -64,12 +67,14 @@ func (s *shard) sealESP() {
 			continue
 		}
 		m := netio.Message{Data: it.buf.Bytes(), From: p.local, To: p.remote, TOS: it.buf.TOS}
+		f := p.raw
 		if a.encap {
-			m.Port = p.port
-			s.enqueue(p.udp, it.call, m)
-		} else {
-			s.enqueue(p.raw, it.call, m)
+			f, m.Port = p.udp, p.port
 		}
+		if len(p.outer) != 0 {
+			p.tapOut(f, it.buf)
+		}
+		s.enqueue(f, it.call, m)
 		it.call.countSent(s.now, it.size)
 		s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
 	}

@@ -131,6 +131,9 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 
 // toClient gives an inner packet, in pieces where it is longer than the session takes, to what encapsulates it.
 func (s *shard) toClient(c *call, b *pktbuf.Buf, h policy.IPv4) {
+	if len(c.inner) != 0 {
+		c.inner.Put(b.Bytes())
+	}
 	if h.TotalLen <= c.mtu {
 		s.encapsulate(c, b)
 		return

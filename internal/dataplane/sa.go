@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"concentrator/internal/dataplane/capture"
 	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/policy"
 	"concentrator/internal/dataplane/steer"
@@ -81,8 +82,9 @@ type peer struct {
 	removed       bool
 	plain         bool // no SA: L2TP on UDP 1701 in clear
 	local, remote [4]byte
-	port          uint16 // of the peer's UDP encapsulation; of a plain one its L2TP port
-	raw, udp      *face  // raw ESP, and ESP in UDP; of a plain one udp is the L2TP face
+	port          uint16       // of the peer's UDP encapsulation; of a plain one its L2TP port
+	raw, udp      *face        // raw ESP, and ESP in UDP; of a plain one udp is the L2TP face
+	outer         capture.Taps // what takes copies of what comes and goes
 	sink          PeerSink
 	out           *sa  // that packets leave by; nil: none
 	spoken        bool // there was one at some time
@@ -218,6 +220,8 @@ func (s *shard) merge(from, into *peer) {
 		into.carry(c)
 	}
 	from.calls, from.only = nil, nil
+	into.outer = append(into.outer, from.outer...)
+	from.outer = nil
 	if from.out != nil {
 		into.out, from.out = from.out, nil
 	}

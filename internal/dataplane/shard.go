@@ -104,6 +104,8 @@ type shard struct {
 	espScratch *esp.Scratch
 	takeIn     func(*ringItem) // takeRing: once, because a method value allocates
 
+	controlTaps []controlTap // of L2TP in clear, of all shards' sessions
+
 	shaping         []*call // with packets that wait for their rate
 	nextShaped      int64   // when to look through shaping; only if it is not empty
 	fairIn, fairOut policy.Fair
@@ -366,6 +368,7 @@ func (s *shard) removeCall(c *call) {
 	s.flush()
 	c.removed = true
 	c.open = false
+	c.endTaps(s)
 	s.calls[c.id>>steer.ShardBits] = nil
 	s.stats.Calls--
 	if c.l2tp != nil {

@@ -66,11 +66,10 @@ func (s *session) teardown() {
 			telemetry.InBytes, i.InBytes, telemetry.OutBytes, i.OutBytes, telemetry.Duration, time.Since(i.StartTime).Round(time.Millisecond).String())
 	} else {
 		s.refuse(s.end.stage, s.end.reason, s.end.detail)
+		s.traced.End(i.Tenant, string(OutcomeRefused), string(s.end.stage), string(s.end.reason))
 		log.Debug("call ended")
 	}
-	if i.Name != "" {
-		s.m.feed.remove(i.Name)
-	}
+	s.unlist()
 	close(s.done)
 }
 
@@ -80,6 +79,7 @@ func (s *session) refuse(stage tenant.Stage, reason tenant.Reason, detail string
 		return
 	}
 	s.recorded = true
+	s.traced.Refused(string(stage), string(reason))
 	i := s.snapshot()
 	s.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: time.Now(), Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,

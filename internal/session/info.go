@@ -19,15 +19,27 @@ func (s *session) snapshot() Info {
 // published; one whose name changes leaves the old name first.
 func (s *session) update(change func(*Info)) {
 	s.mu.Lock()
+	defer s.mu.Unlock() // so that changes are published in the order in which they were made
 	before := s.info.Name
 	change(&s.info)
-	after := s.info
-	s.mu.Unlock()
-	if before != "" && before != after.Name {
-		s.m.feed.remove(before)
+	if s.unlisted {
+		return
 	}
-	if after.Name != "" {
-		s.m.feed.upsert(after)
+	if before != "" && before != s.info.Name {
+		s.m.feed.Remove(before)
+	}
+	if s.info.Name != "" {
+		s.m.feed.Put(s.info.Name, s.info)
+	}
+}
+
+// unlist publishes that the session is gone. What changes of it later is not published any more.
+func (s *session) unlist() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlisted = true
+	if s.info.Name != "" {
+		s.m.feed.Remove(s.info.Name)
 	}
 }
 

@@ -58,6 +58,9 @@ func (h lns) Tunnel(p l2tp.Peer, r l2tp.TunnelRequest) l2tp.TunnelAnswer {
 	if h.m.closing() {
 		return refuse(c.proven, wire.StopResultShutdown, tenant.ReasonDraining, "the server shuts down")
 	}
+	if h.m.draining.Load() {
+		return refuse(c.proven, wire.StopResultShutdown, tenant.ReasonDraining, drained)
+	}
 	secret, tenantName, err := h.m.tunnelSecret(&c)
 	if no := (*refusal)(nil); errors.As(err, &no) {
 		return refuse(tenantName, wire.StopResultNotAuthorized, no.reason, no.detail)

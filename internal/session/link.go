@@ -150,6 +150,9 @@ func (h handler) Opened(n ppp.Network) {
 			i.StartTime = now
 		}
 	})
+	if first {
+		h.m.cfg.Metrics.Opened(string(h.carrier.protocol), now.Sub(h.ticket.started))
+	}
 	if h.recorded { // CCP was negotiated anew, not the login
 		return
 	}
@@ -160,6 +163,7 @@ func (h handler) Opened(n ppp.Network) {
 		Tenant: i.Tenant, Time: now, Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
 		Stage: tenant.StageOpen, Outcome: OutcomeAccepted, Detail: h.verdict.detail, Trace: h.lastTrace(),
 	})
+	h.traced.End(i.Tenant, string(OutcomeAccepted), string(tenant.StageOpen), "")
 	h.log.Info("session open", telemetry.Tenant, i.Tenant, telemetry.User, i.User, telemetry.Framed, i.Address,
 		telemetry.Method, i.AuthMethod, telemetry.Cipher, i.Cipher, telemetry.MTU, i.MTU, telemetry.Shard, i.Shard)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -41,6 +42,7 @@ func (m *Manager) reconcileListeners() error {
 			udp[l.Name] = spec
 		}
 	}
+	m.wanted.setListeners(slices.Collect(maps.Keys(pptp)), slices.Collect(maps.Keys(udp)))
 	return errors.Join(append(errs, m.reconcilePPTP(pptp), m.reconcileUDP(udp))...)
 }
 

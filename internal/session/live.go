@@ -1,7 +1,6 @@
 package session
 
 import (
-	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,12 +72,6 @@ func (m *Manager) Disconnect(name string, reason tenant.Reason) error {
 	return nil
 }
 
-// WatchSessions calls fn with the live sessions of a tenant and then with each change, until ctx ends or fn fails. A
-// token of an earlier event resumes after it; ErrExpired says that this is no longer possible.
-func (m *Manager) WatchSessions(ctx context.Context, tenantName, token string, fn func(Event) error) error {
-	return m.feed.watch(ctx, token, inTenant(tenantName), func() []Info { return m.Sessions(tenantName) }, fn)
-}
-
 // Logins returns the last login attempts that match, the newest first.
 func (m *Manager) Logins(f LoginFilter) []LoginAttempt { return m.logins.list(f) }
 
@@ -93,6 +86,7 @@ func (m *Manager) Instance() InstanceInfo {
 	i := InstanceInfo{
 		Name: m.cfg.Instance, Version: m.cfg.Version, StartTime: m.started,
 		Shards: m.cfg.Plane.Shards(), MaxSessions: m.cfg.MaxSessions, Sessions: m.slots.slots(),
+		Draining: m.Draining(), Accepted: m.accepted.Load(), Refused: m.refused.Load(),
 	}
 	for _, st := range m.cfg.Plane.ShardStats() {
 		i.ShardStats = append(i.ShardStats, ShardInfo{
@@ -120,6 +114,7 @@ func (m *Manager) observe() {
 		}
 		return out
 	})
+	m.observeInstance()
 	m.observeIPsec()
 	m.observeLockouts()
 	m.observeRadius()
@@ -133,6 +128,10 @@ func (m *Manager) observe() {
 	}
 	shard(telemetry.ShardInPackets, func(s dataplane.ShardStats) float64 { return float64(s.WireInPackets) })
 	shard(telemetry.ShardOutPackets, func(s dataplane.ShardStats) float64 { return float64(s.WireOutPackets) })
+	shard(telemetry.ShardInBytes, func(s dataplane.ShardStats) float64 { return float64(s.WireInBytes) })
+	shard(telemetry.ShardOutBytes, func(s dataplane.ShardStats) float64 { return float64(s.WireOutBytes) })
+	shard(telemetry.ShardReceiveErrors, func(s dataplane.ShardStats) float64 { return float64(s.ReceiveErrors) })
+	shard(telemetry.ShardCalls, func(s dataplane.ShardStats) float64 { return float64(s.Calls) })
 	shard(telemetry.ShardWrong, func(s dataplane.ShardStats) float64 { return float64(s.WrongShard) })
 	shard(telemetry.ShardCPU, func(s dataplane.ShardStats) float64 { return s.CPUTime.Seconds() })
 	m.cfg.Metrics.Observe(telemetry.Dropped, func() (out []telemetry.Sample) {

@@ -80,7 +80,7 @@ type deciding struct {
 // the session's mailbox. One decision of a session follows the other: were they to overtake each other, the session
 // would end up with the keys, the address and the place of the wrong one.
 func (m *Manager) decide(s *session, r ppp.AuthRequest) {
-	ctx, cancel := context.WithTimeout(s.ctx, decideTimeout)
+	ctx, cancel := context.WithTimeout(s.traced.Within(s.ctx), decideTimeout)
 	before := s.asking
 	now := &deciding{cancel: cancel, done: make(chan struct{})}
 	s.asking, s.serial = now, r.Serial
@@ -190,7 +190,11 @@ func (s *session) typing(now time.Time, wait time.Duration) time.Time {
 // login decides one attempt. It blocks: on the backend, and on sessions that must end first.
 func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *outcome {
 	o := &outcome{decision: ppp.Decision{Serial: r.Serial}, stage: tenant.StageAuthentication}
+	ctx, span := telemetry.StartSpan(ctx, telemetry.SpanDecision)
+	defer span.End()
+	span.Set(telemetry.Method, string(r.Method))
 	err := m.tryLogin(ctx, s, r, o)
+	span.Set(telemetry.Tenant, o.tenant)
 	if err == nil {
 		return o
 	}
@@ -204,6 +208,7 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 			detail: err.Error(), message: "The server could not decide the login",
 		}
 	}
+	span.Fail(string(no.reason))
 	o.stage, o.detail = no.stage, no.detail
 	o.decision.Reason, o.decision.Message, o.decision.Retry = no.reason, no.message, no.retry
 	o.decision.EAP, o.decision.Restart, o.decision.ChangePassword = no.eap, no.restart, no.changePassword

@@ -34,11 +34,12 @@ type Config struct {
 	Log         *slog.Logger
 	MaxSessions int // slots of the instance
 
-	Leases          ippool.Storage  // where it is kept who had which address; nil: a restart forgets it
-	Ledger          Ledger          // nil: no accounts are kept
-	LocalAccounting accounting.Sink // of tenants without a RADIUS server for accounting; nil: their records wait
-	Guesses         *guess.Guard    // nil: one that forgets with the process. The Manager runs it
-	CoA             netip.AddrPort  // where CoA- and Disconnect-Requests come in; zero: nowhere
+	Leases          ippool.Storage    // where it is kept who had which address; nil: a restart forgets it
+	Ledger          Ledger            // nil: no accounts are kept
+	LocalAccounting accounting.Sink   // of tenants without a RADIUS server for accounting; nil: their records wait
+	Guesses         *guess.Guard      // nil: one that forgets with the process. The Manager runs it
+	CoA             netip.AddrPort    // where CoA- and Disconnect-Requests come in; zero: nowhere
+	Tracer          *telemetry.Tracer // nil: log-ins are not traced
 	Instance        string
 	Version         string
 }
@@ -48,7 +49,8 @@ type Manager struct {
 	cfg     Config
 	log     *slog.Logger
 	slots   *admission
-	feed    *Feed
+	feed    *Feed[Info]
+	feeds   feeds
 	logins  loginLog
 	local   *local.Authenticator
 	guesses *guess.Guard
@@ -62,6 +64,11 @@ type Manager struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // all goroutines
 	changed chan struct{}  // the store, or a network, did
+
+	draining          atomic.Bool  // new calls are refused
+	accepted, refused atomic.Int64 // log-ins since the start
+	wanted            wanted
+	captures          captures
 
 	passing sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
 	over    bool       // closeBooks has been there; guarded by passing
@@ -116,7 +123,7 @@ func newManager(cfg Config) *Manager {
 		cfg.Ledger = unkept{}
 	}
 	m := &Manager{
-		cfg: cfg, log: cfg.Log, slots: newAdmission(cfg.MaxSessions), feed: newFeed(), started: time.Now(),
+		cfg: cfg, log: cfg.Log, slots: newAdmission(cfg.MaxSessions), feed: NewFeed[Info](nil), logins: newLoginLog(), started: time.Now(),
 		changed: make(chan struct{}, 1),
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
@@ -130,6 +137,7 @@ func newManager(cfg Config) *Manager {
 	if m.guesses = cfg.Guesses; m.guesses == nil {
 		m.guesses = guess.New(guess.Config{Log: cfg.Log})
 	}
+	m.feeds = newFeeds(m)
 	m.wg.Go(func() { m.guesses.Run(ctx.Done()) })
 	m.coa = coa.New(coa.Config{Host: dynamic{m}, Log: cfg.Log, NASIdentifier: cfg.Instance})
 	m.peers = newPeers(m)
@@ -243,6 +251,12 @@ func (m *Manager) reach(tenantName string, protocol tenant.Protocol, remote neti
 // recordLogin keeps one decided attempt for "login list", counts it and logs a refusal.
 func (m *Manager) recordLogin(a LoginAttempt) {
 	a = m.logins.add(a, m.feed.epoch)
+	switch a.Outcome {
+	case OutcomeAccepted:
+		m.accepted.Add(1)
+	case OutcomeRefused:
+		m.refused.Add(1)
+	}
 	m.cfg.Metrics.Login(a.Tenant, string(a.Protocol), string(a.Outcome), string(a.Stage), string(a.Reason))
 	if a.Outcome == OutcomeRefused {
 		m.log.Info("login refused", telemetry.Tenant, a.Tenant, telemetry.User, a.User, telemetry.Peer, a.ClientAddress,

@@ -32,6 +32,17 @@ func (m *Manager) observeRadius() {
 		sample(up)
 	})
 	servers(telemetry.RadiusInFlight, func(h transport.Health, sample func(float64, ...string)) { sample(float64(h.Outstanding)) })
+	servers(telemetry.RadiusWaiting, func(h transport.Health, sample func(float64, ...string)) { sample(float64(h.Waiting)) })
+	m.cfg.Metrics.Observe(telemetry.RadiusLatency, func() (out []telemetry.Sample) {
+		for tenantName, list := range m.radiusHealth() {
+			for _, h := range list {
+				out = append(out, telemetry.Sample{
+					Labels: []string{tenantName, h.Name[strings.LastIndexByte(h.Name, '/')+1:]}, Distribution: portStats(h).Latency,
+				})
+			}
+		}
+		return out
+	})
 	servers(telemetry.RadiusRequests, func(h transport.Health, sample func(float64, ...string)) {
 		s := portStats(h)
 		for outcome, n := range map[string]uint64{
@@ -103,6 +114,7 @@ func portStats(h transport.Health) (sum transport.Stats) {
 		sum.Challenges += p.Stats.Challenges
 		sum.Acknowledged += p.Stats.Acknowledged
 		sum.NoAnswers += p.Stats.NoAnswers
+		sum.Latency = sum.Latency.Plus(p.Stats.Latency)
 		for d, n := range p.Stats.Drops {
 			sum.Drops[d] += n
 		}

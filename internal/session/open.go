@@ -68,6 +68,9 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 	if len(e.methods) == 0 {
 		return refuse(callNotAccepted, tenant.ReasonPlaintextNotAllowed, e.nothing)
 	}
+	if m.draining.Load() {
+		return refuse(callBusy, tenant.ReasonDraining, drained)
+	}
 	s := m.newSession(c, tenantName)
 	m.endStale(c.mark)
 	reason := m.slots.admit(s.ticket, bounds{listener: e.limit, tenant: limits.MaxSessions, perSource: e.perSource})
@@ -84,11 +87,11 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 		return refuse(callFailed, tenant.ReasonProtocolError, err.Error())
 	}
 	s.info.Shard = s.call.Shard()
-	if !m.adopt(s) {
+	if why := m.adopt(s); why != "" {
 		s.call.Close()
 		m.slots.release(s.ticket)
 		s.cancel()
-		return refuse(callBusy, tenant.ReasonDraining, "the server shuts down")
+		return refuse(callBusy, tenant.ReasonDraining, why)
 	}
 	echo, mru := tenant.Echo{}, 0
 	if e.profile != nil {
@@ -104,6 +107,8 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 	s.update(func(*Info) {})
 	s.log.Debug("call", telemetry.Call, s.call.ID(), telemetry.Listener, c.listener)
 	m.reach(tenantName, c.protocol, c.remote, tenant.StageCall)
+	s.traced = m.cfg.Tracer.Login(s.id, string(c.protocol), c.listener)
+	s.traced.Reached(string(tenant.StageCall))
 	go s.run()
 	return s, nil
 }
@@ -138,12 +143,15 @@ func (m *Manager) newSession(c carrier, tenantName string) *session {
 	return s
 }
 
-// adopt lists the session, unless the manager shuts down.
-func (m *Manager) adopt(s *session) bool {
+// adopt lists the session, or says why none is taken any more.
+func (m *Manager) adopt(s *session) (why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
-		return false
+		return "the server shuts down"
+	}
+	if m.draining.Load() {
+		return drained
 	}
 	m.wg.Add(1)
 	m.sessions[s.id], m.byCall[s.call.ID()] = s, s
@@ -153,7 +161,7 @@ func (m *Manager) adopt(s *session) bool {
 	if s.carrier.name.peer != nil {
 		m.byPeer.add(s.carrier.name.peer, s)
 	}
-	return true
+	return ""
 }
 
 // endStale ends the session that a client left behind when it died and now calls again: what the old one still sends

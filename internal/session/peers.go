@@ -64,6 +64,9 @@ func (ps *peers) established(f *udpFace, sa ikev1.SA) (*ipsecPeer, error) {
 		p.path, p.nat = sa.Path, sa.NAT
 		return p, nil
 	}
+	if ps.m.draining.Load() && !ps.known(key) {
+		return nil, &ikev1.RefusedError{Reason: tenant.ReasonDraining, Detail: drained}
+	}
 	if err := ps.room(key); err != nil {
 		return nil, err
 	}
@@ -94,6 +97,17 @@ func (p *ipsecPeer) shard(shards int) int {
 		_, _ = h.Write(p.path.Remote.Addr().AsSlice())
 	}
 	return int(h.Sum32() % uint32(shards))
+}
+
+// known says whether a peer may be one that is here already, behind another port: its way through a NAT may have changed.
+// mu must be held.
+func (ps *peers) known(key peerKey) bool {
+	for _, k := range ps.all {
+		if k.face == key.face && k.tenant == key.tenant && k.identity == key.identity && k.remote.Addr() == key.remote.Addr() {
+			return true
+		}
+	}
+	return false
 }
 
 // room refuses a new peer where there are too many. mu must be held.

@@ -8,6 +8,7 @@ import (
 
 	"concentrator/internal/authz"
 	"concentrator/internal/dataplane"
+	"concentrator/internal/dataplane/capture"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/policy"
@@ -61,6 +62,8 @@ type Call interface {
 	Attach(n Network, s dataplane.SessionSpec) error
 	SetOpen(open bool)
 	SetPolicy(upBps, downBps uint64, acl *policy.ACL)
+	Tap(side dataplane.Side, t *capture.Tap) error
+	Untap(t *capture.Tap)
 	Counters() dataplane.Counters
 	Close() dataplane.Counters
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"concentrator/internal/dataplane"
+	"concentrator/internal/dataplane/capture"
 	"concentrator/internal/dataplane/mppe"
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/policy"
@@ -272,6 +273,7 @@ type fakeCall struct {
 	lastAny  time.Time
 	counters dataplane.Counters
 	overrun  int // frames that the client did not take
+	taps     [2]capture.Taps
 }
 
 func (c *fakeCall) ID() uint16 { return c.id }
@@ -396,6 +398,25 @@ func (c *fakeCall) SetPolicy(upBps, downBps uint64, acl *policy.ACL) {
 	c.note("policy %d %d %v", upBps, downBps, acl != nil)
 }
 
+func (c *fakeCall) Tap(side dataplane.Side, t *capture.Tap) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		t.End()
+	}
+	c.taps[side] = append(c.taps[side], t)
+	return nil
+}
+
+func (c *fakeCall) Untap(t *capture.Tap) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.End()
+	for side := range c.taps {
+		c.taps[side] = c.taps[side].Without(t)
+	}
+}
+
 func (c *fakeCall) Counters() dataplane.Counters {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -428,6 +449,9 @@ func (c *fakeCall) Close() dataplane.Counters {
 		c.p.t.Error("a call was closed twice")
 	}
 	c.closed, c.open = true, false
+	for _, taps := range c.taps {
+		taps.End()
+	}
 	c.detach()
 	c.note("close")
 	c.p.closes++

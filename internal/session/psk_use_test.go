@@ -112,7 +112,7 @@ func TestReencryptUnderSessions(t *testing.T) {
 		}
 
 		for range 3 {
-			if done, err := w.store.Reencrypt(t.Context()); err != nil || done.Resealed < 3 {
+			if done, err := w.store.Reencrypt(t.Context(), nil); err != nil || done.Resealed < 3 {
 				t.Fatalf("%+v, %v", done, err)
 			}
 			w.settle()

@@ -26,8 +26,8 @@ const (
 	settle = 20 * time.Millisecond
 	// retryAfter is when it tries again what failed: a port in use, a namespace that is not there yet.
 	retryAfter = 5 * time.Second
-	// openAtOnce is how many networks are opened at a time.
-	openAtOnce = 8
+	// networksAtOnce is how many networks are opened, or closed, at a time.
+	networksAtOnce = 8
 )
 
 type netState struct {
@@ -132,17 +132,27 @@ func (m *Manager) poke() {
 	}
 }
 
-// follow pokes after each change of the store. Which change it was does not matter: a pass looks at all.
+// shapes says whether a pass looks at records of a kind. Users are read when they log in, and what belongs to the API alone
+// changes nothing here: thousands of them that come at once must not keep passes busy.
+func shapes(k store.Kind) bool {
+	return slices.Contains([]store.Kind{
+		store.KindTenant, store.KindProfile, store.KindPool, store.KindACL, store.KindRadiusServer, store.KindListener,
+	}, k)
+}
+
+// follow pokes after each change of the store that a pass looks at. Which one it was does not matter: a pass looks at all.
 func (m *Manager) follow(ctx context.Context, from int64) error {
 	for {
-		for _, err := range m.cfg.Store.Watch(ctx, "", from) {
+		for c, err := range m.cfg.Store.Watch(ctx, "", from) {
 			if errors.Is(err, store.ErrCompacted) {
 				break
 			}
 			if err != nil {
 				return err
 			}
-			m.poke()
+			if shapes(c.Kind) {
+				m.poke()
+			}
 		}
 		// Too far behind: a pass sees the present state anyhow, and the watch goes on from there.
 		rev, err := m.cfg.Store.Revision()
@@ -234,6 +244,7 @@ func (m *Manager) reconcileNetworks() error {
 	for _, t := range tenants {
 		want[t.Name] = m.networkSpec(t)
 	}
+	m.wanted.setNetworks(slices.Collect(maps.Keys(want)))
 	var errs []error
 	m.mu.Lock()
 	have := make(map[string]*netState, len(m.networks))
@@ -242,19 +253,16 @@ func (m *Manager) reconcileNetworks() error {
 	}
 	m.mu.Unlock()
 	// First what goes, so that its device name and namespace are free for what comes.
+	stale := make(map[string]*netState)
 	for name, n := range have {
 		spec, ok := want[name]
 		if ok && !n.lost() && spec.Namespace == n.spec.Namespace && spec.Device == n.spec.Device && spec.MTU == n.spec.MTU {
 			continue
 		}
-		m.setNetwork(name, nil)
-		close(n.closed)
-		m.endWhere(func(i Info) bool { return i.Tenant == name }, "the tenant's network was removed, moved or lost")
-		if err := n.network.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("close the network of %s: %w", name, err))
-		}
+		stale[name] = n
 		delete(have, name)
 	}
+	errs = append(errs, m.closeNetworks(stale))
 	fresh := make(map[string]dataplane.NetworkSpec)
 	for name, spec := range want {
 		n := have[name]
@@ -273,30 +281,53 @@ func (m *Manager) reconcileNetworks() error {
 	return errors.Join(append(errs, m.openNetworks(fresh))...)
 }
 
-// openNetworks opens networks, several at a time: most of the milliseconds that one takes are spent waiting for the kernel.
+// closeNetworks ends the sessions of networks and closes them.
+func (m *Manager) closeNetworks(stale map[string]*netState) error {
+	return eachNetwork(stale, func(name string, n *netState) error {
+		m.setNetwork(name, nil)
+		close(n.closed)
+		m.endWhere(func(i Info) bool { return i.Tenant == name }, "the tenant's network was removed, moved or lost")
+		if err := n.network.Close(); err != nil {
+			return fmt.Errorf("close the network of %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// openNetworks opens networks.
 func (m *Manager) openNetworks(specs map[string]dataplane.NetworkSpec) error {
+	return eachNetwork(specs, func(name string, spec dataplane.NetworkSpec) error {
+		opened, err := m.cfg.Plane.OpenNetwork(spec)
+		if err != nil {
+			return fmt.Errorf("open the network of %s: %w", name, err)
+		}
+		n := &netState{spec, opened, make(chan struct{})}
+		m.setNetwork(name, n)
+		m.wg.Add(1)
+		go m.mourn(name, n)
+		m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Namespace, spec.Namespace)
+		return nil
+	})
+}
+
+// eachNetwork calls f for networks by the names of their tenants, several at a time: most of the milliseconds that one takes
+// are spent waiting for the kernel.
+func eachNetwork[T any](networks map[string]T, f func(name string, of T) error) error {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex // guards errs
 		errs  []error
-		turns = make(chan struct{}, openAtOnce)
+		turns = make(chan struct{}, networksAtOnce)
 	)
-	for name, spec := range specs {
+	for name, of := range networks {
 		turns <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			opened, err := m.cfg.Plane.OpenNetwork(spec)
-			if err != nil {
+			if err := f(name, of); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("open the network of %s: %w", name, err))
-				return
+				errs = append(errs, err)
 			}
-			n := &netState{spec, opened, make(chan struct{})}
-			m.setNetwork(name, n)
-			m.wg.Add(1)
-			go m.mourn(name, n)
-			m.log.Info("network up", telemetry.Tenant, name, telemetry.Device, spec.Device, telemetry.Namespace, spec.Namespace)
 		})
 	}
 	wg.Wait()

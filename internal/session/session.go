@@ -11,6 +11,7 @@ import (
 	"concentrator/internal/authz/accounting"
 	"concentrator/internal/authz/guess"
 	"concentrator/internal/ppp"
+	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 	"concentrator/internal/tunnel/l2tp"
 )
@@ -71,6 +72,8 @@ type session struct {
 	ctx         context.Context
 	cancel      context.CancelFunc
 
+	traced *telemetry.Login // until it is open; nil: it is not traced
+
 	mu      sync.Mutex
 	info    Info                // what others see
 	trace   LoginTrace          // how the last verdict came about
@@ -81,6 +84,8 @@ type session struct {
 	pass    *guess.Pass         // of an EAP conversation under way; nil: there is none
 	left    tenant.Reason       // why it was left with the session's end; empty: it was not
 	dead    bool                // no decision is taken any more
+	// unlisted says that the feed knows that the session is gone.
+	unlisted bool
 }
 
 type ending struct {
@@ -227,6 +232,7 @@ func (s *session) carryOut(now time.Time) {
 		s.reached = p
 		i := s.snapshot()
 		s.m.reach(i.Tenant, i.Protocol, i.ClientAddress, p)
+		s.traced.Reached(string(p))
 	}
 	if p := s.pending; p != nil && !s.finished {
 		s.pending = nil

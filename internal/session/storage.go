@@ -80,3 +80,13 @@ func (m memory[I]) Commit(puts []I, deletes []string) error {
 	}
 	return err
 }
+
+// Flush writes what is remembered of leases and failed log-ins: a copy of their files then has all that has happened until now.
+// Without it they are a second or two behind.
+func (m *Manager) Flush() error {
+	m.guesses.Flush()
+	if m.cfg.Leases == nil {
+		return nil
+	}
+	return m.cfg.Pools.Save(m.cfg.Leases)
+}

@@ -87,14 +87,6 @@ type LoginFilter struct {
 	Outcome Outcome
 }
 
-// Event is one message of a session watch: exactly one of Upsert, Removed and SnapshotDone is set.
-type Event struct {
-	Upsert       *Info
-	Removed      string
-	SnapshotDone bool
-	Revision     string // opaque; a later watch may resume after it
-}
-
 // InstanceInfo describes the running instance.
 type InstanceInfo struct {
 	Name        string
@@ -103,6 +95,9 @@ type InstanceInfo struct {
 	Shards      int
 	MaxSessions int
 	Sessions    int
+	Draining    bool
+	Accepted    int64 // log-ins since the start
+	Refused     int64
 	ShardStats  []ShardInfo
 }
 

@@ -449,26 +449,56 @@ func (w *world) watch(tenantName string) *watcher {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &watcher{cancel: cancel, done: make(chan struct{})}
 	w.t.Cleanup(func() { o.stop() })
+	add := func(line string) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if len(o.lines) == 0 || o.lines[len(o.lines)-1] != line {
+			o.lines = append(o.lines, line)
+		}
+	}
 	go func() {
 		defer close(o.done)
-		_ = w.m.WatchSessions(ctx, tenantName, "", func(e Event) error {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			line := "."
+		_ = follow(ctx, w.m.SessionFeed(), inTenant(tenantName), func(c Change[Info], snapshot bool) {
 			switch {
-			case e.Upsert != nil:
-				line = "+" + string(e.Upsert.State)
-			case e.Removed != "":
-				line = "-"
+			case c.Value != nil:
+				add("+" + string(c.Value.State))
+			case snapshot:
+				add(".")
+			default:
+				add("-")
 			}
-			if len(o.lines) == 0 || o.lines[len(o.lines)-1] != line {
-				o.lines = append(o.lines, line)
-			}
-			return nil
 		})
 	}()
 	w.until("the watch has begun", func() bool { return len(o.seen()) > 0 })
 	return o
+}
+
+// follow calls fn with what a feed has, then with no change for the end of that, and then with each change until ctx ends.
+func follow[T any](ctx context.Context, f *Feed[T], match func(string) bool, fn func(c Change[T], snapshot bool)) error {
+	all, at := f.Snapshot(match)
+	for _, c := range all {
+		fn(c, true)
+	}
+	fn(Change[T]{}, true)
+	for {
+		batch, later, err := f.Read(at)
+		if err != nil {
+			return err
+		}
+		for _, c := range batch {
+			if at = c.Revision; match(c.Name) {
+				fn(c, false)
+			}
+		}
+		if later == nil {
+			continue
+		}
+		select {
+		case <-later:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (o *watcher) seen() []string {

@@ -39,7 +39,7 @@ func (g *Guard) Run(done <-chan struct{}) {
 	for {
 		select {
 		case <-done:
-			g.flush()
+			g.Flush()
 			return
 		case <-tidy.C:
 			g.tidy()
@@ -48,13 +48,13 @@ func (g *Guard) Run(done <-chan struct{}) {
 			case <-done:
 			case <-time.After(gather):
 			}
-			g.flush()
+			g.Flush()
 		}
 	}
 }
 
-// flush writes what has changed, in batches.
-func (g *Guard) flush() {
+// Flush writes what has changed until now, in batches. After an error the rest is written later.
+func (g *Guard) Flush() {
 	for g.storage != nil {
 		g.mu.Lock()
 		batch, puts, deletes := g.batch()
@@ -134,5 +134,5 @@ func (g *Guard) tidy() {
 		})
 	}
 	g.mu.Unlock()
-	g.flush()
+	g.Flush()
 }

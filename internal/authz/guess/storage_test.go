@@ -20,7 +20,7 @@ func TestRestart(t *testing.T) {
 		w.mustTry(at("acme", "bob%/\xff", enemy), false)
 	}
 	before := w.List("")
-	w.flush()
+	w.Flush()
 	w.restart()
 	if after := w.List(""); len(after) != 1 || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("after a restart %v, before it %v", after, before)
@@ -35,7 +35,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("the known source or its failures are forgotten: %+v", h)
 	}
 	// The clock was set back a year: nobody is held up for a year.
-	w.flush()
+	w.Flush()
 	w.pass(-365 * 24 * time.Hour)
 	w.restart()
 	w.pass(20 * time.Minute)
@@ -44,7 +44,7 @@ func TestRestart(t *testing.T) {
 	w.pass(365*24*time.Hour + 91*24*time.Hour)
 	w.tidy()
 	w.restart()
-	w.flush()
+	w.Flush()
 	if k := w.disk.keys(); len(k) != 0 && !slices.Equal(k, []string{"acme/t/"}) {
 		t.Errorf("left: %q", k)
 	}
@@ -85,7 +85,7 @@ func TestRun(t *testing.T) {
 		}
 		commits := w.disk.commits
 		w.mustTry(at("acme", "last", "10.0.1.2"), true)
-		if w.flush(); w.disk.commits != commits {
+		if w.Flush(); w.disk.commits != commits {
 			t.Error("a log-in that is no news was written")
 		}
 	})
@@ -100,9 +100,9 @@ func TestRetain(t *testing.T) {
 			w.mustTry(at(id, "bob", enemy), false)
 		}
 	}
-	w.flush()
+	w.Flush()
 	w.Retain(func(id string) bool { return id == "beta" })
-	w.flush()
+	w.Flush()
 	if l := w.List(""); len(l) != 1 || l[0].Tenant != "beta" {
 		t.Errorf("%+v", l)
 	}
@@ -115,7 +115,7 @@ func TestRetain(t *testing.T) {
 func TestBadStorage(t *testing.T) {
 	w := newWorld(t)
 	w.mustTry(at("acme", "alice", home), true)
-	w.flush()
+	w.Flush()
 	good := w.disk.keys()
 	for _, k := range []string{"", "x", "acme/u", "acme/q/bob", "ACME/u/bob", "acme/u/%zz", "acme/u/%62ob", "acme/s/", "acme/t/x"} {
 		w.disk.items[k] = []byte(`{"n":3}`)
@@ -154,7 +154,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		if l, err := decode(key, value); err == nil {
 			w.touch(l.ref)
-			w.flush()
+			w.Flush()
 			for _, k := range w.disk.keys() {
 				if k != key {
 					t.Errorf("%q is stored as %q", key, k)

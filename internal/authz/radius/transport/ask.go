@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"layeh.com/radius"
+
+	"concentrator/internal/telemetry"
 )
 
 // maxMoves is how often one request goes on on another socket of the same port because its own broke.
@@ -69,10 +71,15 @@ func (p *port) await(ctx context.Context, ready, gone <-chan struct{}, timer <-c
 func (p *port) ask(ctx context.Context, r *Request, a attempt) (Reply, *failure) {
 	p.stats.requests.Add(1)
 	f := &failure{server: p.s.cfg.Load().Name}
+	ctx, span := telemetry.StartSpan(ctx, spanOf(r.Purpose))
+	defer span.End()
+	span.Set(telemetry.Server, f.server)
 	x, err := p.enter(ctx, r, &a, f)
 	if err == nil {
+		span.Set(telemetry.Code, radius.Code(x.Packet[0]).String())
 		return x, nil
 	}
+	span.Fail("NO_ANSWER")
 	p.stats.noAnswers.Add(1)
 	if errors.Is(err, errMoved) {
 		p.stats.moved.Add(1)
@@ -81,6 +88,13 @@ func (p *port) ask(ctx context.Context, r *Request, a attempt) (Reply, *failure)
 	f.cause = err
 	f.final = errors.As(err, &built) || errors.Is(err, ErrClosed) || ctx.Err() != nil
 	return Reply{}, f
+}
+
+func spanOf(p Purpose) string {
+	if p == Accounting {
+		return telemetry.SpanRadiusAccounting
+	}
+	return telemetry.SpanRadiusAccess
 }
 
 // enter waits for one of the places that bound the requests under way, and goes on inside.
@@ -185,6 +199,9 @@ func (c *conversation) turn(ctx context.Context, timer <-chan time.Time) (reply 
 		case isReady:
 			if c.turns == 1 && c.moves == 0 { // otherwise nobody knows which of the datagrams it answers (RFC 6298 section 3)
 				p.sample(c.x.got.at.Sub(c.sent))
+			}
+			if c.request.Code != radius.CodeStatusServer {
+				p.stats.latency.Add(c.x.got.at.Sub(c.start))
 			}
 			return p.reply(c.x, c.sent), true, nil
 		case isGone:

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"concentrator/internal/authz/radius/packet"
+	"concentrator/internal/telemetry"
 )
 
 // State is whether a server answers.
@@ -66,6 +67,9 @@ type Stats struct {
 	ProbeAnswers uint64
 	Incoming     uint64 // requests that the server sent us over TLS, dropped ones included
 
+	// Latency is how long requests took that were answered, from their first datagram on, without probes.
+	Latency telemetry.Distribution
+
 	Drops [packet.NumDrops]uint64 // packets received and not used, by packet.Drop
 }
 
@@ -75,7 +79,8 @@ type counters struct {
 	noAnswers, moved, sendErrors, unreachable, lookups                atomic.Uint64
 	dials, dialErrors, deaths, probes, probeAnswers, incoming         atomic.Uint64
 
-	drops [packet.NumDrops]atomic.Uint64
+	latency telemetry.Histogram
+	drops   [packet.NumDrops]atomic.Uint64
 }
 
 func (c *counters) snapshot() Stats {
@@ -86,6 +91,7 @@ func (c *counters) snapshot() Stats {
 		SendErrors: c.sendErrors.Load(), Unreachable: c.unreachable.Load(), Lookups: c.lookups.Load(),
 		Dials: c.dials.Load(), DialErrors: c.dialErrors.Load(), Deaths: c.deaths.Load(),
 		Probes: c.probes.Load(), ProbeAnswers: c.probeAnswers.Load(), Incoming: c.incoming.Load(),
+		Latency: c.latency.Snapshot(),
 	}
 	for i := range c.drops {
 		s.Drops[i] = c.drops[i].Load()
