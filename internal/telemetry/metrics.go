@@ -11,9 +11,46 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"concentrator/internal/tenant"
 )
 
 const namespace = "concentrator"
+
+// Bounds of the page of metrics.
+const (
+	maxScrapes    = 4 // at once; more get 503
+	scrapeTimeout = 30 * time.Second
+)
+
+// The metrics that rooms write to as things happen.
+var (
+	loginsSpec = define(kindCounter, "logins_total",
+		"Login attempts by outcome, the stage they came to and the reason of a refusal.",
+		[]string{"tenant", "protocol", "outcome", "stage", "reason"})
+	stagesSpec = define(kindCounter, "login_stages_total",
+		"Stages that logins have come to, whatever became of them then.", []string{"tenant", "protocol", "stage"})
+	loginTimeSpec = define(kindHistogram, "login_duration_seconds",
+		"Time from a call's begin until its session was open.", []string{"protocol"})
+	endedSpec = define(kindCounter, "sessions_ended_total",
+		"Sessions that were open and ended, by reason.", []string{"tenant", "protocol", "reason"})
+	inboxSpec = define(kindCounter, "control_frames_dropped_total",
+		"Control frames from clients that came faster than their session could take them.", nil)
+
+	apiCallsSpec = define(kindCounter, "api_calls_total",
+		"Calls of the API that have ended, REST's too, by method and status.", []string{"method", "code"})
+	apiTimeSpec = define(kindHistogram, "api_call_duration_seconds",
+		"Time of a call of the API that is no stream, by method.", []string{"method"})
+	apiStreamsSpec = define(kindGauge, "api_streams",
+		"Streams of the API that are open, as watches are, by method.", []string{"method"})
+	auditSpec = define(kindCounter, "audit_events_total",
+		"Events added to the audit trail, by the call's status.", []string{"code"})
+	operationsSpec = define(kindCounter, "operations_ended_total",
+		"Operations that have ended, by kind and state.", []string{"kind", "state"})
+	runningSpec  = define(kindGauge, "operations_running", "Operations under way, by kind.", []string{"kind"})
+	capturedSpec = define(kindCounter, "captured_packets_total",
+		"Packets of sessions that are captured: taken, or missed because the caller read too slowly.", []string{"outcome"})
+)
 
 // Metrics is the instance's registry with the metrics that rooms write to. It is safe for concurrent use.
 //
@@ -21,36 +58,59 @@ const namespace = "concentrator"
 type Metrics struct {
 	reg *prometheus.Registry
 
-	logins *prometheus.CounterVec
-	stages *prometheus.CounterVec
-	ended  *prometheus.CounterVec
-	inbox  prometheus.Counter
+	logins     *prometheus.CounterVec
+	stages     *prometheus.CounterVec
+	loginTime  *prometheus.HistogramVec
+	ended      *prometheus.CounterVec
+	inbox      *prometheus.CounterVec
+	apiCalls   *prometheus.CounterVec
+	apiTime    *prometheus.HistogramVec
+	apiStreams *prometheus.GaugeVec
+	audit      *prometheus.CounterVec
+	operations *prometheus.CounterVec
+	running    *prometheus.GaugeVec
+	captured   *prometheus.CounterVec
 }
 
 // NewMetrics makes an empty set of metrics with the Go runtime's and the process's own.
 func NewMetrics() *Metrics {
 	m := &Metrics{
-		reg: prometheus.NewRegistry(),
-		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "logins_total",
-			Help: "Login attempts by outcome, the stage they came to and the reason of a refusal.",
-		}, []string{"tenant", "protocol", "outcome", "stage", "reason"}),
-		stages: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "login_stages_total",
-			Help: "Stages that logins have come to, whatever became of them then.",
-		}, []string{"tenant", "protocol", "stage"}),
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Namespace: namespace, Name: "sessions_ended_total",
-			Help: "Sessions that were open and ended, by reason.",
-		}, []string{"tenant", "protocol", "reason"}),
-		inbox: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: namespace, Name: "control_frames_dropped_total",
-			Help: "Control frames from clients that came faster than their session could take them.",
-		}),
+		reg:        prometheus.NewRegistry(),
+		logins:     counters(loginsSpec),
+		stages:     counters(stagesSpec),
+		loginTime:  histograms(loginTimeSpec),
+		ended:      counters(endedSpec),
+		inbox:      counters(inboxSpec),
+		apiCalls:   counters(apiCallsSpec),
+		apiTime:    histograms(apiTimeSpec),
+		apiStreams: gauges(apiStreamsSpec),
+		audit:      counters(auditSpec),
+		operations: counters(operationsSpec),
+		running:    gauges(runningSpec),
+		captured:   counters(capturedSpec),
 	}
-	m.reg.MustRegister(m.logins, m.stages, m.ended, m.inbox,
+	m.reg.MustRegister(m.logins, m.stages, m.loginTime, m.ended, m.inbox, m.apiCalls, m.apiTime, m.apiStreams, m.audit,
+		m.operations, m.running, m.captured, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// What is known beforehand is 0 from the begin on: Prometheus does not see how a series comes that begins with 1.
+	m.inbox.WithLabelValues()
+	for _, p := range []tenant.Protocol{tenant.ProtocolPPTP, tenant.ProtocolL2TP, tenant.ProtocolL2TPIPsec} {
+		m.loginTime.WithLabelValues(string(p))
+	}
 	return m
+}
+
+func counters(s spec) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: s.name, Help: s.help}, s.labels)
+}
+
+func gauges(s spec) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: s.name, Help: s.help}, s.labels)
+}
+
+func histograms(s spec) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(
+		prometheus.HistogramOpts{Namespace: namespace, Name: s.name, Help: s.help, Buckets: seconds()}, s.labels)
 }
 
 // Login counts one decided login attempt.
@@ -63,82 +123,60 @@ func (m *Metrics) Reached(tenant, protocol, stage string) {
 	m.stages.WithLabelValues(tenant, protocol, stage).Inc()
 }
 
+// Opened counts how long it took from a call's begin until its session was open.
+func (m *Metrics) Opened(protocol string, took time.Duration) {
+	m.loginTime.WithLabelValues(protocol).Observe(took.Seconds())
+}
+
 // Ended counts one session that was open and is no more.
 func (m *Metrics) Ended(tenant, protocol, reason string) {
 	m.ended.WithLabelValues(tenant, protocol, reason).Inc()
 }
 
 // ControlFrameDropped counts one control frame for which a session's inbox had no room.
-func (m *Metrics) ControlFrameDropped() { m.inbox.Inc() }
+func (m *Metrics) ControlFrameDropped() { m.inbox.WithLabelValues().Inc() }
 
-// Live is a metric that is read when it is asked for.
-type Live struct {
-	name, help string
-	counter    bool // it only ever grows
-	labels     []string
+// APICall counts one call of the API that is no stream, when it has ended. The method must be one that is served: others
+// have no bound.
+func (m *Metrics) APICall(method, code string, took time.Duration) {
+	m.apiCalls.WithLabelValues(method, code).Inc()
+	m.apiTime.WithLabelValues(method).Observe(took.Seconds())
 }
 
-// The metrics that Observe takes.
-var (
-	Sessions = Live{"sessions", "Live sessions by state.", false, []string{"tenant", "protocol", "state"}}
+// APIUnrouted counts one request of REST that was refused before it came to a method.
+func (m *Metrics) APIUnrouted(code string) { m.apiCalls.WithLabelValues("", code).Inc() }
 
-	Lockouts = Live{"lockouts", "Users, sources and tenants whose log-ins are held up after failures.", false, []string{"tenant", "kind"}}
-
-	HalfOpen = Live{"ike_half_open", "IKE exchanges whose peer has not proved who it is.", false, nil}
-	IKESAs   = Live{"ike_sas", "ISAKMP SAs.", false, nil}
-	ChildSAs = Live{"esp_sas", "Pairs of ESP SAs, by tenant.", false, []string{"tenant"}}
-	Peers    = Live{"ipsec_peers", "IPsec peers, by tenant.", false, []string{"tenant"}}
-	Tunnels  = Live{"l2tp_tunnels", "L2TP tunnels, half-open ones too.", false, nil}
-
-	RadiusUp         = Live{"radius_server_up", "1: a RADIUS server answers, 0: it is dead.", false, []string{"tenant", "server"}}
-	RadiusInFlight   = Live{"radius_requests_in_flight", "Requests to a RADIUS server under way.", false, []string{"tenant", "server"}}
-	RadiusRequests   = Live{"radius_requests_total", "Requests to a RADIUS server by what came of them.", true, []string{"tenant", "server", "outcome"}}
-	RadiusRetries    = Live{"radius_retransmits_total", "Requests to a RADIUS server that were sent again.", true, []string{"tenant", "server"}}
-	RadiusDropped    = Live{"radius_dropped_replies_total", "Replies of a RADIUS server that were not used.", true, []string{"tenant", "server", "drop"}}
-	DynamicRequests  = Live{"coa_requests_total", "CoA- and Disconnect-Requests by their answer.", true, []string{"answer"}}
-	DynamicDropped   = Live{"coa_dropped_total", "Datagrams to the CoA port that were not answered.", true, []string{"drop"}}
-	AccountsUnsent   = Live{"accounting_unsent_records", "Accounting records that nobody has acknowledged yet.", false, []string{"tenant"}}
-	AccountsSent     = Live{"accounting_sent_total", "Accounting records that were acknowledged.", true, []string{"tenant"}}
-	AccountsFailures = Live{"accounting_failures_total", "Deliveries of accounting records that failed.", true, []string{"tenant"}}
-	AccountsDropped  = Live{"accounting_dropped_total", "Interim accounting records given up for want of room.", true, []string{"tenant"}}
-
-	ShardInPackets  = Live{"shard_in_packets_total", "Packets received from clients, by shard.", true, []string{"shard"}}
-	ShardOutPackets = Live{"shard_out_packets_total", "Packets sent to clients, by shard.", true, []string{"shard"}}
-	ShardWrong      = Live{"shard_wrong_total", "Packets that arrived on another shard than their session's.", true, []string{"shard"}}
-	ShardCPU        = Live{"shard_cpu_seconds_total", "CPU time of the shard's thread.", true, []string{"shard"}}
-	Dropped         = Live{"dropped_packets_total", "Packets dropped, by shard and reason.", true, []string{"shard", "drop"}}
-)
-
-// Sample is one value of a metric that is read when it is asked for.
-type Sample struct {
-	Labels []string // values, in the order of the metric's label names
-	Value  float64
-}
-
-// Observe registers l, whose samples read returns at each scrape. It may be called once for each.
-func (m *Metrics) Observe(l Live, read func() []Sample) {
-	kind := prometheus.GaugeValue
-	if l.counter {
-		kind = prometheus.CounterValue
+// APIStream counts one stream of the API as open until the returned function is called, once, with its status.
+func (m *Metrics) APIStream(method string) (ended func(code string)) {
+	open := m.apiStreams.WithLabelValues(method)
+	open.Inc()
+	return func(code string) {
+		open.Dec()
+		m.apiCalls.WithLabelValues(method, code).Inc()
 	}
-	m.reg.MustRegister(&observer{
-		desc: prometheus.NewDesc(prometheus.BuildFQName(namespace, "", l.name), l.help, l.labels, nil),
-		kind: kind, read: read,
-	})
 }
 
-type observer struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	read func() []Sample
-}
+// Audited counts one event of the audit trail, by the call's status.
+func (m *Metrics) Audited(code string) { m.audit.WithLabelValues(code).Inc() }
 
-func (o *observer) Describe(ch chan<- *prometheus.Desc) { ch <- o.desc }
-
-func (o *observer) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range o.read() {
-		ch <- prometheus.MustNewConstMetric(o.desc, o.kind, s.Value, s.Labels...)
+// OperationBegun counts an operation as under way until the returned function is called, once, with the state in which it
+// ended; with none when only the process ends.
+func (m *Metrics) OperationBegun(kind string) (ended func(state string)) {
+	running := m.running.WithLabelValues(kind)
+	running.Inc()
+	return func(state string) {
+		running.Dec()
+		if state != "" {
+			m.operations.WithLabelValues(kind, state).Inc()
+		}
 	}
+}
+
+// Captured counts packets of sessions that are captured: those that were taken, and those that were missed because the
+// caller read too slowly.
+func (m *Metrics) Captured(taken, missed uint64) {
+	m.captured.WithLabelValues("taken").Add(float64(taken))
+	m.captured.WithLabelValues("missed").Add(float64(missed))
 }
 
 // Gatherer gives the metrics to tests and exporters.
@@ -147,11 +185,14 @@ func (m *Metrics) Gatherer() prometheus.Gatherer { return m.reg }
 // Serve answers GET /metrics in plain HTTP on l until ctx ends.
 func (m *Metrics) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{}))
+	// One metric that can't be read must not hide all others; promhttp_metric_handler_errors_total counts it.
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.reg, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, Registry: m.reg, MaxRequestsInFlight: maxScrapes,
+	}))
 	srv := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		WriteTimeout:      scrapeTimeout,
 		MaxHeaderBytes:    8 << 10,
 	}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
