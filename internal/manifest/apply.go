@@ -83,6 +83,21 @@ func update(ctx context.Context, c Client, d Document, is proto.Message) Change 
 	return ch
 }
 
+// PlanUpdate says what an update by a mask would change of a resource, and changes nothing: FindSessions then says whom it
+// touches. Errors are those of the API.
+func PlanUpdate(ctx context.Context, c Client, k Kind, r proto.Message, mask []string) (Change, error) {
+	ch := Change{Action: Update, Kind: k, Name: nameOf(r)}
+	var err error
+	if ch.is, err = c.Get(ctx, k, ch.Name); err != nil {
+		return ch, err
+	}
+	if ch.would, err = c.Update(ctx, k, r, mask, true); err != nil {
+		return ch, err
+	}
+	ch.Fields = differences(ch.is, ch.would)
+	return ch, nil
+}
+
 // superfluous lists what no document names, what refers to others first.
 func superfluous(ctx context.Context, c Client, docs []Document) ([]Change, error) {
 	wanted := make(map[string]bool)

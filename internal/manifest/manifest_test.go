@@ -297,3 +297,16 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestDurationsAreInSeconds(t *testing.T) {
+	for value, want := range map[string]string{
+		"500ms": `"500ms" is not in seconds; write 0.5s`,
+		"2h":    `"2h" is not in seconds; write 7200s`,
+		"soon":  `"soon" is not a duration in seconds such as 20s`,
+	} {
+		_, err := manifest.Parse("f", []byte("kind: Profile\nname: tenants/acme/profiles/a\nidleTimeout: "+value+"\n"))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", value, err, want)
+		}
+	}
+}

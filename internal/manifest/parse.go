@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -129,6 +131,7 @@ var (
 	positions    = regexp.MustCompile(`^(proto:\s*)?\(line \d+:\d+\):\s*`)
 	unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
 	unknownEnum  = regexp.MustCompile(`invalid value for enum field ([A-Za-z0-9_]+): "?([^"]*)"?`)
+	badDuration  = regexp.MustCompile(`invalid google\.protobuf\.Duration value "([^"]*)"`)
 	badText      = regexp.MustCompile(`invalid value for string field ([A-Za-z0-9_]+): (.*)`)
 )
 
@@ -144,10 +147,22 @@ func Explain(err error, m protoreflect.MessageDescriptor) error {
 			return fmt.Errorf("%s: %q is not one of %s", f[1], f[2], strings.Join(EnumNames(e), ", "))
 		}
 	}
+	if f := badDuration.FindStringSubmatch(text); f != nil {
+		return inSeconds(f[1])
+	}
 	if f := badText.FindStringSubmatch(text); f != nil {
 		return fmt.Errorf("%s: %s is no text; put it in quotes", f[1], f[2])
 	}
 	return errors.New(text)
+}
+
+// inSeconds says what is wrong with a duration, and how it is spelled: seconds and nothing else.
+func inSeconds(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("%q is not a duration in seconds such as 20s", text)
+	}
+	return fmt.Errorf("%q is not in seconds; write %ss", text, strconv.FormatFloat(d.Seconds(), 'f', -1, 64))
 }
 
 func fieldNames(m protoreflect.MessageDescriptor) []string {

@@ -2,7 +2,7 @@ package server
 
 import (
 	"context"
-	"slices"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -43,10 +43,9 @@ func (s accountingQueueService) GetAccountingQueue(
 }
 
 func (s accountingQueueService) ListAccountingQueues(
-	_ context.Context, r *concentratorv1.ListAccountingQueuesRequest,
+	ctx context.Context, r *concentratorv1.ListAccountingQueuesRequest,
 ) (*concentratorv1.ListAccountingQueuesResponse, error) {
-	q := query{"AccountingQueue", r.GetParent()}
-	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+	l, err := newListing(r, (*concentratorv1.AccountingQueue)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
@@ -54,19 +53,17 @@ func (s accountingQueueService) ListAccountingQueues(
 	if err != nil {
 		return nil, err
 	}
-	all := slices.DeleteFunc(s.live.AccountingStatus(parent), func(a session.AccountingStatus) bool {
-		return a.Tenant <= after
+	all := sorted(s.live.AccountingStatus(parent), func(a session.AccountingStatus) string { return a.Tenant }, encodeQueue)
+	page, next, err := pageOf(ctx, l, all, func(m *concentratorv1.AccountingQueue) string {
+		return strings.TrimSuffix(m.GetName(), queuePart) // the list is sorted by tenant
 	})
-	page, next := fill(q, all[:min(len(all), limit)], len(all) > limit,
-		func(a session.AccountingStatus) string { return a.Tenant }, encodeQueue)
-	return &concentratorv1.ListAccountingQueuesResponse{AccountingQueues: page, NextPageToken: next}, nil
+	return &concentratorv1.ListAccountingQueuesResponse{AccountingQueues: page, NextPageToken: next}, err
 }
 
 func (s accountingQueueService) ListAccountingRecords(
-	_ context.Context, r *concentratorv1.ListAccountingRecordsRequest,
+	ctx context.Context, r *concentratorv1.ListAccountingRecordsRequest,
 ) (*concentratorv1.ListAccountingRecordsResponse, error) {
-	q := query{"AccountingRecord", r.GetParent()}
-	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+	l, err := newListing(r, (*concentratorv1.AccountingRecord)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
@@ -78,55 +75,48 @@ func (s accountingQueueService) ListAccountingRecords(
 	if err != nil {
 		return nil, err
 	}
-	all, more, err := s.unsent(parent, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	page, next := fill(q, all, more, recordName, encodeRecord)
-	return &concentratorv1.ListAccountingRecordsResponse{Records: page, NextPageToken: next}, nil
+	all := func(after string) iter.Seq2[*concentratorv1.AccountingRecord, error] { return s.unsent(parent, after) }
+	page, next, err := pageOf(ctx, l, all, (*concentratorv1.AccountingRecord).GetName)
+	return &concentratorv1.ListAccountingRecordsResponse{Records: page, NextPageToken: next}, err
 }
 
-// unsent collects up to limit records of one tenant, or of all tenants for "", behind the one called after.
-func (s accountingQueueService) unsent(parent, after string, limit int) (
-	all []session.AccountingRecord, more bool, err error,
-) {
-	var last uint64
-	tenantOfLast, id, ok := strings.Cut(after, recordsPart)
-	if ok {
-		last, err = strconv.ParseUint(id, 10, 64)
-	}
-	if after != "" && (!ok || err != nil) {
-		return nil, false, invalid("pageToken", "is not one that a list returned")
-	}
-	owners := []string{parent}
-	if parent == "" {
-		owners = nil
-		for _, a := range s.live.AccountingStatus("") {
-			owners = append(owners, a.Tenant)
+// unsent yields the records of one tenant, or of all tenants for "", behind the one called after: by tenant, and then in the
+// order of their IDs.
+func (s accountingQueueService) unsent(parent, after string) iter.Seq2[*concentratorv1.AccountingRecord, error] {
+	return func(yield func(*concentratorv1.AccountingRecord, error) bool) {
+		tenantOfLast, id, ok := strings.Cut(after, recordsPart)
+		last, err := strconv.ParseUint(id, 10, 64)
+		if after != "" && (!ok || err != nil) {
+			yield(nil, errPageToken)
+			return
 		}
-	}
-	for _, owner := range owners {
-		if owner < tenantOfLast {
-			continue
-		}
-		from := uint64(0)
-		if owner == tenantOfLast {
-			from = last
-		}
-		if len(all) == limit {
-			// Whether a further tenant has any decides whether there is a next page.
-			if rest, _ := s.live.AccountingUnsent(owner, from, 1); len(rest) > 0 {
-				return all, true, nil
+		owners := []string{parent}
+		if parent == "" {
+			owners = nil
+			for _, a := range s.live.AccountingStatus("") {
+				owners = append(owners, a.Tenant)
 			}
-			continue
 		}
-		page, m := s.live.AccountingUnsent(owner, from, limit-len(all))
-		all = append(all, page...)
-		if m {
-			return all, true, nil
+		for _, owner := range owners {
+			if owner < tenantOfLast {
+				continue
+			}
+			from := uint64(0)
+			if owner == tenantOfLast {
+				from = last
+			}
+			for more := true; more; {
+				var list []session.AccountingRecord
+				list, more = s.live.AccountingUnsent(owner, from, maxPage)
+				for _, r := range list {
+					if from = r.ID; !yield(encodeRecord(r), nil) {
+						return
+					}
+				}
+				more = more && len(list) > 0
+			}
 		}
 	}
-	return all, false, nil
 }
 
 func recordName(r session.AccountingRecord) string {

@@ -23,26 +23,27 @@ var acls = &resource[store.ACL, *concentratorv1.Acl]{
 	stamp: func(m *concentratorv1.Acl, s stamp) {
 		m.Name, m.CreateTime, m.UpdateTime, m.Etag = s.name, s.create, s.update, s.etag
 	},
-	encode: encodeACL,
-	decode: decodeACL,
-	check:  func(*backend, *store.ACL, *fieldErrors) error { return nil },
-	show:   func(*backend, *concentratorv1.Acl) {},
-	stored: func(*backend, string, *store.ACL) {},
+	encode:  encodeACL,
+	decode:  decodeACL,
+	check:   func(*backend, *store.ACL, *fieldErrors) error { return nil },
+	show:    func(*backend, *concentratorv1.Acl) {},
+	lasting: true,
+	stored:  func(*backend, string, *store.ACL) {},
 	referrers: func(b *backend, name string) ([]string, error) {
 		return referrersOf(b, store.TenantOf(name), func(p *store.Profile) (string, bool) { return p.Name, p.ACL == name })
 	},
 }
 
 func (s aclService) CreateAcl(ctx context.Context, r *concentratorv1.CreateAclRequest) (*concentratorv1.Acl, error) {
-	return create(ctx, s.backend, acls, r.GetParent(), r.GetAclId(), r.GetAcl(), r.GetValidateOnly())
+	return create(ctx, s.backend, acls, r, r.GetParent(), r.GetAclId(), r.GetAcl())
 }
 
 func (s aclService) GetAcl(_ context.Context, r *concentratorv1.GetAclRequest) (*concentratorv1.Acl, error) {
 	return get(s.backend, acls, r.GetName())
 }
 
-func (s aclService) ListAcls(_ context.Context, r *concentratorv1.ListAclsRequest) (*concentratorv1.ListAclsResponse, error) {
-	page, next, err := list(s.backend, acls, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+func (s aclService) ListAcls(ctx context.Context, r *concentratorv1.ListAclsRequest) (*concentratorv1.ListAclsResponse, error) {
+	page, next, err := list(ctx, s.backend, acls, r, r.GetParent())
 	return &concentratorv1.ListAclsResponse{Acls: page, NextPageToken: next}, err
 }
 
@@ -50,8 +51,8 @@ func (s aclService) UpdateAcl(ctx context.Context, r *concentratorv1.UpdateAclRe
 	return update(ctx, s.backend, acls, r.GetAcl(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s aclService) DeleteAcl(_ context.Context, r *concentratorv1.DeleteAclRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, acls, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s aclService) DeleteAcl(ctx context.Context, r *concentratorv1.DeleteAclRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, acls, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func encodeACL(r *store.ACL) *concentratorv1.Acl {
@@ -74,10 +75,7 @@ func encodeACL(r *store.ACL) *concentratorv1.Acl {
 const anyProtocol = "any"
 
 func decodeACL(m *concentratorv1.Acl, _ *store.ACL, bad *fieldErrors) *store.ACL {
-	r := &store.ACL{DisplayName: bad.text("displayName", m.GetDisplayName())}
-	if !bad.short("rules", len(m.GetRules()), tenant.MaxACLRules) {
-		return r
-	}
+	r := &store.ACL{DisplayName: m.GetDisplayName()}
 	before := len(bad.list)
 	for i, rule := range m.GetRules() {
 		r.Rules = append(r.Rules, decodeRule(at("rules", i), rule, bad))
@@ -94,8 +92,8 @@ func decodeACL(m *concentratorv1.Acl, _ *store.ACL, bad *fieldErrors) *store.ACL
 
 func decodeRule(path string, m *concentratorv1.Acl_Rule, bad *fieldErrors) tenant.ACLRule {
 	rule := tenant.ACLRule{
-		Action:           tenant.ACLAction(word(bad, path+".action", m.GetAction())),
-		Direction:        tenant.ACLDirection(word(bad, path+".direction", m.GetDirection())),
+		Action:           tenant.ACLAction(word(m.GetAction())),
+		Direction:        tenant.ACLDirection(word(m.GetDirection())),
 		Protocol:         m.GetProtocol(),
 		Sources:          decodeNetworks(path+".sources", m.GetSources(), bad),
 		Destinations:     decodeNetworks(path+".destinations", m.GetDestinations(), bad),
@@ -116,9 +114,6 @@ func decodeRule(path string, m *concentratorv1.Acl_Rule, bad *fieldErrors) tenan
 
 // decodeNetworks reads a rule's networks. What else is asked of them is said by tenant.CheckACL.
 func decodeNetworks(path string, list []string, bad *fieldErrors) []netip.Prefix {
-	if !bad.short(path, len(list), tenant.MaxACLTerms) {
-		return nil
-	}
 	var all []netip.Prefix
 	for i, s := range list {
 		p, err := netip.ParsePrefix(s)
@@ -132,9 +127,6 @@ func decodeNetworks(path string, list []string, bad *fieldErrors) []netip.Prefix
 }
 
 func decodePorts(path string, list []string, bad *fieldErrors) []tenant.PortRange {
-	if !bad.short(path, len(list), tenant.MaxACLTerms) {
-		return nil
-	}
 	var all []tenant.PortRange
 	for i, s := range list {
 		p, err := tenant.ParsePortRange(s)

@@ -15,9 +15,6 @@ import (
 	"concentrator/internal/tenant"
 )
 
-// maxFingerprints is how many certificates one token may name: the present one, the next, and a few machines.
-const maxFingerprints = 16
-
 type apiTokenService struct {
 	concentratorv1.UnimplementedApiTokenServiceServer
 	*backend
@@ -50,11 +47,13 @@ func (s apiTokenService) CreateApiToken(
 	if len(m.GetCertificateFingerprints()) == 0 && !r.GetValidateOnly() {
 		m.Token = new(newToken())
 	}
-	made, err := create(ctx, s.backend, apiTokens, r.GetParent(), r.GetApiTokenId(), m, r.GetValidateOnly())
+	made, again, err := createOnce(ctx, s.backend, apiTokens, r, r.GetParent(), r.GetApiTokenId(), m)
 	if err != nil {
 		return nil, err
 	}
-	made.Token = m.Token
+	if !again { // a token is shown once
+		made.Token = m.Token
+	}
 	return made, nil
 }
 
@@ -63,9 +62,9 @@ func (s apiTokenService) GetApiToken(_ context.Context, r *concentratorv1.GetApi
 }
 
 func (s apiTokenService) ListApiTokens(
-	_ context.Context, r *concentratorv1.ListApiTokensRequest,
+	ctx context.Context, r *concentratorv1.ListApiTokensRequest,
 ) (*concentratorv1.ListApiTokensResponse, error) {
-	page, next, err := list(s.backend, apiTokens, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+	page, next, err := list(ctx, s.backend, apiTokens, r, r.GetParent())
 	return &concentratorv1.ListApiTokensResponse{ApiTokens: page, NextPageToken: next}, err
 }
 
@@ -75,11 +74,11 @@ func (s apiTokenService) UpdateApiToken(
 	return update(ctx, s.backend, apiTokens, r.GetApiToken(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s apiTokenService) DeleteApiToken(_ context.Context, r *concentratorv1.DeleteApiTokenRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, apiTokens, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s apiTokenService) DeleteApiToken(ctx context.Context, r *concentratorv1.DeleteApiTokenRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, apiTokens, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
-func (s apiTokenService) RotateApiToken(_ context.Context, r *concentratorv1.RotateApiTokenRequest) (*concentratorv1.ApiToken, error) {
+func (s apiTokenService) RotateApiToken(ctx context.Context, r *concentratorv1.RotateApiTokenRequest) (*concentratorv1.ApiToken, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	old, err := find[store.APIToken](s.backend, r.GetName())
@@ -90,8 +89,9 @@ func (s apiTokenService) RotateApiToken(_ context.Context, r *concentratorv1.Rot
 		return nil, &resourceError{old.Name, fmt.Errorf("rotate %s: %w since etag %s", old.Name, store.ErrConflict, r.GetEtag())}
 	}
 	token := newToken()
+	before := *old
 	old.Hash = hashOf(token)
-	if err := store.Update(s.store, old); err != nil {
+	if err := store.Update(s.store, old, audited(ctx, apiTokens, &before, old)); err != nil {
 		return nil, &resourceError{old.Name, err}
 	}
 	s.keys.set(old.Name, old)
@@ -114,8 +114,8 @@ func encodeAPIToken(r *store.APIToken) *concentratorv1.ApiToken {
 
 func decodeAPIToken(m *concentratorv1.ApiToken, old *store.APIToken, bad *fieldErrors) *store.APIToken {
 	r := &store.APIToken{
-		DisplayName:  bad.text("displayName", m.GetDisplayName()),
-		Role:         tenant.Role(word(bad, "role", m.GetRole())),
+		DisplayName:  m.GetDisplayName(),
+		Role:         tenant.Role(word(m.GetRole())),
 		ExpireTime:   bad.time("expireTime", m.GetExpireTime()),
 		Certificates: decodeFingerprints(m.GetCertificateFingerprints(), bad),
 	}
@@ -133,9 +133,6 @@ func decodeAPIToken(m *concentratorv1.ApiToken, old *store.APIToken, bad *fieldE
 
 func decodeFingerprints(list []string, bad *fieldErrors) []store.Fingerprint {
 	const path = "certificateFingerprints"
-	if !bad.short(path, len(list), maxFingerprints) {
-		return nil
-	}
 	var all []store.Fingerprint
 	for i, s := range list {
 		var f store.Fingerprint

@@ -97,7 +97,31 @@ func (s narrowStream) RecvMsg(m any) error {
 	if err := s.serverStream.RecvMsg(m); err != nil {
 		return err
 	}
-	return s.permission.narrow(s.who, m)
+	a := auditOf(s.ctx)
+	if a != nil {
+		a.req = m
+	}
+	if err := s.permission.narrow(s.who, m); err != nil {
+		a.foreign()
+		return err
+	}
+	if req, ok := m.(proto.Message); ok {
+		if err := checkRules(req); err != nil {
+			return err
+		}
+	}
+	// REST begins its answer then, also where there is nothing to say yet. Not before: there are clients that stop sending
+	// their request when they see the answer begin. It fails only if the call is over, or this is not the first message.
+	_ = s.SendHeader(nil)
+	return nil
+}
+
+// SendMsg implements grpc.ServerStream. What a stream does that is to be in the audit trail is there before its answer begins.
+func (s narrowStream) SendMsg(m any) error {
+	if err := auditOf(s.ctx).answer(); err != nil {
+		return err
+	}
+	return s.serverStream.SendMsg(m)
 }
 
 // authorized runs a unary call that its caller may make.
@@ -107,7 +131,16 @@ func authorized(ctx context.Context, who caller, method string, req any, next gr
 		return nil, err
 	}
 	if err := p.narrow(who, req); err != nil {
+		auditOf(ctx).foreign()
 		return nil, err
+	}
+	if m, ok := req.(proto.Message); ok {
+		if err := applyIfMatch(ctx, m); err != nil {
+			return nil, err
+		}
+		if err := checkRules(m); err != nil {
+			return nil, err
+		}
 	}
 	return next(ctx, req)
 }

@@ -8,21 +8,20 @@ import (
 	"concentrator/internal/ippool"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
+	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 )
 
 // Live is what the API needs of the running sessions. All methods are safe for concurrent use.
 type Live interface {
+	liveCapture
+	liveWatch
 	// Sessions returns the live sessions of tenants/{tenant}, or of all tenants for "", sorted by name.
 	Sessions(tenant string) []session.Info
 	// Session returns one live session.
 	Session(name string) (session.Info, bool)
 	// Disconnect begins to end a session; session.ErrNotFound if there is none of that name.
 	Disconnect(name string, reason tenant.Reason) error
-	// WatchSessions calls fn for every live session of tenants/{tenant} (or of all tenants for ""), then once for the
-	// end of the snapshot, then for each change; with the token of an earlier event, for each change after it. It
-	// returns fn's error, ctx's, or session.ErrExpired for a token that is too old and a watcher that is too slow.
-	WatchSessions(ctx context.Context, tenant, token string, fn func(session.Event) error) error
 	// Logins returns the login attempts that match, the newest first.
 	Logins(f session.LoginFilter) []session.LoginAttempt
 	// PoolUsage says how many addresses tenants/{tenant}/pools/{pool} has to lease, and how many are leased.
@@ -57,18 +56,35 @@ type Live interface {
 	PSKUse(tenant, id string) session.PSKUse
 	// Instance describes this instance.
 	Instance() session.InstanceInfo
+
+	liveDrain
 }
 
 // backend is what the services share.
 type backend struct {
-	store *store.Store
-	live  Live
+	store   *store.Store
+	live    Live
+	metrics *telemetry.Metrics
+	audit   *auditTrail
 
 	// writing serialises writes: what one checks of other resources must still be so when it is stored.
 	writing sync.Mutex
 	claims  *claims // guarded by writing
 
-	keys *keyring
+	// service serialises what takes the instance out of service and what puts it back.
+	service   sync.Mutex
+	ops       *operations
+	readiness *readiness
+
+	keys    *keyring
+	watches *watches
+
+	derived  sync.Map // by store.Kind: the messages that lists keep, *store.Derived
+	requests *store.RequestIDs
+	quota    *quotas
+
+	about      about
+	makeBackup func(ctx context.Context, path string, progress func(done, total int64)) (int64, error)
 
 	stopping context.Context //nolint:containedctx // ends the streams when the server stops
 }

@@ -133,6 +133,22 @@ func (g gate) authenticate(ctx context.Context) (caller, error) {
 	return caller{}, errUnauthenticated
 }
 
+// addressOf is where a call comes from, whoever it is.
+func addressOf(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	switch p.AuthInfo.(type) {
+	case socketInfo:
+		return ""
+	case innerInfo:
+		md, _ := metadata.FromIncomingContext(ctx)
+		return strings.Join(md.Get(addressHeader), "")
+	}
+	return p.Addr.String()
+}
+
 // authenticateHTTP finds out who calls by REST.
 func (g gate) authenticateHTTP(r *http.Request) (caller, bool) {
 	if r.TLS != nil {

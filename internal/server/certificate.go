@@ -21,7 +21,6 @@ import (
 // Bounds of certificates, lists and keys.
 const (
 	maxChain   = 10        // certificates
-	maxCAs     = 16        // of a tenant; lists too
 	maxPEM     = 256 << 10 // octets of one text
 	minRSABits = 2048
 	maxRSABits = 8192 // a signature takes milliseconds, and longer with each bit
@@ -211,9 +210,6 @@ func (f *fieldErrors) validNow(path string, c *x509.Certificate) {
 
 // decodeCAs checks a list of authorities, the field at path. It returns those that are in order too, for decodeCRLs.
 func decodeCAs(path string, list, old []string, bad *fieldErrors) ([]string, []*x509.Certificate) {
-	if !bad.short(path, len(list), maxCAs) {
-		return nil, nil
-	}
 	var all []*x509.Certificate
 	for i, text := range list {
 		certs, err := parseCertificates(text)
@@ -244,9 +240,6 @@ func decodeCAs(path string, list, old []string, bad *fieldErrors) ([]string, []*
 // decodeCRLs checks the revocation lists of a tenant.
 func decodeCRLs(list []string, cas []*x509.Certificate, bad *fieldErrors) []string {
 	const path = "ipsec.crls"
-	if !bad.short(path, len(list), maxCAs) {
-		return nil
-	}
 	for i, text := range list {
 		blocks, err := pemBlocks(text)
 		switch {

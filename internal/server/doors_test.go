@@ -145,7 +145,7 @@ func TestOpenPaths(t *testing.T) {
 	if code, body, _ := get("GET", "/livez"); code != 200 || body != "live\n" {
 		t.Errorf("livez: %d %s", code, body)
 	}
-	if code, body, _ := get("GET", "/readyz"); code != 503 || body != "not ready\n" {
+	if code, body, _ := get("GET", "/readyz"); code != 503 || !strings.HasPrefix(body, "not ready\nSTARTED: ") {
 		t.Errorf("readyz before: %d %s", code, body)
 	}
 	f.SetReady(true)

@@ -24,9 +24,14 @@ const (
 	reasonNotFound        = "RESOURCE_NOT_FOUND"
 	reasonExists          = "RESOURCE_EXISTS"
 	reasonConflict        = "ETAG_MISMATCH"
+	reasonRateLimited     = "RATE_LIMITED"
 	reasonReferenced      = "RESOURCE_REFERENCED"
 	reasonLeased          = "ADDRESSES_LEASED"
 	reasonExpired         = "RESOURCE_EXPIRED"
+	reasonTooSlow         = "WATCH_TOO_SLOW"
+	reasonTooManyWatches  = "TOO_MANY_WATCHES"
+	reasonTooManyCaptures = "TOO_MANY_CAPTURES"
+	reasonStalled         = "READER_STALLED"
 	reasonInvalid         = "INVALID_FIELD"
 	reasonUnmet           = "UNMET_REFERENCE"
 	reasonTooLarge        = "RESOURCE_TOO_LARGE"
@@ -62,6 +67,7 @@ var rules = []struct {
 	{session.ErrNotFound, codes.NotFound, reasonNotFound},
 	{session.ErrNoLockout, codes.NotFound, reasonNotFound},
 	{session.ErrExpired, codes.OutOfRange, reasonExpired},
+	{session.ErrTooManyCaptures, codes.ResourceExhausted, reasonTooManyCaptures},
 	{context.Canceled, codes.Canceled, reasonCanceled},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, reasonDeadline},
 }

@@ -7,111 +7,18 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"concentrator/internal/store"
-	"concentrator/internal/tenant"
 )
-
-// maxText is the longest display name, in characters.
-const maxText = 200
-
-// maxSecret is the longest password, key or shared secret, in octets.
-const maxSecret = 256
-
-// maxList is the longest list of names, addresses or routes in one resource.
-const maxList = 1000
 
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 // at makes the path of a list's element.
 func at(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
-
-// short checks the length of a list and says whether to go on with it.
-func (f *fieldErrors) short(path string, n, most int) bool {
-	if n > most {
-		f.add(path, "has %d entries, at most %d are allowed", n, most)
-	}
-	return n <= most
-}
-
-// text checks a text for people.
-func (f *fieldErrors) text(path, s string) string {
-	switch {
-	case utf8.RuneCountInString(s) > maxText:
-		f.add(path, "has %d characters, at most %d are allowed", utf8.RuneCountInString(s), maxText)
-	case strings.ContainsFunc(s, unicode.IsControl):
-		f.add(path, "may not hold control characters")
-	}
-	return s
-}
-
-// secret checks the length of a secret. The value itself never goes into an error.
-func (f *fieldErrors) secret(path, s string) tenant.Secret {
-	if len(s) == 0 || len(s) > maxSecret {
-		f.add(path, "has %d octets, must have 1 to %d", len(s), maxSecret)
-	}
-	return tenant.Secret(s)
-}
-
-// number checks a number that is unset when 0.
-func (f *fieldErrors) number(path string, n int32, least, most int) int {
-	if n != 0 && (int(n) < least || int(n) > most) {
-		f.add(path, "is %d, must be %d to %d", n, least, most)
-	}
-	return int(n)
-}
-
-// rate checks a rate in bits a second that is unset when 0.
-func (f *fieldErrors) rate(path string, bps int64) uint64 {
-	if bps != 0 && (bps < int64(tenant.MinRateBps) || bps > int64(tenant.MaxRateBps)) {
-		f.add(path, "is %d bits a second, must be %d to %d, or 0 for no limit", bps, tenant.MinRateBps, tenant.MaxRateBps)
-		return 0
-	}
-	return uint64(bps)
-}
-
-// count checks a number of things.
-func (f *fieldErrors) count(path string, n int32) int {
-	if n < 0 {
-		f.add(path, "is %d, must not be negative", n)
-	}
-	return int(n)
-}
-
-// optionalCount is count for a number whose 0 says something else than that it is unset.
-func (f *fieldErrors) optionalCount(path string, n *int32) *int {
-	if n == nil {
-		return nil
-	}
-	c := f.count(path, *n)
-	return &c
-}
-
-// duration checks a duration that is unset when 0.
-func (f *fieldErrors) duration(path string, d *durationpb.Duration, least, most time.Duration) time.Duration {
-	if d == nil {
-		return 0
-	}
-	v := d.AsDuration()
-	switch {
-	case d.CheckValid() != nil:
-		f.add(path, "is no duration, write it as in %q", seconds(least))
-	case v != 0 && (v < least || v > most):
-		f.add(path, "is %s, must be %s to %s", seconds(v), seconds(least), seconds(most))
-	}
-	return v
-}
-
-// seconds spells a duration as the API does.
-func seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
-}
 
 // time checks a point in time.
 func (f *fieldErrors) time(path string, t *timestamppb.Timestamp) time.Time {
@@ -153,10 +60,7 @@ func isHost(a netip.Addr) bool {
 }
 
 // hosts checks a list of addresses.
-func (f *fieldErrors) hosts(path string, list []string, most int) []netip.Addr {
-	if !f.short(path, len(list), most) {
-		return nil
-	}
+func (f *fieldErrors) hosts(path string, list []string) []netip.Addr {
 	var all []netip.Addr
 	for i, s := range list {
 		if s == "" {
@@ -170,9 +74,6 @@ func (f *fieldErrors) hosts(path string, list []string, most int) []netip.Addr {
 
 // prefixes checks a list of networks, each only once. Bits behind the prefix length are refused rather than dropped.
 func (f *fieldErrors) prefixes(path string, list []string) []netip.Prefix {
-	if !f.short(path, len(list), maxList) {
-		return nil
-	}
 	var all []netip.Prefix
 	seen := map[netip.Prefix]int{}
 	for i, s := range list {
@@ -192,25 +93,6 @@ func (f *fieldErrors) prefixes(path string, list []string) []netip.Prefix {
 		all = append(all, p)
 	}
 	return all
-}
-
-// namespace checks the name of a network namespace below /run/netns; "" is unset.
-func (f *fieldErrors) namespace(path, s string) string {
-	if s != "" && (len(s) > 64 || s == "." || s == ".." || strings.ContainsFunc(s, notInName)) {
-		f.add(path, "%q is not the name of a namespace: 1 to 64 of letters, digits, '.', '_' and '-'", s)
-	}
-	return s
-}
-
-// maxDevice is IFNAMSIZ less its closing zero.
-const maxDevice = 15
-
-// device checks the name of a network device; "" is unset.
-func (f *fieldErrors) device(path, s string) string {
-	if s != "" && (len(s) > maxDevice || s == "." || s == ".." || s == "lo" || strings.ContainsFunc(s, notInName)) {
-		f.add(path, "%q can't name a device: 1 to %d of letters, digits, '.', '_' and '-', and not lo", s, maxDevice)
-	}
-	return s
 }
 
 func notInName(r rune) bool {
@@ -241,17 +123,22 @@ type enum interface {
 }
 
 // word turns an enum's value into the word that the rest of the program uses; unset is "".
-func word[E enum](f *fieldErrors, path string, e E) string {
+func word[E enum](e E) string {
 	if e == 0 {
 		return ""
 	}
-	values := e.Descriptor().Values()
-	v := values.ByNumber(protoreflect.EnumNumber(e))
-	if v == nil {
-		f.add(path, "%d is none of %s", e, words(values))
-		return ""
+	if v := e.Descriptor().Values().ByNumber(protoreflect.EnumNumber(e)); v != nil {
+		return string(v.Name())
 	}
-	return string(v.Name())
+	return "" // the rules of the proto files let none through that is not defined
+}
+
+// optionalInt is for a number whose 0 says something else than that it is unset.
+func optionalInt(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	return new(int(*n))
 }
 
 // words lists the values of an enum but the unset one.

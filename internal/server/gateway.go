@@ -1,9 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -13,7 +16,6 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 
-	"concentrator/api/gen"
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
 )
 
@@ -36,7 +38,7 @@ var (
 type jsonMarshaler struct{ *runtime.JSONPb }
 
 // StreamContentType implements runtime.StreamContentType.
-func (jsonMarshaler) StreamContentType(any) string { return "application/x-ndjson" }
+func (jsonMarshaler) StreamContentType(any) string { return typeLines }
 
 // restJSON spells the REST side's messages.
 var restJSON = jsonMarshaler{&runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
@@ -44,31 +46,40 @@ var restJSON = jsonMarshaler{&runtime.JSONPb{MarshalOptions: protojson.MarshalOp
 // rest is the HTTP side of the API.
 type rest struct {
 	mux   *runtime.ServeMux
+	audit *auditTrail // nil: nothing is recorded
+	count observer
 	gate  gate
-	ready func() bool
+	// unready says why the instance is not ready, a line for each reason; "": it is.
+	unready func() string
+	cors    *origins
 }
 
 // newREST registers the gateway of every service over conn, the in-process connection.
-func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bool) (*rest, error) {
-	r := &rest{gate: g, ready: ready}
-	r.mux = runtime.NewServeMux(
-		runtime.WithMarshalerOption(runtime.MIMEWildcard, restJSON),
-		runtime.WithMetadata(func(ctx context.Context, _ *http.Request) metadata.MD {
+func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, unready func() string, cors *origins) (*rest, error) {
+	r := &rest{gate: g, unready: unready, cors: cors}
+	r.mux = runtime.NewServeMux(append(restMarshalers,
+		runtime.WithMetadata(func(ctx context.Context, r *http.Request) metadata.MD {
 			who := callerOf(ctx)
 			md := metadata.Pairs(callerHeader, who.name, addressHeader, who.address)
 			if who.grant != nil {
 				md.Set(tokenHeader, who.grant.name)
+			}
+			if etag, _ := ifMatchOf(r.Header); etag != "" {
+				md.Set(ifMatchHeader, etag)
 			}
 			return md
 		}),
 		// Nothing that the caller sends may become metadata: the in-process side believes it.
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }),
 		runtime.WithOutgoingHeaderMatcher(func(key string) (string, bool) { return "X-Request-Id", key == requestHeader }),
+		runtime.WithForwardResponseOption(letIn),
+		runtime.WithForwardResponseOption(showEtag),
 		runtime.WithErrorHandler(explain),
+		runtime.WithStreamErrorHandler(streamFailed),
 		runtime.WithRoutingErrorHandler(unrouted),
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
-	)
+	)...)
 	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
 		concentratorv1.RegisterListenerServiceHandler,
 		concentratorv1.RegisterTenantServiceHandler,
@@ -84,6 +95,8 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bo
 		concentratorv1.RegisterAccountingQueueServiceHandler,
 		concentratorv1.RegisterApiTokenServiceHandler,
 		concentratorv1.RegisterInstanceServiceHandler,
+		concentratorv1.RegisterOperationServiceHandler,
+		concentratorv1.RegisterAuditEventServiceHandler,
 	} {
 		if err := register(ctx, r.mux, conn); err != nil {
 			return nil, err
@@ -95,58 +108,98 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, ready func() bo
 // ServeHTTP implements http.Handler.
 func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = &patientWriter{ResponseWriter: w}
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cache-Control", "no-store")
-	switch r.URL.Path {
-	case "/livez":
-		h.text(w, r, http.StatusOK, "live\n")
-		return
-	case "/readyz":
-		if !h.ready() {
-			h.text(w, r, http.StatusServiceUnavailable, "not ready\n")
-			return
-		}
-		h.text(w, r, http.StatusOK, "ready\n")
-		return
-	case "/openapi.json":
-		if !h.read(w, r) {
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(gen.OpenAPI) // the caller has gone
+	strictHeaders(w.Header(), r.TLS != nil)
+	if h.cors.answer(w, r) {
 		return
 	}
-
+	if open, ok := openPaths[r.URL.Path]; ok {
+		if readOnly(w, r) {
+			open(h, w, r)
+		}
+		return
+	}
+	allowed := methodsOf(r.URL.EscapedPath())
+	if r.Method == http.MethodOptions {
+		h.options(w, r, allowed)
+		return
+	}
 	who, ok := h.gate.authenticateHTTP(r)
 	if !ok {
+		h.audit.stranger(r)
+		h.count.stranger()
 		h.fail(w, r, errUnauthenticated)
 		return
 	}
-	ctx := context.WithValue(r.Context(), callerKey{}, who)
-	r = r.Clone(ctx)
+	if len(allowed) > 0 && !slices.Contains(allowed, r.Method) {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		unrouted(r.Context(), h.mux, restJSON, w, r, http.StatusMethodNotAllowed)
+		return
+	}
+	h.serve(w, r, who)
+}
+
+// serve hands a call to the gateway.
+func (h *rest) serve(w http.ResponseWriter, r *http.Request, who caller) {
+	r = r.Clone(context.WithValue(r.Context(), callerKey{}, who))
+	if _, err := ifMatchOf(r.Header); err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	// Names are percent-encoded themselves. The gateway would decode them once more than they are encoded.
 	r.URL.Path = r.URL.EscapedPath()
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-	if r.ContentLength == 0 {
-		// The time to send the request must not end a watch: there is nothing left to send.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{}) // a connection without deadlines is as good
+	if r.Method == http.MethodHead {
+		r.Method = http.MethodGet // net/http keeps the body back
 	}
-	h.mux.ServeHTTP(w, r)
+	kind := streamType(r)
+	// The marshaler is chosen here, not by what the caller writes into these two.
+	r.Header.Del("Content-Type")
+	r.Header.Set("Accept", cmp.Or(kind, typeJSON))
+	if kind == "" {
+		h.mux.ServeHTTP(w, r)
+		return
+	}
+	resume(r)
+	s, r := newStreamWriter(w, r, kind)
+	defer s.close()
+	h.mux.ServeHTTP(s, r)
 }
 
-// explain writes an error. Those of the gateway itself, such as broken JSON, get the details that ours have.
-func explain(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+// resume lets a browser that lost a stream of events go on where it was: it asks for the same URL again and says in a header
+// what it saw last (HTML Living Standard, section 9.2.4).
+func resume(r *http.Request) {
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		query := r.URL.Query()
+		query.Set("revision", id)
+		r.URL.RawQuery = query.Encode()
+	}
+}
+
+// explain writes an error.
+func explain(ctx context.Context, mux *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
 	var routed *runtime.HTTPStatusError
 	if errors.As(err, &routed) {
 		err = routed.Err
 	}
-	if st := status.Convert(err); len(st.Details()) == 0 {
-		err = newStatus(st.Code(), reasonRequest, st.Message(), nil).Err()
+	st := detailed(err)
+	err = st.Err()
+	retryAfter(w.Header(), st)
+	if failedPrecondition(r, st) {
+		routed = &runtime.HTTPStatusError{HTTPStatus: http.StatusPreconditionFailed}
 	}
 	if routed != nil {
 		err = &runtime.HTTPStatusError{HTTPStatus: routed.HTTPStatus, Err: err}
 	}
-	runtime.DefaultHTTPErrorHandler(ctx, mux, m, w, r, err)
+	runtime.DefaultHTTPErrorHandler(ctx, mux, restJSON, w, r, err)
+}
+
+// detailed is the status of an error. Those of the gateway itself, such as broken JSON, get the details that ours have.
+func detailed(err error) *status.Status {
+	st := status.Convert(err)
+	if len(st.Details()) == 0 {
+		return newStatus(st.Code(), reasonRequest, explainJSON(st.Message()), nil)
+	}
+	return st
 }
 
 func (h *rest) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -164,25 +217,6 @@ func unrouted(ctx context.Context, mux *runtime.ServeMux, m runtime.Marshaler, w
 	}
 	err := status.Errorf(code, "%s %s: see /openapi.json for what there is", r.Method, r.URL.Path)
 	runtime.HTTPError(ctx, mux, m, w, r, &runtime.HTTPStatusError{HTTPStatus: httpStatus, Err: err})
-}
-
-// read refuses methods other than GET and HEAD.
-func (h *rest) read(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return true
-	}
-	w.Header().Set("Allow", "GET, HEAD")
-	http.Error(w, "only GET", http.StatusMethodNotAllowed)
-	return false
-}
-
-func (h *rest) text(w http.ResponseWriter, r *http.Request, code int, text string) {
-	if !h.read(w, r) {
-		return
-	}
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(code)
-	_, _ = w.Write([]byte(text)) // the caller has gone
 }
 
 // patientWriter gives the caller time for each piece of an answer anew, so that a watch may last and a caller that

@@ -39,43 +39,36 @@ func (s instanceService) named(name string) (*concentratorv1.Instance, error) {
 // this is the instance that answers.
 func (s instanceService) this() *concentratorv1.Instance {
 	m := encodeInstance(s.live.Instance())
-	m.Reencrypting = s.store.Reencrypting()
+	m.Reencrypting, m.Conditions = s.store.Reencrypting(), s.readiness.conditions()
+	m.Build, m.Configuration = s.about.build, s.about.configuration
 	return m
 }
 
-func (s instanceService) ReencryptInstance(
-	ctx context.Context, r *concentratorv1.ReencryptInstanceRequest,
-) (*concentratorv1.ReencryptInstanceResponse, error) {
-	m, err := s.named(r.GetName())
+func (s instanceService) ListInstances(ctx context.Context, r *concentratorv1.ListInstancesRequest) (*concentratorv1.ListInstancesResponse, error) {
+	l, err := newListing(r, (*concentratorv1.Instance)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
-	done, err := s.store.Reencrypt(ctx)
-	if err != nil {
-		return nil, &resourceError{m.GetName(), err}
-	}
-	return &concentratorv1.ReencryptInstanceResponse{Records: int32(done.Records), Resealed: int32(done.Resealed)}, nil
+	page, next, err := pageOf(ctx, l, one(s.this()), (*concentratorv1.Instance).GetName)
+	return &concentratorv1.ListInstancesResponse{Instances: page, NextPageToken: next}, err
 }
 
-func (s instanceService) ListInstances(_ context.Context, r *concentratorv1.ListInstancesRequest) (*concentratorv1.ListInstancesResponse, error) {
-	_, after, err := query{"Instance"}.page(r.GetPageSize(), r.GetPageToken())
-	if err != nil {
-		return nil, err
-	}
-	m := s.this()
-	if m.GetName() <= after {
-		return &concentratorv1.ListInstancesResponse{}, nil
-	}
-	return &concentratorv1.ListInstancesResponse{Instances: []*concentratorv1.Instance{m}}, nil
+// instanceName is the resource name of this instance.
+func instanceName(i session.InstanceInfo) string {
+	return "instances/" + strings.TrimPrefix(i.Name, "instances/")
 }
 
 func encodeInstance(i session.InstanceInfo) *concentratorv1.Instance {
 	m := &concentratorv1.Instance{
-		Name:        "instances/" + strings.TrimPrefix(i.Name, "instances/"),
+		Name:        instanceName(i),
 		Version:     i.Version,
 		StartTime:   timestamp(i.StartTime),
 		MaxSessions: int32(i.MaxSessions),
 		Sessions:    int32(i.Sessions),
+		Draining:    i.Draining,
+
+		LoginsAccepted: i.Accepted,
+		LoginsRefused:  i.Refused,
 	}
 	for _, s := range i.ShardStats {
 		m.Shards = append(m.Shards, &concentratorv1.Instance_Shard{

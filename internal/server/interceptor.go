@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"concentrator/internal/telemetry"
 )
@@ -26,8 +27,10 @@ const requestHeader = "x-request-id"
 // interceptor is what every call passes: it names the caller, holds the call against what the caller may do, turns errors into
 // statuses, survives panics and logs.
 type interceptor struct {
-	gate gate
-	log  *slog.Logger
+	gate  gate
+	audit *auditTrail
+	quota *quotas
+	log   *slog.Logger
 }
 
 // requestID is 64 random bits: enough to find a call in the log.
@@ -69,17 +72,27 @@ func (i interceptor) call(ctx context.Context, id, method string, req any, do fu
 	start := time.Now()
 	var resp any
 	who, err := i.gate.authenticate(ctx)
-	if err == nil {
-		resp, err = i.recovered(id, method, func() (any, error) { return do(context.WithValue(ctx, callerKey{}, who)) })
-	}
-	code := codes.OK
 	if err != nil {
-		st, hidden := toStatus(err, id)
+		who.address = addressOf(ctx)
+	}
+	a := i.audit.of(who, method, id)
+	a.req = req
+	if err == nil {
+		ctx = context.WithValue(context.WithValue(ctx, callerKey{}, who), auditKey{}, a)
+		if err = i.quota.take(who); err == nil {
+			resp, err = i.recovered(id, method, func() (any, error) { return do(ctx) })
+		}
+	}
+	code, st := codes.OK, (*status.Status)(nil)
+	if err != nil {
+		var hidden bool
+		st, hidden = toStatus(err, id)
 		if hidden {
 			i.log.Error("api call failed", telemetry.Request, id, telemetry.Method, method, telemetry.Error, err.Error())
 		}
 		resp, code, err = nil, st.Code(), st.Err()
 	}
+	i.audit.end(a, resp, st)
 	level := slog.LevelDebug
 	if isWrite(method) && !validateOnly(req) || code == codes.Unauthenticated || code == codes.PermissionDenied {
 		level = slog.LevelInfo
@@ -107,7 +120,7 @@ func (i interceptor) recovered(id, method string, do func() (any, error)) (resp 
 // isWrite says whether a method of ours may change something.
 func isWrite(method string) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, read := range []string{"Get", "List", "Watch", "Check", "ServerReflectionInfo"} {
+	for _, read := range []string{"Get", "List", "Watch", "Wait", "Check", "Verify", "ServerReflectionInfo"} {
 		if strings.HasPrefix(name, read) {
 			return false
 		}

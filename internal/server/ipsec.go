@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"slices"
 	"strings"
-	"time"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
 	"concentrator/internal/store"
@@ -17,12 +16,6 @@ import (
 const (
 	maxPSKs         = 16
 	maxListenerPSKs = 256 // of all tenants of a listener
-)
-
-// Bounds of the lifetimes of SAs.
-const (
-	minLifetime = time.Minute
-	maxLifetime = 24 * time.Hour
 )
 
 // Why tenants of one listener differ in what IKE knows them by.
@@ -53,9 +46,9 @@ func decodeIPsec(m *concentratorv1.Tenant_Ipsec, old store.IPsec, bad *fieldErro
 		PSKs:           decodePSKs(m.GetPsks(), old.PSKs, bad),
 		LegacyClients:  m.GetLegacyClients(),
 		AggressiveMode: m.GetAggressiveMode(),
-		GroupName:      bad.text("ipsec.groupName", m.GetGroupName()),
-		IKELifetime:    bad.duration("ipsec.ikeLifetime", m.GetIkeLifetime(), minLifetime, maxLifetime),
-		ESPLifetime:    bad.duration("ipsec.espLifetime", m.GetEspLifetime(), minLifetime, maxLifetime),
+		GroupName:      m.GetGroupName(),
+		IKELifetime:    m.GetIkeLifetime().AsDuration(),
+		ESPLifetime:    m.GetEspLifetime().AsDuration(),
 	}
 	if m.GetAggressiveMode() && m.GetGroupName() == "" {
 		bad.add("ipsec.groupName", "is missing; aggressive mode finds the tenant by it")
@@ -68,9 +61,6 @@ func decodeIPsec(m *concentratorv1.Tenant_Ipsec, old store.IPsec, bad *fieldErro
 // decodePSKs keeps the secret of a key that is named but not given.
 func decodePSKs(list []*concentratorv1.Tenant_Ipsec_Psk, old []store.PSK, bad *fieldErrors) []store.PSK {
 	const path = "ipsec.psks"
-	if !bad.short(path, len(list), maxPSKs) {
-		return nil
-	}
 	var all []store.PSK
 	for i, m := range list {
 		k := store.PSK{ID: m.GetId()}
@@ -83,7 +73,7 @@ func decodePSKs(list []*concentratorv1.Tenant_Ipsec_Psk, old []store.PSK, bad *f
 		at0 := slices.IndexFunc(old, func(o store.PSK) bool { return o.ID == k.ID })
 		switch {
 		case m.Secret != nil:
-			k.Secret = bad.secret(at(path, i)+".secret", m.GetSecret())
+			k.Secret = tenant.Secret(m.GetSecret())
 		case at0 >= 0:
 			k.Secret = old[at0].Secret
 		default:

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -44,41 +45,24 @@ func (s leaseService) GetLease(_ context.Context, r *concentratorv1.GetLeaseRequ
 }
 
 func (s leaseService) ListLeases(
-	_ context.Context, r *concentratorv1.ListLeasesRequest,
+	ctx context.Context, r *concentratorv1.ListLeasesRequest,
 ) (*concentratorv1.ListLeasesResponse, error) {
-	q := query{"Lease", r.GetParent(), r.GetUser(), r.GetState().String()}
-	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+	l, err := newListing(r, (*concentratorv1.Lease)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
-	var bad fieldErrors
-	state := session.LeaseState(word(&bad, "state", r.GetState()))
-	if err := bad.err(); err != nil {
-		return nil, err
-	}
-	var from netip.Addr // in the pool where the page begins
-	fromPool := ""
-	if after != "" {
-		if fromPool, from, err = parseLease(after); err != nil {
-			return nil, invalid("pageToken", "is not one that a list returned")
-		}
-	}
+	state := session.LeaseState(word(r.GetState()))
 	names, err := s.poolsOf(r.GetParent())
 	if err != nil {
 		return nil, err
 	}
-	f := leaseFilter{user: r.GetUser(), state: state, limit: limit + 1}
-	for _, pool := range names {
-		switch {
-		case pool < fromPool:
-		case pool == fromPool:
-			s.collect(&f, pool, from)
-		default:
-			s.collect(&f, pool, netip.Addr{})
-		}
+	all := func(after string) iter.Seq2[*concentratorv1.Lease, error] {
+		return s.leases(names, after, func(l session.Lease) bool {
+			return (r.GetUser() == "" || l.User == r.GetUser()) && (state == "" || l.State == state)
+		})
 	}
-	page, next := fill(q, f.found[:min(len(f.found), limit)], len(f.found) > limit, leaseName, encodeLease)
-	return &concentratorv1.ListLeasesResponse{Leases: page, NextPageToken: next}, nil
+	page, next, err := pageOf(ctx, l, all, (*concentratorv1.Lease).GetName)
+	return &concentratorv1.ListLeasesResponse{Leases: page, NextPageToken: next}, err
 }
 
 func (s leaseService) ReleaseLease(_ context.Context, r *concentratorv1.ReleaseLeaseRequest) (*emptypb.Empty, error) {
@@ -142,25 +126,35 @@ func (b *backend) poolsOf(parent string) ([]string, error) {
 	return names, nil
 }
 
-// leaseFilter is what a list of leases looks for, and what it found.
-type leaseFilter struct {
-	user  string             // "": any
-	state session.LeaseState // "": any
-	limit int
-	found []session.Lease
-}
-
-// collect adds the leases of a pool behind an address, as far as the limit goes.
-func (b *backend) collect(f *leaseFilter, pool string, after netip.Addr) {
-	for more := true; more && len(f.found) < f.limit; {
-		var page []session.Lease
-		if page, more = b.live.Leases(pool, after, maxPage); len(page) == 0 {
-			return
+// leases yields those of some pools that are wanted, behind the one called after: by pool, and then by address.
+func (b *backend) leases(pools []string, after string, want func(session.Lease) bool) iter.Seq2[*concentratorv1.Lease, error] {
+	return func(yield func(*concentratorv1.Lease, error) bool) {
+		var from netip.Addr // in the pool where the page begins
+		fromPool := ""
+		if after != "" {
+			var err error
+			if fromPool, from, err = parseLease(after); err != nil {
+				yield(nil, errPageToken)
+				return
+			}
 		}
-		after = page[len(page)-1].Address
-		for _, l := range page {
-			if (f.user == "" || l.User == f.user) && (f.state == "" || l.State == f.state) && len(f.found) < f.limit {
-				f.found = append(f.found, l)
+		for _, pool := range pools {
+			if pool < fromPool {
+				continue
+			}
+			var last netip.Addr
+			if pool == fromPool {
+				last = from
+			}
+			for more := true; more; {
+				var list []session.Lease
+				list, more = b.live.Leases(pool, last, maxPage)
+				for _, l := range list {
+					if last = l.Address; want(l) && !yield(encodeLease(l), nil) {
+						return
+					}
+				}
+				more = more && len(list) > 0
 			}
 		}
 	}

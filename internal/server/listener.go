@@ -28,20 +28,21 @@ var listeners = &resource[store.Listener, *concentratorv1.Listener]{
 	decode:    decodeListener,
 	check:     checkListener,
 	show:      func(*backend, *concentratorv1.Listener) {},
+	lasting:   true,
 	stored:    func(*backend, string, *store.Listener) {},
 	referrers: noReferrers,
 }
 
 func (s listenerService) CreateListener(ctx context.Context, r *concentratorv1.CreateListenerRequest) (*concentratorv1.Listener, error) {
-	return create(ctx, s.backend, listeners, "", r.GetListenerId(), r.GetListener(), r.GetValidateOnly())
+	return create(ctx, s.backend, listeners, r, "", r.GetListenerId(), r.GetListener())
 }
 
 func (s listenerService) GetListener(_ context.Context, r *concentratorv1.GetListenerRequest) (*concentratorv1.Listener, error) {
 	return get(s.backend, listeners, r.GetName())
 }
 
-func (s listenerService) ListListeners(_ context.Context, r *concentratorv1.ListListenersRequest) (*concentratorv1.ListListenersResponse, error) {
-	page, next, err := list(s.backend, listeners, "", r.GetPageSize(), r.GetPageToken())
+func (s listenerService) ListListeners(ctx context.Context, r *concentratorv1.ListListenersRequest) (*concentratorv1.ListListenersResponse, error) {
+	page, next, err := list(ctx, s.backend, listeners, r, "")
 	return &concentratorv1.ListListenersResponse{Listeners: page, NextPageToken: next}, err
 }
 
@@ -49,8 +50,8 @@ func (s listenerService) UpdateListener(ctx context.Context, r *concentratorv1.U
 	return update(ctx, s.backend, listeners, r.GetListener(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s listenerService) DeleteListener(_ context.Context, r *concentratorv1.DeleteListenerRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, listeners, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s listenerService) DeleteListener(ctx context.Context, r *concentratorv1.DeleteListenerRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, listeners, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func encodeListener(r *store.Listener) *concentratorv1.Listener {
@@ -75,9 +76,9 @@ func decodeListener(m *concentratorv1.Listener, old *store.Listener, bad *fieldE
 	r := &store.Listener{
 		Tenants:         m.GetTenants(),
 		DefaultTenant:   bad.reference("defaultTenant", m.GetDefaultTenant(), store.KindTenant),
-		Namespace:       bad.namespace("namespace", m.GetNamespace()),
-		MaxPPTPSessions: bad.optionalCount("maxPptpSessions", m.MaxPptpSessions),
-		MaxL2TPSessions: bad.optionalCount("maxL2tpSessions", m.MaxL2TpSessions),
+		Namespace:       m.GetNamespace(),
+		MaxPPTPSessions: optionalInt(m.MaxPptpSessions),
+		MaxL2TPSessions: optionalInt(m.MaxL2TpSessions),
 	}
 	switch a := bad.ipv4("address", m.GetAddress()); {
 	case m.GetAddress() == "":
@@ -90,31 +91,27 @@ func decodeListener(m *concentratorv1.Listener, old *store.Listener, bad *fieldE
 	if len(m.GetProtocols()) == 0 {
 		bad.add("protocols", "is empty, must hold at least one of %s", words(concentratorv1.Listener_Protocol(0).Descriptor().Values()))
 	}
-	if bad.short("protocols", len(m.GetProtocols()), len(concentratorv1.Listener_Protocol_name)) {
-		for i, e := range m.GetProtocols() {
-			p := tenant.Protocol(word(bad, at("protocols", i), e))
-			switch {
-			case e == 0:
-				bad.add(at("protocols", i), "is unset, must be one of %s", words(e.Descriptor().Values()))
-			case slices.Contains(r.Protocols, p):
-				bad.add(at("protocols", i), "%s stands in the list twice", p)
-			}
-			r.Protocols = append(r.Protocols, p)
+	for i, e := range m.GetProtocols() {
+		p := tenant.Protocol(word(e))
+		switch {
+		case e == 0:
+			bad.add(at("protocols", i), "is unset, must be one of %s", words(e.Descriptor().Values()))
+		case slices.Contains(r.Protocols, p):
+			bad.add(at("protocols", i), "%s stands in the list twice", p)
 		}
+		r.Protocols = append(r.Protocols, p)
 	}
 	if len(r.Tenants) == 0 {
 		bad.add("tenants", "is empty, must hold at least one tenants/{tenant}")
 	}
-	if bad.short("tenants", len(r.Tenants), maxList) {
-		for i, name := range r.Tenants {
-			switch {
-			case name == "":
-				bad.add(at("tenants", i), "is empty, must be tenants/{tenant}")
-			case slices.Contains(r.Tenants[:i], name):
-				bad.add(at("tenants", i), "%s stands in the list twice", name)
-			default:
-				bad.reference(at("tenants", i), name, store.KindTenant)
-			}
+	for i, name := range r.Tenants {
+		switch {
+		case name == "":
+			bad.add(at("tenants", i), "is empty, must be tenants/{tenant}")
+		case slices.Contains(r.Tenants[:i], name):
+			bad.add(at("tenants", i), "%s stands in the list twice", name)
+		default:
+			bad.reference(at("tenants", i), name, store.KindTenant)
 		}
 	}
 	if r.DefaultTenant != "" && !slices.Contains(r.Tenants, r.DefaultTenant) {

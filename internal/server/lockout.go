@@ -57,10 +57,9 @@ func (s lockoutService) find(owner, name string) (session.Lockout, error) {
 }
 
 func (s lockoutService) ListLockouts(
-	_ context.Context, r *concentratorv1.ListLockoutsRequest,
+	ctx context.Context, r *concentratorv1.ListLockoutsRequest,
 ) (*concentratorv1.ListLockoutsResponse, error) {
-	q := query{"Lockout", r.GetParent()}
-	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+	l, err := newListing(r, (*concentratorv1.Lockout)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
@@ -68,10 +67,9 @@ func (s lockoutService) ListLockouts(
 	if err != nil {
 		return nil, err
 	}
-	all := slices.DeleteFunc(s.live.Lockouts(parent), func(l session.Lockout) bool { return l.Name <= after })
-	page, next := fill(q, all[:min(len(all), limit)], len(all) > limit,
-		func(l session.Lockout) string { return l.Name }, encodeLockout)
-	return &concentratorv1.ListLockoutsResponse{Lockouts: page, NextPageToken: next}, nil
+	all := sorted(s.live.Lockouts(parent), func(l session.Lockout) string { return l.Name }, encodeLockout)
+	page, next, err := pageOf(ctx, l, all, (*concentratorv1.Lockout).GetName)
+	return &concentratorv1.ListLockoutsResponse{Lockouts: page, NextPageToken: next}, err
 }
 
 func (s lockoutService) DeleteLockout(_ context.Context, r *concentratorv1.DeleteLockoutRequest) (*emptypb.Empty, error) {

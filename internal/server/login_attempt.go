@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -32,9 +33,8 @@ func (s loginAttemptService) GetLoginAttempt(_ context.Context, r *concentratorv
 	return nil, &resourceError{name, fmt.Errorf("%s: %w; only the latest attempts are kept", name, store.ErrNotFound)}
 }
 
-func (s loginAttemptService) ListLoginAttempts(_ context.Context, r *concentratorv1.ListLoginAttemptsRequest) (*concentratorv1.ListLoginAttemptsResponse, error) {
-	q := query{"LoginAttempt", r.GetParent(), r.GetUser(), r.GetPeer(), r.GetOutcome().String(), r.GetView().String()}
-	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+func (s loginAttemptService) ListLoginAttempts(ctx context.Context, r *concentratorv1.ListLoginAttemptsRequest) (*concentratorv1.ListLoginAttemptsResponse, error) {
+	l, err := newListing(r, (*concentratorv1.LoginAttempt)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
@@ -44,38 +44,39 @@ func (s loginAttemptService) ListLoginAttempts(_ context.Context, r *concentrato
 			return nil, err
 		}
 	}
-	var bad fieldErrors
-	f.Outcome = session.Outcome(word(&bad, "outcome", r.GetOutcome()))
-	word(&bad, "view", r.GetView())
+	f.Outcome = session.Outcome(word(r.GetOutcome()))
 	if r.GetPeer() != "" {
 		if f.Peer, err = netip.ParseAddr(r.GetPeer()); err != nil {
-			bad.add("peer", "%q is not an IP address", r.GetPeer())
+			return nil, invalid("peer", "%q is not an IP address", r.GetPeer())
 		}
 	}
-	if err := bad.err(); err != nil {
-		return nil, err
-	}
-
 	all := s.live.Logins(f)
 	if r.GetParent() == anyTenant {
 		all = slices.DeleteFunc(all, func(a session.LoginAttempt) bool { return a.Tenant == "" })
-	}
-	if after != "" {
-		// New attempts come in before the page and old ones go behind it: when the last one seen is gone, so is all
-		// that came after it.
-		i := slices.IndexFunc(all, func(a session.LoginAttempt) bool { return a.Name == after })
-		if i < 0 {
-			return &concentratorv1.ListLoginAttemptsResponse{}, nil
-		}
-		all = all[i+1:]
 	}
 	encode := encodeLogin
 	if r.GetView() == concentratorv1.LoginAttempt_FULL {
 		encode = encodeFullLogin
 	}
-	page, next := fill(q, all[:min(len(all), limit)], len(all) > limit,
-		func(a session.LoginAttempt) string { return a.Name }, encode)
-	return &concentratorv1.ListLoginAttemptsResponse{Logins: page, NextPageToken: next}, nil
+	page, next, err := pageOf(ctx, l, attempts(all, encode), (*concentratorv1.LoginAttempt).GetName)
+	return &concentratorv1.ListLoginAttemptsResponse{Logins: page, NextPageToken: next}, err
+}
+
+// attempts yields log-in attempts as they are sorted: the newest first.
+func attempts(all []session.LoginAttempt, encode func(session.LoginAttempt) *concentratorv1.LoginAttempt) resources[*concentratorv1.LoginAttempt] {
+	return func(after string) iter.Seq2[*concentratorv1.LoginAttempt, error] {
+		return func(yield func(*concentratorv1.LoginAttempt, error) bool) {
+			// New attempts come in before the page and old ones go behind it: when the last one seen is gone, so is all that came
+			// after it.
+			seen := after == ""
+			for _, a := range all {
+				if seen && !yield(encode(a), nil) {
+					return
+				}
+				seen = seen || a.Name == after
+			}
+		}
+	}
 }
 
 // encodeLogin is the view BASIC: all but the attributes.

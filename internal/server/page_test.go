@@ -10,32 +10,53 @@ import (
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
 )
 
+// listingOf checks a request for a list of users.
+func listingOf(r *concentratorv1.ListUsersRequest) (*listing, error) {
+	return newListing(r, (*concentratorv1.User)(nil).ProtoReflect().Descriptor())
+}
+
 func TestPage(t *testing.T) {
-	q := query{"User", "tenants/acme"}
 	for _, c := range []struct {
 		size int32
 		want int
 	}{{0, 100}, {1, 1}, {1000, 1000}, {1001, 1000}, {1 << 30, 1000}} {
-		if limit, _, err := q.page(c.size, ""); limit != c.want || err != nil {
-			t.Errorf("size %d: %d, %v; want %d", c.size, limit, err, c.want)
+		if l, err := listingOf(&concentratorv1.ListUsersRequest{PageSize: c.size}); err != nil || l.limit != c.want {
+			t.Errorf("size %d: %v, %v; want %d", c.size, l, err, c.want)
 		}
 	}
-	if _, after, err := q.page(7, q.token("tenants/acme/users/bob")); after != "tenants/acme/users/bob" || err != nil {
-		t.Errorf("own token: after %q, %v", after, err)
+	of := func(r *concentratorv1.ListUsersRequest) string {
+		t.Helper()
+		l, err := listingOf(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.token("tenants/acme/users/bob")
+	}
+	acme := &concentratorv1.ListUsersRequest{Parent: "tenants/acme"}
+	pool, err := newListing(&concentratorv1.ListPoolsRequest{Parent: "tenants/acme"}, (*concentratorv1.Pool)(nil).ProtoReflect().Descriptor())
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := &concentratorv1.ListUsersRequest{Parent: "tenants/acme", PageSize: 7, PageToken: of(acme)} // another size is fine
+	if l, err := listingOf(own); err != nil || l.after != "tenants/acme/users/bob" {
+		t.Errorf("own token: %v, %v", l, err)
 	}
 	for name, c := range map[string]struct {
-		size  int32
-		token string
+		r     *concentratorv1.ListUsersRequest
 		field string
 	}{
-		"negative size":         {-1, "", "pageSize"},
-		"not base64":            {0, "%%%", "pageToken"},
-		"too short":             {0, "AQ", "pageToken"},
-		"another list's token":  {0, query{"User", "tenants/beta"}.token("x"), "pageToken"},
-		"another kind's token":  {0, query{"Pool", "tenants/acme"}.token("x"), "pageToken"},
-		"token without a place": {0, q.token(""), "pageToken"},
+		"negative size":          {&concentratorv1.ListUsersRequest{PageSize: -1}, "pageSize"},
+		"not base64":             {&concentratorv1.ListUsersRequest{PageToken: "%%%"}, "pageToken"},
+		"too short":              {&concentratorv1.ListUsersRequest{PageToken: "Ag"}, "pageToken"},
+		"another list's token":   {&concentratorv1.ListUsersRequest{PageToken: of(acme), Parent: "tenants/beta"}, "pageToken"},
+		"another filter's token": {&concentratorv1.ListUsersRequest{PageToken: of(acme), Parent: "tenants/acme", Filter: "disabled = true"}, "pageToken"},
+		"another order's token":  {&concentratorv1.ListUsersRequest{PageToken: of(acme), Parent: "tenants/acme", OrderBy: "name"}, "pageToken"},
+		"another kind's token":   {&concentratorv1.ListUsersRequest{PageToken: pool.token("x"), Parent: "tenants/acme"}, "pageToken"},
+		"token without a place":  {&concentratorv1.ListUsersRequest{PageToken: pool.token("")}, "pageToken"},
+		"filter":                 {&concentratorv1.ListUsersRequest{Filter: "x"}, "filter"},
+		"order":                  {&concentratorv1.ListUsersRequest{OrderBy: "x"}, "orderBy"},
 	} {
-		_, _, err := q.page(c.size, c.token)
+		_, err := listingOf(c.r)
 		if got, want := failureOf(err), (failure{codes.InvalidArgument, "INVALID_FIELD", []string{c.field}}); !got.equal(want) {
 			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
@@ -43,20 +64,25 @@ func TestPage(t *testing.T) {
 }
 
 // A page ends early when its resources are large, and the next one goes on behind it.
-func TestFillStopsAtOctets(t *testing.T) {
-	big := strings.Repeat("x", maxPageBytes/2)
-	all := []string{"a", "b", "c"}
-	page, next := fill(query{"T"}, all, false, func(s string) string { return s },
-		func(s string) *concentratorv1.Tenant { return &concentratorv1.Tenant{Name: s, DisplayName: big} })
-	if len(page) != 2 {
-		t.Fatalf("%d resources, want 2", len(page))
+func TestPageStopsAtOctets(t *testing.T) {
+	all := func(size int, names ...string) resources[*concentratorv1.Tenant] {
+		return sorted(names, func(s string) string { return s }, func(s string) *concentratorv1.Tenant {
+			return &concentratorv1.Tenant{Name: s, DisplayName: strings.Repeat("x", size)}
+		})
 	}
-	if _, after, err := (query{"T"}).page(0, next); after != "b" || err != nil {
-		t.Errorf("next page begins after %q, %v", after, err)
+	l, err := listingOf(&concentratorv1.ListUsersRequest{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if page, next := fill(query{"T"}, all[2:], false, func(s string) string { return s },
-		func(s string) *concentratorv1.Tenant { return &concentratorv1.Tenant{Name: s, DisplayName: big + big} }); len(page) != 1 || next != "" {
-		t.Errorf("last page: %d resources, next %q", len(page), next)
+	list, next, err := pageOf(t.Context(), l, all(maxPageBytes/2, "a", "b", "c"), (*concentratorv1.Tenant).GetName)
+	if len(list) != 2 || err != nil {
+		t.Fatalf("%d resources, %v, want 2", len(list), err)
+	}
+	if l, err = listingOf(&concentratorv1.ListUsersRequest{PageToken: next}); err != nil || l.after != "b" {
+		t.Fatalf("next page: %v, %v", l, err)
+	}
+	if list, next, err := pageOf(t.Context(), l, all(2*maxPageBytes, "a", "b", "c"), (*concentratorv1.Tenant).GetName); len(list) != 1 || next != "" || err != nil {
+		t.Errorf("last page: %d resources, next %q, %v", len(list), next, err)
 	}
 }
 

@@ -1,11 +1,14 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -112,6 +115,8 @@ func TestMethodWithoutARow(t *testing.T) {
 var samples = map[string]string{
 	"users": "alice", "profiles": "staff", "pools": "main", "acls": "web", "radiusServers": "one",
 	"leases": "10.64.0.9", "lockouts": "l1", "sessions": "s1", "logins": "5", "apiTokens": "sample", "listeners": "main", "instances": "vpn-1",
+	"operations":  "one",
+	"auditEvents": "none", // each event is one tenant's
 }
 
 // seedBoth makes tenant acme and, unless alone, a tenant beta with resources of the same names.
@@ -119,7 +124,6 @@ func (f *fixture) seedBoth(t *testing.T, alone bool) {
 	t.Helper()
 	f.seed(t)
 	f.acl(t)
-	f.live.watch = func(context.Context, string, string, func(session.Event) error) error { return nil }
 	tenants := []string{"tenants/acme"}
 	if !alone {
 		tenants = append(tenants, "tenants/beta")
@@ -165,13 +169,16 @@ func (f *fixture) seedBoth(t *testing.T, alone bool) {
 		must(t)(nil, f.live.pools.Configure(name+"/pools/main", ippool.Spec{Ranges: []string{"10.64.0.0/24"}}))
 		f.live.lockouts = append(f.live.lockouts, session.Lockout{Name: name + "/lockouts/l1"})
 		f.newToken(t, name, "sample", tenant.RoleViewer)
+		f.operation(t, name+"/operations/one")
 		f.live.sessions = append(f.live.sessions, info(name+"/sessions/s1"))
 		f.live.logins = append(f.live.logins, session.LoginAttempt{Name: name + "/logins/5", Tenant: name})
 		f.live.queues = append(f.live.queues, session.AccountingStatus{Tenant: name, Unsent: 1})
 		f.live.records = append(f.live.records, session.AccountingRecord{Tenant: name, ID: 1})
 	}
 	f.live.logins = append(f.live.logins, session.LoginAttempt{Name: "logins/3"})
+	f.operation(t, "operations/one")
 	f.lease(t, tenants...)
+	f.live.publish(tenants...)
 }
 
 // lease takes the sample of a lease in each tenant, unless it is taken.
@@ -182,6 +189,22 @@ func (f *fixture) lease(t *testing.T, tenants ...string) {
 		if l, ok := f.live.Lease(name+"/pools/main", a); !ok || l.Owner == "" {
 			must(t)(nil, f.live.pools.LeaseStatic(name, a, "alice", "s1"))
 		}
+	}
+}
+
+// operation makes an operation that has ended.
+func (f *fixture) operation(t *testing.T, name string) {
+	t.Helper()
+	must(t)(nil, store.Create(f.store, &store.Operation{
+		Meta: store.Meta{Name: name}, Job: concentratorv1.Operation_DRAIN.String(), State: store.OperationSucceeded, EndTime: time.Now(),
+	}))
+}
+
+// idle waits until no operation runs: what callers who may have begun must not look like the work of those who may not.
+func (f *fixture) idle(t *testing.T) {
+	t.Helper()
+	for len(f.ops.find(func(*running) bool { return true })) > 0 {
+		time.Sleep(time.Millisecond)
 	}
 }
 
@@ -260,9 +283,11 @@ func (m method) request(t *testing.T, tenantName string) proto.Message {
 	return req
 }
 
-// Every method, called by every role, bound to a tenant and not, about what is its own, another's and the instance's.
+// Every method, called by every role, bound to a tenant and not, about what is its own, another's and the instance's. Each
+// call that is refused is in the audit trail.
 func TestEveryMethodByEveryCaller(t *testing.T) {
 	both, alone := start(t), start(t)
+	both.audit.known = rate.NewLimiter(rate.Inf, 1)
 	both.seedBoth(t, false)
 	alone.seedBoth(t, true)
 	bothConn, aloneConn := both.dialTLS(t), alone.dialTLS(t)
@@ -281,11 +306,13 @@ func TestEveryMethodByEveryCaller(t *testing.T) {
 					_, err := m.call(withToken(t.Context(), token), t, conn, m.request(t, tenantName))
 					return err
 				}
+				both.idle(t)
 				before, err := both.store.Revision()
 				must(t)(before, err)
-				done := both.live.done()
+				done, known := both.live.done(), both.lastEvent(t)
 
 				refused := []error{ask(bothConn, bound, "tenants/beta"), ask(aloneConn, boundAlone, "tenants/beta")}
+				events := both.refusedSince(t, known, m, refused[0], "tenants/acme/apiTokens/"+id)
 				if p.of != ofCaller {
 					want := codes.NotFound
 					if !may || p.of == ofInstance {
@@ -300,26 +327,66 @@ func TestEveryMethodByEveryCaller(t *testing.T) {
 				if a, b := status.Convert(refused[0]).Proto(), status.Convert(refused[1]).Proto(); !proto.Equal(a, b) {
 					t.Errorf("what exists elsewhere is answered by %v, what does not by %v", a, b)
 				}
-				if after, err := both.store.Revision(); after != before || err != nil {
+				if after, err := both.store.Revision(); after != before+events || err != nil {
 					t.Errorf("it was refused and yet something was stored: %v", err)
 				}
 				if both.live.done() != done {
 					t.Error("it was refused and yet something was done")
 				}
 
-				own := status.Code(ask(bothConn, bound, "tenants/acme"))
-				if allowed := may && p.of != ofInstance; allowed != fine(own) {
-					t.Errorf("bound, its own: %v", own)
+				known = both.lastEvent(t)
+				err = ask(bothConn, bound, "tenants/acme")
+				if allowed := may && p.of != ofInstance; allowed != fine(status.Code(err)) {
+					t.Errorf("bound, its own: %v", err)
+				} else if !allowed {
+					both.refusedSince(t, known, m, err, "tenants/acme/apiTokens/"+id)
 				}
 				for _, name := range []string{"tenants/acme", "tenants/beta"} {
 					both.lease(t, "tenants/acme", "tenants/beta")
-					if got := status.Code(ask(bothConn, free, name)); may != fine(got) {
-						t.Errorf("unbound, of %s: %v", name, got)
+					known = both.lastEvent(t)
+					err := ask(bothConn, free, name)
+					if may != fine(status.Code(err)) {
+						t.Errorf("unbound, of %s: %v", name, err)
+					} else if !may {
+						both.refusedSince(t, known, m, err, "apiTokens/"+id)
 					}
 				}
 			})
 		}
 	}
+}
+
+// lastEvent is the sequence of the last event of the audit trail.
+func (f *fixture) lastEvent(t *testing.T) int64 {
+	t.Helper()
+	_, last, err := f.store.AuditBounds(t.Context())
+	must(t)(last, err)
+	return last
+}
+
+// refusedSince wants a call that ended with err to be the one event since another, if it was refused. It returns how many events
+// there are.
+func (f *fixture) refusedSince(t *testing.T, since int64, m method, err error, caller string) int64 {
+	t.Helper()
+	events, readErr := f.store.AuditEvents(t.Context(), since+1, f.lastEvent(t), "")
+	must(t)(events, readErr)
+	if fine(status.Code(err)) {
+		return int64(len(events))
+	}
+	if len(events) != 1 {
+		t.Fatalf("%d events of a call that was refused: %v", len(events), err)
+	}
+	e, st := events[0], status.Convert(err)
+	owner := cmp.Or(store.TenantOf(caller), tenantIn(e.Resource))
+	if e.Caller != caller || e.Tenant != owner || e.Method != string(m.desc.Name()) || e.Code != codeName(st.Code()) ||
+		e.Reason != reasonOf(st) || e.Count != 1 || !strings.HasPrefix(e.Address, "127.0.0.1:") || e.Before != nil || e.After != nil {
+		t.Errorf("the event of %v is of %s %s %s of %s %s %s %d", err, e.Caller, e.Method, e.Resource, e.Tenant, e.Code, e.Reason, e.Count)
+	}
+	// A stream is refused to a role before its request is read.
+	if p := permissions[m.full]; p.of == ofTenant && e.Resource == "" && !m.desc.IsStreamingServer() {
+		t.Errorf("the event of %v names no resource", err)
+	}
+	return 1
 }
 
 // fine says whether a call was let in: what is wrong then is at most what the empty request asks.
@@ -335,12 +402,6 @@ func fine(c codes.Code) bool {
 func TestAllOfABoundCallerIsItsOwn(t *testing.T) {
 	f := start(t)
 	f.seedBoth(t, false)
-	var watched []string
-	f.live.watch = func(_ context.Context, tenantName, _ string, fn func(session.Event) error) error {
-		watched = append(watched, tenantName)
-		i := info(tenantName + "/sessions/s1")
-		return fn(session.Event{Upsert: &i})
-	}
 	conn := f.dialTLS(t)
 	token := f.newToken(t, "tenants/acme", "viewer", tenant.RoleViewer)
 	n := 0
@@ -374,9 +435,6 @@ func TestAllOfABoundCallerIsItsOwn(t *testing.T) {
 	if n < 11 {
 		t.Errorf("only %d lists", n)
 	}
-	if len(watched) != 1 || watched[0] != "tenants/acme" {
-		t.Errorf("watched %q", watched)
-	}
 	_, err := concentratorv1.NewApiTokenServiceClient(conn).ListApiTokens(withToken(t.Context(), token), &concentratorv1.ListApiTokensRequest{})
 	if status.Code(err) != codes.PermissionDenied {
 		t.Errorf("the instance's tokens: %v", err)
@@ -390,12 +448,15 @@ func TestPageTokensOpenNothing(t *testing.T) {
 	conn := f.dialTLS(t)
 	ctx := withToken(t.Context(), f.newToken(t, "tenants/acme", "viewer", tenant.RoleViewer))
 	users := concentratorv1.NewUserServiceClient(conn)
-	forged := query{string(store.KindUser), "tenants/acme"}.token("tenants/acm")
+	token := func(parent, place string) string {
+		return (&listing{hash: queryHash(&concentratorv1.ListUsersRequest{Parent: parent})}).token(place)
+	}
+	forged := token("tenants/acme", "tenants/acm")
 	page, err := users.ListUsers(ctx, &concentratorv1.ListUsersRequest{Parent: "tenants/-", PageToken: forged})
 	if err != nil || len(page.GetUsers()) != 1 || page.GetUsers()[0].GetName() != "tenants/acme/users/alice" {
 		t.Errorf("%v, %v", page, err)
 	}
-	forged = query{string(store.KindUser), "tenants/-"}.token("tenants/acme/users/zoe")
+	forged = token("tenants/-", "tenants/acme/users/zoe")
 	if _, err := users.ListUsers(ctx, &concentratorv1.ListUsersRequest{Parent: "tenants/-", PageToken: forged}); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("another's page token: %v", err)
 	}

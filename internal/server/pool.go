@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -40,15 +39,15 @@ var pools = &resource[store.Pool, *concentratorv1.Pool]{
 }
 
 func (s poolService) CreatePool(ctx context.Context, r *concentratorv1.CreatePoolRequest) (*concentratorv1.Pool, error) {
-	return create(ctx, s.backend, pools, r.GetParent(), r.GetPoolId(), r.GetPool(), r.GetValidateOnly())
+	return create(ctx, s.backend, pools, r, r.GetParent(), r.GetPoolId(), r.GetPool())
 }
 
 func (s poolService) GetPool(_ context.Context, r *concentratorv1.GetPoolRequest) (*concentratorv1.Pool, error) {
 	return get(s.backend, pools, r.GetName())
 }
 
-func (s poolService) ListPools(_ context.Context, r *concentratorv1.ListPoolsRequest) (*concentratorv1.ListPoolsResponse, error) {
-	page, next, err := list(s.backend, pools, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+func (s poolService) ListPools(ctx context.Context, r *concentratorv1.ListPoolsRequest) (*concentratorv1.ListPoolsResponse, error) {
+	page, next, err := list(ctx, s.backend, pools, r, r.GetParent())
 	return &concentratorv1.ListPoolsResponse{Pools: page, NextPageToken: next}, err
 }
 
@@ -56,8 +55,8 @@ func (s poolService) UpdatePool(ctx context.Context, r *concentratorv1.UpdatePoo
 	return update(ctx, s.backend, pools, r.GetPool(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s poolService) DeletePool(_ context.Context, r *concentratorv1.DeletePoolRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, pools, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s poolService) DeletePool(ctx context.Context, r *concentratorv1.DeletePoolRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, pools, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func poolSpec(r *store.Pool) ippool.Spec {
@@ -67,7 +66,7 @@ func poolSpec(r *store.Pool) ippool.Spec {
 func decodePool(m *concentratorv1.Pool, _ *store.Pool, bad *fieldErrors) *store.Pool {
 	r := &store.Pool{
 		Ranges: m.GetRanges(), Gateway: bad.ipv4("gateway", m.GetGateway()), Exclude: m.GetExclude(),
-		Quarantine: bad.duration("quarantine", m.GetQuarantine(), time.Second, ippool.MaxQuarantine),
+		Quarantine: m.GetQuarantine().AsDuration(),
 	}
 	if len(r.Ranges) == 0 {
 		bad.add("ranges", "is empty, must hold at least one range such as 10.64.0.0/24")

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -15,19 +14,9 @@ import (
 	"concentrator/internal/tenant"
 )
 
-// Bounds of a profile's fields.
-const (
-	minMTU         = 576 // RFC 791: what every host takes
-	maxMTU         = 1500
-	maxServers     = 2 // RFC 1877 has a primary and a secondary one
-	maxTimeout     = 365 * 24 * time.Hour
-	minInterim     = time.Minute // RFC 2869 section 2.1
-	maxEchoTries   = 100
-	maxAuthMethods = 4
-	// maxInform is how many octets routes and DNS suffix may take. A DHCP answer has 576 with its headers (RFC 2131 section
-	// 2); this leaves room for the servers and for a client's identifier of 26 octets.
-	maxInform = 240
-)
+// maxInform is how many octets routes and DNS suffix may take. A DHCP answer has 576 with its headers (RFC 2131 section
+// 2); this leaves room for the servers and for a client's identifier of 26 octets.
+const maxInform = 240
 
 type profileService struct {
 	concentratorv1.UnimplementedProfileServiceServer
@@ -40,26 +29,27 @@ var profiles = &resource[store.Profile, *concentratorv1.Profile]{
 	stamp: func(m *concentratorv1.Profile, s stamp) {
 		m.Name, m.CreateTime, m.UpdateTime, m.Etag = s.name, s.create, s.update, s.etag
 	},
-	encode: encodeProfile,
-	decode: decodeProfile,
-	check:  checkProfile,
-	show:   showProfile,
-	stored: func(*backend, string, *store.Profile) {},
+	encode:  encodeProfile,
+	decode:  decodeProfile,
+	check:   checkProfile,
+	show:    showProfile,
+	lasting: true,
+	stored:  func(*backend, string, *store.Profile) {},
 	referrers: func(b *backend, name string) ([]string, error) {
 		return referrersOf(b, store.TenantOf(name), func(u *store.User) (string, bool) { return u.Name, u.Profile == name })
 	},
 }
 
 func (s profileService) CreateProfile(ctx context.Context, r *concentratorv1.CreateProfileRequest) (*concentratorv1.Profile, error) {
-	return create(ctx, s.backend, profiles, r.GetParent(), r.GetProfileId(), r.GetProfile(), r.GetValidateOnly())
+	return create(ctx, s.backend, profiles, r, r.GetParent(), r.GetProfileId(), r.GetProfile())
 }
 
 func (s profileService) GetProfile(_ context.Context, r *concentratorv1.GetProfileRequest) (*concentratorv1.Profile, error) {
 	return get(s.backend, profiles, r.GetName())
 }
 
-func (s profileService) ListProfiles(_ context.Context, r *concentratorv1.ListProfilesRequest) (*concentratorv1.ListProfilesResponse, error) {
-	page, next, err := list(s.backend, profiles, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+func (s profileService) ListProfiles(ctx context.Context, r *concentratorv1.ListProfilesRequest) (*concentratorv1.ListProfilesResponse, error) {
+	page, next, err := list(ctx, s.backend, profiles, r, r.GetParent())
 	return &concentratorv1.ListProfilesResponse{Profiles: page, NextPageToken: next}, err
 }
 
@@ -67,8 +57,8 @@ func (s profileService) UpdateProfile(ctx context.Context, r *concentratorv1.Upd
 	return update(ctx, s.backend, profiles, r.GetProfile(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s profileService) DeleteProfile(_ context.Context, r *concentratorv1.DeleteProfileRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, profiles, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s profileService) DeleteProfile(ctx context.Context, r *concentratorv1.DeleteProfileRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, profiles, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func encodeProfile(r *store.Profile) *concentratorv1.Profile {
@@ -108,27 +98,27 @@ func decodeProfile(m *concentratorv1.Profile, _ *store.Profile, bad *fieldErrors
 		AuthMethods:    decodeAuthMethods(m.GetAuthMethods(), bad),
 		AllowPlaintext: m.GetAllowPlaintext(),
 		MPPE: tenant.MPPE{
-			Policy:        tenant.MPPEPolicy(word(bad, "mppe.policy", m.GetMppe().GetPolicy())),
+			Policy:        tenant.MPPEPolicy(word(m.GetMppe().GetPolicy())),
 			KeyBits:       decodeKeyBits(m.GetMppe().GetKeyBits(), bad),
 			AllowStateful: m.GetMppe().GetAllowStateful(),
 		},
 		Pool:         bad.reference("pool", m.GetPool(), store.KindPool),
-		DNSServers:   bad.hosts("dnsServers", m.GetDnsServers(), maxServers),
-		WINSServers:  bad.hosts("winsServers", m.GetWinsServers(), maxServers),
+		DNSServers:   bad.hosts("dnsServers", m.GetDnsServers()),
+		WINSServers:  bad.hosts("winsServers", m.GetWinsServers()),
 		ClientRoutes: bad.prefixes("clientRoutes", m.GetClientRoutes()),
-		MTU:          bad.number("mtu", m.GetMtu(), minMTU, maxMTU),
+		MTU:          int(m.GetMtu()),
 		Echo: tenant.Echo{
-			Interval: bad.duration("echo.interval", m.GetEcho().GetInterval(), time.Second, time.Hour),
-			Failures: bad.number("echo.failures", m.GetEcho().GetFailures(), 1, maxEchoTries),
+			Interval: m.GetEcho().GetInterval().AsDuration(),
+			Failures: int(m.GetEcho().GetFailures()),
 		},
-		IdleTimeout:         bad.duration("idleTimeout", m.GetIdleTimeout(), time.Second, maxTimeout),
-		SessionTimeout:      bad.duration("sessionTimeout", m.GetSessionTimeout(), time.Second, maxTimeout),
-		AcctInterimInterval: bad.duration("acctInterimInterval", m.GetAcctInterimInterval(), minInterim, maxTimeout),
+		IdleTimeout:         m.GetIdleTimeout().AsDuration(),
+		SessionTimeout:      m.GetSessionTimeout().AsDuration(),
+		AcctInterimInterval: m.GetAcctInterimInterval().AsDuration(),
 		RateLimit: tenant.RateLimit{
-			UpBps:   bad.rate("rateLimit.upBps", m.GetRateLimit().GetUpBps()),
-			DownBps: bad.rate("rateLimit.downBps", m.GetRateLimit().GetDownBps()),
+			UpBps:   uint64(m.GetRateLimit().GetUpBps()),
+			DownBps: uint64(m.GetRateLimit().GetDownBps()),
 		},
-		DSCP: tenant.DSCP(word(bad, "dscp", m.GetDscp())),
+		DSCP: tenant.DSCP(word(m.GetDscp())),
 		ACL:  bad.reference("acl", m.GetAcl(), store.KindACL),
 
 		DNSSuffix:    decodeSuffix(m.GetDnsSuffix(), m.GetClientRoutes(), bad),
@@ -139,9 +129,6 @@ func decodeProfile(m *concentratorv1.Profile, _ *store.Profile, bad *fieldErrors
 
 func decodeHours(list []string, bad *fieldErrors) (all []tenant.HourWindow) {
 	const path = "allowedHours"
-	if !bad.short(path, len(list), tenant.MaxHours) {
-		return nil
-	}
 	for i, text := range list {
 		w, err := tenant.ParseHourWindow(text)
 		if err != nil {
@@ -183,12 +170,9 @@ func encodeRateLimit(r tenant.RateLimit) *concentratorv1.Profile_RateLimit {
 
 func decodeAuthMethods(list []concentratorv1.Profile_AuthMethod, bad *fieldErrors) []tenant.AuthMethod {
 	const path = "authMethods"
-	if !bad.short(path, len(list), maxAuthMethods) {
-		return nil
-	}
 	var all []tenant.AuthMethod
 	for i, e := range list {
-		a := tenant.AuthMethod(word(bad, at(path, i), e))
+		a := tenant.AuthMethod(word(e))
 		switch {
 		case e == 0:
 			bad.add(at(path, i), "is unset, must be one of %s", words(e.Descriptor().Values()))
@@ -202,15 +186,9 @@ func decodeAuthMethods(list []concentratorv1.Profile_AuthMethod, bad *fieldError
 
 func decodeKeyBits(list []int32, bad *fieldErrors) []int {
 	const path = "mppe.keyBits"
-	if !bad.short(path, len(list), 3) {
-		return nil
-	}
 	var all []int
 	for i, n := range list {
-		switch {
-		case n != 128 && n != 56 && n != 40:
-			bad.add(at(path, i), "is %d, must be 128, 56 or 40", n)
-		case slices.Contains(all, int(n)):
+		if slices.Contains(all, int(n)) {
 			bad.add(at(path, i), "%d stands in the list twice", n)
 		}
 		all = append(all, int(n))

@@ -45,19 +45,20 @@ func (s radiusServerService) TestRadiusServer(
 func decodeRadiusTest(
 	r *concentratorv1.TestRadiusServerRequest, server *store.RadiusServer, bad *fieldErrors,
 ) session.RadiusTest {
-	t := session.RadiusTest{User: r.GetUser(), Method: tenant.AuthMethod(word(bad, "method", r.GetMethod()))}
+	t := session.RadiusTest{User: r.GetUser(), Method: tenant.AuthMethod(word(r.GetMethod()))}
 	switch {
 	case t.User == "" && r.GetPassword() != "":
 		bad.add("user", "is missing, and a password is given")
 	case t.User == "" && t.Method != "":
 		bad.add("user", "is missing, and a method is given")
-	case len(t.User) > tenant.MaxUser:
-		bad.add("user", "has %d octets, at most %d are allowed", len(t.User), tenant.MaxUser)
 	case t.User != "" && !server.For(store.RadiusAuthentication):
 		bad.add("user", "the server is for accounting only, so it decides about no user")
 	}
 	if t.User != "" {
-		t.Password = bad.secret("password", r.GetPassword())
+		if r.Password == nil {
+			bad.add("password", "is missing, and a user is given")
+		}
+		t.Password = tenant.Secret(r.GetPassword())
 	}
 	if t.Method == tenant.AuthEAP {
 		bad.add("method", "is EAP, must be PAP, CHAP or MSCHAPV2")

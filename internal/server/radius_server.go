@@ -26,20 +26,8 @@ const (
 	defaultRadiusWeight  = 1
 )
 
-// Bounds of a RADIUS server's fields.
-const (
-	minRadiusTimeout = 100 * time.Millisecond
-	maxRadiusTimeout = time.Minute
-	maxRadiusTries   = 10
-	maxRadiusSecrets = 4
-	maxOutstanding   = 2048
-	minDeadTime      = time.Second
-	maxDeadTime      = time.Hour
-	maxCoASources    = 100
-	maxPort          = 65535
-	maxHost          = 253
-	maxWeight        = 1000
-)
+// maxHost is the longest name of a host, in octets.
+const maxHost = 253
 
 type radiusServerService struct {
 	concentratorv1.UnimplementedRadiusServerServiceServer
@@ -62,15 +50,15 @@ var radiusServers = &resource[store.RadiusServer, *concentratorv1.RadiusServer]{
 }
 
 func (s radiusServerService) CreateRadiusServer(ctx context.Context, r *concentratorv1.CreateRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
-	return create(ctx, s.backend, radiusServers, r.GetParent(), r.GetRadiusServerId(), r.GetRadiusServer(), r.GetValidateOnly())
+	return create(ctx, s.backend, radiusServers, r, r.GetParent(), r.GetRadiusServerId(), r.GetRadiusServer())
 }
 
 func (s radiusServerService) GetRadiusServer(_ context.Context, r *concentratorv1.GetRadiusServerRequest) (*concentratorv1.RadiusServer, error) {
 	return get(s.backend, radiusServers, r.GetName())
 }
 
-func (s radiusServerService) ListRadiusServers(_ context.Context, r *concentratorv1.ListRadiusServersRequest) (*concentratorv1.ListRadiusServersResponse, error) {
-	page, next, err := list(s.backend, radiusServers, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+func (s radiusServerService) ListRadiusServers(ctx context.Context, r *concentratorv1.ListRadiusServersRequest) (*concentratorv1.ListRadiusServersResponse, error) {
+	page, next, err := list(ctx, s.backend, radiusServers, r, r.GetParent())
 	return &concentratorv1.ListRadiusServersResponse{RadiusServers: page, NextPageToken: next}, err
 }
 
@@ -78,8 +66,8 @@ func (s radiusServerService) UpdateRadiusServer(ctx context.Context, r *concentr
 	return update(ctx, s.backend, radiusServers, r.GetRadiusServer(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s radiusServerService) DeleteRadiusServer(_ context.Context, r *concentratorv1.DeleteRadiusServerRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, radiusServers, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s radiusServerService) DeleteRadiusServer(ctx context.Context, r *concentratorv1.DeleteRadiusServerRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, radiusServers, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func encodeRadiusServer(r *store.RadiusServer) *concentratorv1.RadiusServer {
@@ -133,19 +121,19 @@ func decodeRadiusServer(m *concentratorv1.RadiusServer, old *store.RadiusServer,
 	}
 	r := &store.RadiusServer{
 		Address:              m.GetAddress(),
-		AuthPort:             bad.number("authPort", m.GetAuthPort(), 1, maxPort),
-		AcctPort:             bad.number("acctPort", m.GetAcctPort(), 1, maxPort),
-		Transport:            word(bad, "transport", m.GetTransport()),
+		AuthPort:             int(m.GetAuthPort()),
+		AcctPort:             int(m.GetAcctPort()),
+		Transport:            word(m.GetTransport()),
 		Purposes:             decodePurposes(m.GetPurposes(), bad),
-		Timeout:              bad.duration("timeout", m.GetTimeout(), minRadiusTimeout, maxRadiusTimeout),
-		Tries:                bad.number("tries", m.GetTries(), 1, maxRadiusTries),
-		Priority:             bad.count("priority", m.GetPriority()),
-		Weight:               bad.number("weight", m.GetWeight(), 1, maxWeight),
-		MaxOutstanding:       bad.number("maxOutstanding", m.GetMaxOutstanding(), 1, maxOutstanding),
-		DeadTime:             bad.duration("deadTime", m.GetDeadTime(), minDeadTime, maxDeadTime),
-		MessageAuthenticator: word(bad, "messageAuthenticator", m.GetMessageAuthenticator()),
-		SourceInterface:      bad.device("sourceInterface", m.GetSourceInterface()),
-		Namespace:            bad.namespace("namespace", m.GetNamespace()),
+		Timeout:              m.GetTimeout().AsDuration(),
+		Tries:                int(m.GetTries()),
+		Priority:             int(m.GetPriority()),
+		Weight:               int(m.GetWeight()),
+		MaxOutstanding:       int(m.GetMaxOutstanding()),
+		DeadTime:             m.GetDeadTime().AsDuration(),
+		MessageAuthenticator: word(m.GetMessageAuthenticator()),
+		SourceInterface:      m.GetSourceInterface(),
+		Namespace:            m.GetNamespace(),
 		CoASources:           decodeCoASources(m.GetCoaSources(), bad),
 		CoADisabled:          m.GetDisableCoa(),
 	}
@@ -166,10 +154,10 @@ func decodeRadiusServer(m *concentratorv1.RadiusServer, old *store.RadiusServer,
 	if r.Transport != store.TransportTLS || old.Transport == store.TransportTLS {
 		r.Secrets = old.Secrets // those of UDP are not the default of TLS
 	}
-	if list := m.GetSecrets(); len(list) > 0 && bad.short("secrets", len(list), maxRadiusSecrets) {
+	if list := m.GetSecrets(); len(list) > 0 {
 		r.Secrets = make([]tenant.Secret, len(list))
 		for i, s := range list {
-			r.Secrets[i] = bad.secret(at("secrets", i), s)
+			r.Secrets[i] = tenant.Secret(s)
 		}
 	}
 	if r.Transport == store.TransportTLS {
@@ -205,12 +193,9 @@ func decodeRadiusTLS(m *concentratorv1.RadiusServer_Tls, old store.RadiusTLS, ba
 
 func decodePurposes(list []concentratorv1.RadiusServer_Purpose, bad *fieldErrors) []store.RadiusPurpose {
 	const path = "purposes"
-	if !bad.short(path, len(list), len(concentratorv1.RadiusServer_Purpose_name)) {
-		return nil
-	}
 	var all []store.RadiusPurpose
 	for i, e := range list {
-		p := store.RadiusPurpose(word(bad, at(path, i), e))
+		p := store.RadiusPurpose(word(e))
 		switch {
 		case e == 0:
 			bad.add(at(path, i), "is unset, must be one of %s", words(e.Descriptor().Values()))
@@ -225,9 +210,6 @@ func decodePurposes(list []concentratorv1.RadiusServer_Purpose, bad *fieldErrors
 // decodeCoASources reads IP addresses and networks of both families.
 func decodeCoASources(list []string, bad *fieldErrors) []netip.Prefix {
 	const path = "coaSources"
-	if !bad.short(path, len(list), maxCoASources) {
-		return nil
-	}
 	var all []netip.Prefix
 	for i, s := range list {
 		p, err := netip.ParsePrefix(s)

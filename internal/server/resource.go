@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,8 @@ type resource[T store.Record, M message] struct {
 	check func(b *backend, r *T, bad *fieldErrors) error
 	// show completes a message for the caller: defaults in effect, and what is not stored.
 	show func(b *backend, m M)
+	// lasting says that show adds nothing but what is so as long as the record is as it is, so that lists may keep the message.
+	lasting bool
 	// stored is told, under backend.writing, of each record that was stored, and of each that was removed (nil).
 	stored func(b *backend, name string, r *T)
 	// referrers names the resources that refer to the one called name, and so keep it from being deleted.
@@ -78,53 +81,72 @@ func (k *resource[T, M]) raw(r *T) M {
 }
 
 // create is the standard method Create. The parent is tenants/{tenant}, or "" for what stands alone.
-func create[T store.Record, M message](ctx context.Context, b *backend, k *resource[T, M], parent, id string, m M, validateOnly bool) (M, error) {
+func create[T store.Record, M message](
+	ctx context.Context, b *backend, k *resource[T, M], req creation, parent, id string, m M,
+) (M, error) {
+	made, _, err := createOnce(ctx, b, k, req, parent, id, m)
+	return made, err
+}
+
+// createOnce is create that also says whether the request was one sent again, which is answered and not done.
+func createOnce[T store.Record, M message](
+	ctx context.Context, b *backend, k *resource[T, M], req creation, parent, id string, m M,
+) (made M, again bool, err error) {
 	var none M
 	if m == none {
 		m = m.ProtoReflect().Type().New().Interface().(M)
 	}
 	name, err := k.newName(parent, id, m.GetName())
 	if err != nil {
-		return none, err
+		return none, false, err
 	}
 	bad := fieldErrors{tenant: callerOf(ctx).tenant}
 	r := k.decode(m, nil, &bad)
 	if err := bad.err(); err != nil {
-		return none, err
+		return none, false, err
 	}
 	k.meta(r).Name = name
 
 	b.writing.Lock()
 	defer b.writing.Unlock()
+	once, err := b.once(ctx, req)
+	if err != nil {
+		return none, false, err
+	}
+	if once.made != "" {
+		auditOf(ctx).nothing()
+		made, err := madeBefore(b, k, once.made)
+		return made, true, err
+	}
 	if parent != "" {
 		if _, err := store.Get[store.Tenant](b.store, parent); err != nil {
-			return none, &resourceError{parent, err}
+			return none, false, &resourceError{parent, err}
 		}
 	}
-	if validateOnly {
+	if req.GetValidateOnly() {
 		switch _, err := store.Get[T](b.store, name); {
 		case err == nil:
-			return none, &resourceError{name, fmt.Errorf("create %s: %w", name, store.ErrExists)}
+			return none, false, &resourceError{name, fmt.Errorf("create %s: %w", name, store.ErrExists)}
 		case !isNotFound(err):
-			return none, err
+			return none, false, err
 		}
 	}
 	if err := k.checkReserved(ctx, b, nil, r); err != nil {
-		return none, err
+		return none, false, err
 	}
 	if err := k.check(b, r, &bad); err != nil {
-		return none, err
+		return none, false, err
 	}
 	if err := bad.err(); err != nil {
-		return none, err
+		return none, false, err
 	}
-	if !validateOnly {
-		if err := store.Create(b.store, r); err != nil {
-			return none, &resourceError{name, err}
+	if !req.GetValidateOnly() {
+		if err := store.Create(b.store, r, audited(ctx, k, nil, r), once.also(name)); err != nil {
+			return none, false, &resourceError{name, err}
 		}
 		k.stored(b, name, r)
 	}
-	return k.message(b, r), nil
+	return k.message(b, r), false, nil
 }
 
 // newName makes the name of a resource to be created. given is the name that the message carries, if any.
@@ -192,23 +214,58 @@ func get[T store.Record, M message](b *backend, k *resource[T, M], name string) 
 }
 
 // list is the standard method List. The parent is tenants/{tenant} or tenants/-, or "" for what stands alone.
-func list[T store.Record, M message](b *backend, k *resource[T, M], parent string, size int32, token string) ([]M, string, error) {
-	q := query{string(store.KindOf[T]()), parent}
-	limit, after, err := q.page(size, token)
+func list[T store.Record, M message](
+	ctx context.Context, b *backend, k *resource[T, M], r listRequest, parent string,
+) ([]M, string, error) {
+	var none M
+	l, err := newListing(r, none.ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, "", err
 	}
 	if err := b.checkParent(store.KindOf[T](), parent); err != nil {
 		return nil, "", err
 	}
-	all, more, err := store.List[T](b.store, parent, after, limit)
-	if err != nil {
-		return nil, "", err
+	return pageOf(ctx, l, recordsOf(b, k, parent), M.GetName)
+}
+
+// recordsOf yields the resources under a parent, sorted by name.
+func recordsOf[T store.Record, M message](b *backend, k *resource[T, M], parent string) resources[M] {
+	return func(after string) iter.Seq2[M, error] {
+		return func(yield func(M, error) bool) {
+			var none M
+			for more := true; more; {
+				var list []M
+				var err error
+				if list, after, more, err = derivedOf(b, k).List(parent, after, maxPage); err != nil {
+					yield(none, err)
+					return
+				}
+				for _, m := range list {
+					if !k.lasting {
+						m = proto.CloneOf(m)
+						k.show(b, m)
+					}
+					if !yield(m, nil) {
+						return
+					}
+				}
+			}
+		}
 	}
-	page, next := fill(q, all, more,
-		func(r *T) string { return k.meta(r).Name },
-		func(r *T) M { return k.message(b, r) })
-	return page, next, nil
+}
+
+// derivedOf returns the messages that lists of a kind keep. Those that may look different each time are kept before show.
+func derivedOf[T store.Record, M message](b *backend, k *resource[T, M]) *store.Derived[T, M] {
+	kind := store.KindOf[T]()
+	if d, ok := b.derived.Load(kind); ok {
+		return d.(*store.Derived[T, M])
+	}
+	of := k.raw
+	if k.lasting {
+		of = func(r *T) M { return k.message(b, r) }
+	}
+	d, _ := b.derived.LoadOrStore(kind, store.NewDerived(b.store, of))
+	return d.(*store.Derived[T, M])
 }
 
 // checkParent wants the parent of a list to be right for the kind, and to exist.
@@ -266,7 +323,7 @@ func update[T store.Record, M message](ctx context.Context, b *backend, k *resou
 		return none, err
 	}
 	if !validateOnly {
-		if err := store.Update(b.store, r); err != nil {
+		if err := store.Update(b.store, r, audited(ctx, k, old, r)); err != nil {
 			return none, &resourceError{name, err}
 		}
 		k.stored(b, name, r)
@@ -277,7 +334,7 @@ func update[T store.Record, M message](ctx context.Context, b *backend, k *resou
 }
 
 // remove is the standard method Delete.
-func remove[T store.Record, M message](b *backend, k *resource[T, M], name, etag string, validateOnly bool) error {
+func remove[T store.Record, M message](ctx context.Context, b *backend, k *resource[T, M], name, etag string, validateOnly bool) error {
 	b.writing.Lock()
 	defer b.writing.Unlock()
 	old, err := find[T](b, name)
@@ -298,7 +355,7 @@ func remove[T store.Record, M message](b *backend, k *resource[T, M], name, etag
 	if validateOnly {
 		return nil
 	}
-	if err := store.Delete[T](b.store, name, k.meta(old).Etag); err != nil {
+	if err := store.Delete[T](b.store, name, k.meta(old).Etag, audited(ctx, k, old, nil)); err != nil {
 		return &resourceError{name, err}
 	}
 	k.stored(b, name, nil)

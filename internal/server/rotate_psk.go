@@ -32,6 +32,7 @@ func (s tenantService) RotatePsk(ctx context.Context, r *concentratorv1.RotatePs
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
+	before := *t
 	t.IPsec.PSKs = append(t.IPsec.PSKs, k)
 	if err := tenants.check(s.backend, t, &bad); err != nil {
 		return nil, err
@@ -39,7 +40,7 @@ func (s tenantService) RotatePsk(ctx context.Context, r *concentratorv1.RotatePs
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	if err := store.Update(s.store, t); err != nil {
+	if err := store.Update(s.store, t, audited(ctx, tenants, &before, t)); err != nil {
 		return nil, &resourceError{t.Name, err}
 	}
 	tenants.stored(s.backend, t.Name, t)

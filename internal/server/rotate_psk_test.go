@@ -1,7 +1,6 @@
 package server
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -159,34 +158,6 @@ func TestPSKUse(t *testing.T) {
 	}
 	if next["useCount"] != "7" || next["lastUseTime"] != "2026-11-27T03:00:00Z" {
 		t.Errorf("the new key: %v", next)
-	}
-}
-
-func TestReencryptInstance(t *testing.T) {
-	f := start(t)
-	f.seed(t)
-	before := must2(concentratorv1.NewTenantServiceClient(f.conn).GetTenant(t.Context(), &concentratorv1.GetTenantRequest{Name: "tenants/acme"}))
-	for _, name := range []string{"-", "vpn-1"} {
-		code, body := f.rest(t, "POST", "/v1/instances/"+name+":reencrypt", "{}")
-		if got := decodeJSON(t, body); code != 200 || got["records"] != 3.0 || got["resealed"] != 3.0 {
-			t.Errorf("%s: %d %s", name, code, body)
-		}
-	}
-	if code, _ := f.rest(t, "POST", "/v1/instances/other:reencrypt", "{}"); code != 404 {
-		t.Errorf("another instance: %d", code)
-	}
-	after := must2(concentratorv1.NewTenantServiceClient(f.conn).GetTenant(t.Context(), &concentratorv1.GetTenantRequest{Name: "tenants/acme"}))
-	if after.GetEtag() != before.GetEtag() {
-		t.Errorf("the etag is %s, was %s", after.GetEtag(), before.GetEtag())
-	}
-	if u, err := store.Get[store.User](f.store, "tenants/acme/users/alice"); err != nil || string(u.Password) != string(tenant.Secret("hush-password-1")) {
-		t.Errorf("the user's password: %v", err)
-	}
-	if _, body := f.rest(t, "GET", "/v1/instances/-", ""); decodeJSON(t, body)["reencrypting"] == true {
-		t.Error("it does not end")
-	}
-	if st, hidden := toStatus(fmt.Errorf("reencrypt: %w: %w", store.ErrUnreadable, errors.New("password of x")), ""); hidden || st.Code() != codes.FailedPrecondition {
-		t.Errorf("secrets that can't be read: %v", st)
 	}
 }
 

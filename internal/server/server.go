@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -36,10 +35,28 @@ type Config struct {
 	Log      *slog.Logger
 	StateDir string // holds the certificate and the admin token; must exist
 
+	Metrics *telemetry.Metrics // that calls are counted in; nil: nobody reads them
+	Tracer  *telemetry.Tracer  // nil: calls are not traced
+
 	GRPC   string // host:port of gRPC over TLS; empty: not served
 	REST   string // host:port of REST over TLS; empty: not served
 	Socket string // path of the unix socket; empty: not served
 	TLS    TLS
+
+	// CORSOrigins are the origins whose pages may use REST from a browser, as in https://portal.example.net.
+	CORSOrigins []string
+
+	// Backup makes a backup of what the instance keeps at path, which appears there whole or not at all, and returns its octets;
+	// nil: none can be made.
+	Backup func(ctx context.Context, path string, progress func(done, total int64)) (int64, error)
+
+	// RequestsPerSecond is how often each caller but root may call; 0: 100. Twice as many may come at once.
+	RequestsPerSecond int
+	// WatchPatience is how long the reader of a watch may take nothing until it is cut off; 0: 20 s.
+	WatchPatience time.Duration
+
+	Build         Build
+	Configuration map[string]any // the daemon's file as it is in effect
 }
 
 // TLS names PEM files. Without Cert and Key, a self-signed certificate is made in StateDir at first start.
@@ -63,7 +80,10 @@ type Server struct {
 	grpc   *grpc.Server
 	http   *http.Server
 	health *health.Server
-	ready  atomic.Bool
+
+	readiness *readiness
+	ops       *operations
+	audit     *auditTrail
 
 	grpcListener, restListener net.Listener // nil: not served
 	socket                     *net.UnixListener
@@ -101,6 +121,16 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("read API tokens: %w", err)
 	}
 
+	requests, err := store.LoadRequestIDs(c.Store)
+	if err != nil {
+		return nil, fmt.Errorf("read request IDs: %w", err)
+	}
+
+	self, err := newAbout(c)
+	if err != nil {
+		return nil, err
+	}
+
 	s := &Server{log: c.Log, inner: bufconn.Listen(innerBuffer), stopped: make(chan struct{})}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	if err := s.listen(c); err != nil {
@@ -108,8 +138,20 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	g := newGate(token, keys)
-	s.newGRPC(tlsConf, g, &backend{store: c.Store, live: c.Live, claims: taken, keys: keys, stopping: s.stopping})
-	if err := s.newHTTP(tlsConf, g); err != nil {
+	if c.Metrics == nil {
+		c.Metrics = telemetry.NewMetrics()
+	}
+	s.audit = newAuditTrail(c.Store, c.Metrics, c.Log)
+	b := &backend{watches: newWatches(c.WatchPatience), quota: newQuotas(c.RequestsPerSecond), requests: requests, metrics: c.Metrics, audit: s.audit, store: c.Store, live: c.Live, claims: taken, keys: keys, about: self, makeBackup: c.Backup, stopping: s.stopping}
+	s.readiness = newReadiness(c.Store, c.Live, s.publish)
+	s.ops = newOperations(s.stopping, c.Store, c.StateDir, c.Metrics, c.Log, b.jobs())
+	b.readiness, b.ops = s.readiness, s.ops
+	if err := b.loadDraining(); err != nil {
+		s.close()
+		return nil, err
+	}
+	s.newGRPC(tlsConf, g, c.Tracer, b)
+	if err := s.newHTTP(tlsConf, g, c.CORSOrigins); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -117,19 +159,19 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) newGRPC(tlsConf *tls.Config, g gate, b *backend) {
-	i := interceptor{gate: g, log: s.log}
-	s.grpc = grpc.NewServer(
+func (s *Server) newGRPC(tlsConf *tls.Config, g gate, t *telemetry.Tracer, b *backend) {
+	i, o := interceptor{gate: g, audit: b.audit, quota: b.quota, log: s.log}, observer{b.metrics}
+	s.grpc = grpc.NewServer(append(traced(t),
 		grpc.Creds(doors{credentials.NewTLS(tlsConf)}),
-		grpc.ChainUnaryInterceptor(i.unary),
-		grpc.ChainStreamInterceptor(i.stream),
+		grpc.ChainUnaryInterceptor(o.unary, i.unary),
+		grpc.ChainStreamInterceptor(o.stream, i.stream),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(256),
 		grpc.ConnectionTimeout(handshakeTime),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-	)
+	)...)
 	concentratorv1.RegisterListenerServiceServer(s.grpc, listenerService{backend: b})
 	concentratorv1.RegisterTenantServiceServer(s.grpc, tenantService{backend: b})
 	concentratorv1.RegisterProfileServiceServer(s.grpc, profileService{backend: b})
@@ -144,21 +186,27 @@ func (s *Server) newGRPC(tlsConf *tls.Config, g gate, b *backend) {
 	concentratorv1.RegisterAccountingQueueServiceServer(s.grpc, accountingQueueService{backend: b})
 	concentratorv1.RegisterApiTokenServiceServer(s.grpc, apiTokenService{backend: b})
 	concentratorv1.RegisterInstanceServiceServer(s.grpc, instanceService{backend: b})
+	concentratorv1.RegisterOperationServiceServer(s.grpc, operationService{backend: b})
+	concentratorv1.RegisterAuditEventServiceServer(s.grpc, newAuditEventService(b))
 	s.health = health.NewServer()
 	grpc_health_v1.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
-	s.SetReady(false)
+	s.publish(false)
 }
 
-func (s *Server) newHTTP(tlsConf *tls.Config, g gate) error {
-	var err error
-	if s.innerConn, err = s.dial(); err != nil {
+func (s *Server) newHTTP(tlsConf *tls.Config, g gate, corsOrigins []string) error {
+	cors, err := newOrigins(corsOrigins)
+	if err != nil {
 		return err
 	}
-	handler, err := newREST(s.stopping, s.innerConn, g, s.ready.Load)
+	if s.innerConn, err = s.dial(grpc.WithChainStreamInterceptor(passTrailers)); err != nil {
+		return err
+	}
+	handler, err := newREST(s.stopping, s.innerConn, g, s.readiness.why, cors)
 	if err != nil {
 		return fmt.Errorf("register the gateway: %w", err)
 	}
+	handler.audit, handler.count = s.audit, observer{s.audit.metrics}
 	s.http = &http.Server{
 		Handler:           handler,
 		TLSConfig:         tlsConf.Clone(),
@@ -233,9 +281,15 @@ func addrOf(l net.Listener) net.Addr {
 	return l.Addr()
 }
 
-// SetReady says what /readyz and the health service answer. A new Server is not ready.
+// SetReady says whether the daemon has started what it serves; a new Server's has not. It is one of the conditions of being
+// ready, which Instance, /readyz and the health service show.
 func (s *Server) SetReady(ready bool) {
-	s.ready.Store(ready)
+	s.readiness.started.Store(ready)
+	s.readiness.look()
+}
+
+// publish says what the health service answers.
+func (s *Server) publish(ready bool) {
 	state := grpc_health_v1.HealthCheckResponse_NOT_SERVING
 	if ready {
 		state = grpc_health_v1.HealthCheckResponse_SERVING
@@ -248,6 +302,8 @@ func (s *Server) SetReady(ready bool) {
 
 // Serve answers until ctx ends or Shutdown is called, which are no errors, or until a listener fails.
 func (s *Server) Serve(ctx context.Context) error {
+	s.ops.start()
+	go s.readiness.follow(s.stopping.Done())
 	servers := []func() error{func() error { return s.grpc.Serve(innerListener{s.inner}) }}
 	if s.grpcListener != nil {
 		servers = append(servers, func() error { return s.grpc.Serve(s.grpcListener) })
@@ -317,6 +373,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			s.grpc.Stop()
 			<-done
 		}
+		s.ops.wait(ctx)
+		s.audit.close()
 		s.close()
 	})
 	<-s.stopped

@@ -33,11 +33,14 @@ import (
 
 // fakeLive is a Live whose sessions the test sets.
 type fakeLive struct {
+	fakeDrain
+	fakeCapture
+	fakeWatch
+
 	mu           sync.Mutex
 	sessions     []session.Info
 	logins       []session.LoginAttempt
 	disconnected []string
-	watch        func(ctx context.Context, tenant, token string, fn func(session.Event) error) error
 	panics       bool
 	health       map[string]session.RadiusHealth
 	tests        []session.RadiusTest // those asked for
@@ -78,11 +81,10 @@ func (f *fakeLive) Disconnect(name string, reason tenant.Reason) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.disconnected = append(f.disconnected, name+" "+string(reason))
+	if f.ends {
+		f.sessions = slices.DeleteFunc(f.sessions, func(i session.Info) bool { return i.Name == name })
+	}
 	return nil
-}
-
-func (f *fakeLive) WatchSessions(ctx context.Context, tenantName, token string, fn func(session.Event) error) error {
-	return f.watch(ctx, tenantName, token, fn)
 }
 
 func (f *fakeLive) Logins(filter session.LoginFilter) []session.LoginAttempt {
@@ -132,6 +134,7 @@ func (f *fakeLive) PSKUse(tenantName, id string) session.PSKUse { return f.pskUs
 func (f *fakeLive) Instance() session.InstanceInfo {
 	return session.InstanceInfo{
 		Name: "vpn-1", Version: "1.2.3", StartTime: time.Unix(1700000000, 0), Shards: 1, MaxSessions: 1000, Sessions: 2,
+		Draining: f.draining(), Accepted: 7, Refused: 3,
 		ShardStats: []session.ShardInfo{{Shard: 0, Sessions: 2, InPackets: 5, CPUTime: time.Second, Drops: map[string]uint64{"spoofed_source": 3}}},
 	}
 }
@@ -178,6 +181,7 @@ func start(t *testing.T, change ...func(*Config)) *fixture {
 		Store: storetest.Open(t), Live: f.live, StateDir: f.dir,
 		Log:  testLog(f.log),
 		GRPC: "127.0.0.1:0", REST: "127.0.0.1:0",
+		RequestsPerSecond: 1_000_000,
 	}
 	for _, f := range change {
 		f(&c)

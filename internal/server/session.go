@@ -2,12 +2,9 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -33,9 +30,8 @@ func (s sessionService) GetSession(_ context.Context, r *concentratorv1.GetSessi
 	return encodeSession(i), nil
 }
 
-func (s sessionService) ListSessions(_ context.Context, r *concentratorv1.ListSessionsRequest) (*concentratorv1.ListSessionsResponse, error) {
-	q := query{"Session", r.GetParent()}
-	limit, after, err := q.page(r.GetPageSize(), r.GetPageToken())
+func (s sessionService) ListSessions(ctx context.Context, r *concentratorv1.ListSessionsRequest) (*concentratorv1.ListSessionsResponse, error) {
+	l, err := newListing(r, (*concentratorv1.Session)(nil).ProtoReflect().Descriptor())
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +39,10 @@ func (s sessionService) ListSessions(_ context.Context, r *concentratorv1.ListSe
 	if err != nil {
 		return nil, err
 	}
-	all := s.live.Sessions(parent)
-	// A session gets its name with its tenant; before that there is nothing to call it by.
-	all = slices.DeleteFunc(all, func(i session.Info) bool { return i.Name <= after })
-	page, next := fill(q, all[:min(len(all), limit)], len(all) > limit,
-		func(i session.Info) string { return i.Name }, encodeSession)
-	return &concentratorv1.ListSessionsResponse{Sessions: page, NextPageToken: next}, nil
+	// A session gets its name with its tenant; before that there is nothing to call it by, and it sorts before the first page.
+	all := sorted(s.live.Sessions(parent), func(i session.Info) string { return i.Name }, encodeSession)
+	page, next, err := pageOf(ctx, l, all, (*concentratorv1.Session).GetName)
+	return &concentratorv1.ListSessionsResponse{Sessions: page, NextPageToken: next}, err
 }
 
 func (s sessionService) DisconnectSession(_ context.Context, r *concentratorv1.DisconnectSessionRequest) (*emptypb.Empty, error) {
@@ -59,26 +53,6 @@ func (s sessionService) DisconnectSession(_ context.Context, r *concentratorv1.D
 		return nil, &resourceError{r.GetName(), err}
 	}
 	return &emptypb.Empty{}, nil
-}
-
-func (s sessionService) WatchSessions(r *concentratorv1.WatchSessionsRequest, stream grpc.ServerStreamingServer[concentratorv1.WatchSessionsResponse]) error {
-	parent, err := s.liveParent(r.GetParent())
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	defer context.AfterFunc(s.stopping, cancel)()
-	err = s.live.WatchSessions(ctx, parent, r.GetRevision(), func(e session.Event) error {
-		return stream.Send(encodeEvent(e))
-	})
-	switch {
-	case s.stopping.Err() != nil:
-		return errShuttingDown
-	case errors.Is(err, session.ErrExpired):
-		return fmt.Errorf("%w: list again, and watch without a revision", err)
-	}
-	return err
 }
 
 // liveParent checks the parent of a list or watch of live things, and returns it as Live wants it.
@@ -128,19 +102,6 @@ func encodeDrops(drops map[string]uint64) map[string]int64 {
 	m := make(map[string]int64, len(drops))
 	for reason, n := range drops {
 		m[reason] = int64(n)
-	}
-	return m
-}
-
-func encodeEvent(e session.Event) *concentratorv1.WatchSessionsResponse {
-	m := &concentratorv1.WatchSessionsResponse{Revision: e.Revision}
-	switch {
-	case e.Upsert != nil:
-		m.Event = &concentratorv1.WatchSessionsResponse_Upsert{Upsert: encodeSession(*e.Upsert)}
-	case e.Removed != "":
-		m.Event = &concentratorv1.WatchSessionsResponse_Removed{Removed: e.Removed}
-	default:
-		m.Event = &concentratorv1.WatchSessionsResponse_SnapshotDone{SnapshotDone: &emptypb.Empty{}}
 	}
 	return m
 }

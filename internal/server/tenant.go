@@ -43,7 +43,7 @@ var tenants = &resource[store.Tenant, *concentratorv1.Tenant]{
 }
 
 func (s tenantService) CreateTenant(ctx context.Context, r *concentratorv1.CreateTenantRequest) (*concentratorv1.Tenant, error) {
-	return create(ctx, s.backend, tenants, "", r.GetTenantId(), r.GetTenant(), r.GetValidateOnly())
+	return create(ctx, s.backend, tenants, r, "", r.GetTenantId(), r.GetTenant())
 }
 
 func (s tenantService) GetTenant(_ context.Context, r *concentratorv1.GetTenantRequest) (*concentratorv1.Tenant, error) {
@@ -52,31 +52,34 @@ func (s tenantService) GetTenant(_ context.Context, r *concentratorv1.GetTenantR
 
 func (s tenantService) ListTenants(ctx context.Context, r *concentratorv1.ListTenantsRequest) (*concentratorv1.ListTenantsResponse, error) {
 	if own := callerOf(ctx).tenant; own != "" {
-		return s.listOwn(own, r)
+		return s.listOwn(ctx, own, r)
 	}
-	page, next, err := list(s.backend, tenants, "", r.GetPageSize(), r.GetPageToken())
+	page, next, err := list(ctx, s.backend, tenants, r, "")
 	return &concentratorv1.ListTenantsResponse{Tenants: page, NextPageToken: next}, err
 }
 
 // listOwn is ListTenants for a caller that is bound to a tenant.
-func (s tenantService) listOwn(own string, r *concentratorv1.ListTenantsRequest) (*concentratorv1.ListTenantsResponse, error) {
-	_, after, err := query{string(store.KindTenant), own}.page(r.GetPageSize(), r.GetPageToken())
-	if err != nil || own <= after {
-		return &concentratorv1.ListTenantsResponse{}, err
+func (s tenantService) listOwn(
+	ctx context.Context, own string, r *concentratorv1.ListTenantsRequest,
+) (*concentratorv1.ListTenantsResponse, error) {
+	l, err := newListing(r, (*concentratorv1.Tenant)(nil).ProtoReflect().Descriptor())
+	if err != nil {
+		return nil, err
 	}
 	m, err := get(s.backend, tenants, own)
 	if err != nil {
 		return nil, err
 	}
-	return &concentratorv1.ListTenantsResponse{Tenants: []*concentratorv1.Tenant{m}}, nil
+	page, next, err := pageOf(ctx, l, one(m), (*concentratorv1.Tenant).GetName)
+	return &concentratorv1.ListTenantsResponse{Tenants: page, NextPageToken: next}, err
 }
 
 func (s tenantService) UpdateTenant(ctx context.Context, r *concentratorv1.UpdateTenantRequest) (*concentratorv1.Tenant, error) {
 	return update(ctx, s.backend, tenants, r.GetTenant(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s tenantService) DeleteTenant(_ context.Context, r *concentratorv1.DeleteTenantRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, tenants, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s tenantService) DeleteTenant(ctx context.Context, r *concentratorv1.DeleteTenantRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, tenants, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func encodeTenant(r *store.Tenant) *concentratorv1.Tenant {
@@ -116,28 +119,28 @@ func decodeTenant(m *concentratorv1.Tenant, old *store.Tenant, bad *fieldErrors)
 		old = &store.Tenant{}
 	}
 	r := &store.Tenant{
-		DisplayName:      bad.text("displayName", m.GetDisplayName()),
+		DisplayName:      m.GetDisplayName(),
 		Realms:           decodeRealms(m.GetRealms(), bad),
 		RealmStripping:   m.GetRealmStripping(),
 		Suspended:        m.GetSuspended(),
 		L2TPTunnelSecret: old.L2TPTunnelSecret,
-		Backend:          tenant.Backend(word(bad, "authentication.backend", m.GetAuthentication().GetBackend())),
+		Backend:          tenant.Backend(word(m.GetAuthentication().GetBackend())),
 	}
 	l := m.GetLimits()
 	r.Limits = tenant.Limits{
-		MaxSessions:        bad.count("limits.maxSessions", l.GetMaxSessions()),
-		MaxSessionsPerUser: bad.count("limits.maxSessionsPerUser", l.GetMaxSessionsPerUser()),
-		DuplicatePolicy:    tenant.DuplicatePolicy(word(bad, "limits.duplicatePolicy", l.GetDuplicatePolicy())),
-		LoginsPerSecond:    bad.count("limits.loginsPerSecond", l.GetLoginsPerSecond()),
+		MaxSessions:        int(l.GetMaxSessions()),
+		MaxSessionsPerUser: int(l.GetMaxSessionsPerUser()),
+		DuplicatePolicy:    tenant.DuplicatePolicy(word(l.GetDuplicatePolicy())),
+		LoginsPerSecond:    int(l.GetLoginsPerSecond()),
 	}
 	if l != nil {
-		r.Limits.HalfOpenPerSource = bad.optionalCount("limits.halfOpenPerSource", l.HalfOpenPerSource)
+		r.Limits.HalfOpenPerSource = optionalInt(l.HalfOpenPerSource)
 	}
 	n := m.GetNetwork()
 	r.Network = store.Network{
-		Namespace:      bad.namespace("network.namespace", n.GetNamespace()),
-		Device:         bad.device("network.device", n.GetDevice()),
-		MTU:            bad.number("network.mtu", n.GetMtu(), 576, 9000),
+		Namespace:      n.GetNamespace(),
+		Device:         n.GetDevice(),
+		MTU:            int(n.GetMtu()),
 		Masquerade:     n.GetMasquerade(),
 		ProxyArp:       n.GetProxyArp(),
 		ClientToClient: n.GetClientToClient(),
@@ -148,7 +151,7 @@ func decodeTenant(m *concentratorv1.Tenant, old *store.Tenant, bad *fieldErrors)
 	if s := m.GetL2Tp(); s != nil && s.TunnelSecret != nil {
 		r.L2TPTunnelSecret = nil
 		if s.GetTunnelSecret() != "" {
-			r.L2TPTunnelSecret = bad.secret("l2tp.tunnelSecret", s.GetTunnelSecret())
+			r.L2TPTunnelSecret = tenant.Secret(s.GetTunnelSecret())
 		}
 	}
 	r.IPsec = decodeIPsec(m.GetIpsec(), old.IPsec, bad)
@@ -159,9 +162,6 @@ func decodeTenant(m *concentratorv1.Tenant, old *store.Tenant, bad *fieldErrors)
 const maxRealm = 253
 
 func decodeRealms(realms []string, bad *fieldErrors) []string {
-	if !bad.short("realms", len(realms), maxList) {
-		return nil
-	}
 	seen := map[string]bool{}
 	for i, realm := range realms {
 		switch {
@@ -314,7 +314,14 @@ func tenantReferrers(b *backend, name string) ([]string, error) {
 		return nil, err
 	}
 	tokens, err := referrersOf(b, name, func(r *store.APIToken) (string, bool) { return r.Name, true })
-	return slices.Concat(by, users, profiles, pools, acls, servers, tokens), err
+	if err != nil {
+		return nil, err
+	}
+	// Those that ended go with the tenant.
+	operations, err := referrersOf(b, name, func(r *store.Operation) (string, bool) {
+		return r.Name, r.State == store.OperationRunning
+	})
+	return slices.Concat(by, users, profiles, pools, acls, servers, tokens, operations), err
 }
 
 // optional32 is n in the API's size, nil as nil.

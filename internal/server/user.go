@@ -7,6 +7,7 @@ import (
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
 	"concentrator/internal/store"
+	"concentrator/internal/tenant"
 )
 
 type userService struct {
@@ -24,20 +25,21 @@ var users = &resource[store.User, *concentratorv1.User]{
 	decode:    decodeUser,
 	check:     checkUser,
 	show:      func(*backend, *concentratorv1.User) {},
+	lasting:   true,
 	stored:    func(b *backend, name string, r *store.User) { b.claims.setUser(name, r) },
 	referrers: noReferrers,
 }
 
 func (s userService) CreateUser(ctx context.Context, r *concentratorv1.CreateUserRequest) (*concentratorv1.User, error) {
-	return create(ctx, s.backend, users, r.GetParent(), r.GetUserId(), r.GetUser(), r.GetValidateOnly())
+	return create(ctx, s.backend, users, r, r.GetParent(), r.GetUserId(), r.GetUser())
 }
 
 func (s userService) GetUser(_ context.Context, r *concentratorv1.GetUserRequest) (*concentratorv1.User, error) {
 	return get(s.backend, users, r.GetName())
 }
 
-func (s userService) ListUsers(_ context.Context, r *concentratorv1.ListUsersRequest) (*concentratorv1.ListUsersResponse, error) {
-	page, next, err := list(s.backend, users, r.GetParent(), r.GetPageSize(), r.GetPageToken())
+func (s userService) ListUsers(ctx context.Context, r *concentratorv1.ListUsersRequest) (*concentratorv1.ListUsersResponse, error) {
+	page, next, err := list(ctx, s.backend, users, r, r.GetParent())
 	return &concentratorv1.ListUsersResponse{Users: page, NextPageToken: next}, err
 }
 
@@ -45,8 +47,8 @@ func (s userService) UpdateUser(ctx context.Context, r *concentratorv1.UpdateUse
 	return update(ctx, s.backend, users, r.GetUser(), r.GetUpdateMask(), r.GetValidateOnly())
 }
 
-func (s userService) DeleteUser(_ context.Context, r *concentratorv1.DeleteUserRequest) (*emptypb.Empty, error) {
-	return &emptypb.Empty{}, remove(s.backend, users, r.GetName(), r.GetEtag(), r.GetValidateOnly())
+func (s userService) DeleteUser(ctx context.Context, r *concentratorv1.DeleteUserRequest) (*emptypb.Empty, error) {
+	return &emptypb.Empty{}, remove(ctx, s.backend, users, r.GetName(), r.GetEtag(), r.GetValidateOnly())
 }
 
 func encodeUser(r *store.User) *concentratorv1.User {
@@ -66,12 +68,12 @@ func decodeUser(m *concentratorv1.User, old *store.User, bad *fieldErrors) *stor
 		StaticAddress: bad.host("staticAddress", m.GetStaticAddress()),
 		FramedRoutes:  bad.prefixes("framedRoutes", m.GetFramedRoutes()),
 		Disabled:      m.GetDisabled(),
-		MaxSessions:   bad.count("maxSessions", m.GetMaxSessions()),
+		MaxSessions:   int(m.GetMaxSessions()),
 		ExpireTime:    bad.time("expireTime", m.GetExpireTime()),
 	}
 	switch {
 	case m.Password != nil:
-		r.Password = bad.secret("password", m.GetPassword())
+		r.Password = tenant.Secret(m.GetPassword())
 	case old != nil:
 		r.Password = old.Password
 	default:

@@ -75,7 +75,7 @@ func (a *API) do(verb, kind string, req protoreflect.Message, out proto.Message)
 	case "Create":
 		parent, id := text("parent"), ""
 		for i := range req.Descriptor().Fields().Len() {
-			if f := req.Descriptor().Fields().Get(i); strings.HasSuffix(string(f.Name()), "_id") {
+			if f := req.Descriptor().Fields().Get(i); strings.HasSuffix(string(f.Name()), "_id") && f.Name() != "request_id" {
 				id = req.Get(f).String()
 			}
 		}
