@@ -80,8 +80,8 @@ func (a *api) Invoke(ctx context.Context, method string, args, reply any, opts .
 		return nil
 	case pb.InstanceService_ReencryptInstance_FullMethodName:
 		a.reencrypted = append(a.reencrypted, args.(*pb.ReencryptInstanceRequest).GetName())
-		r := reply.(*pb.ReencryptInstanceResponse)
-		r.Records, r.Resealed = 12, 5
+		r := reply.(*pb.Operation)
+		r.Name, r.State, r.Done, r.Total = "operations/1", pb.Operation_SUCCEEDED, 5, 12
 		return nil
 	case pb.RadiusServerService_TestRadiusServer_FullMethodName:
 		a.tested = args.(*pb.TestRadiusServerRequest)
@@ -173,10 +173,10 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{"bogus", "unknown command"},
-		{"user", "user needs a verb: create, delete, get, list, update"},
+		{"user", "user needs a verb: create, delete, describe, get, import, list, update, watch"},
 		{"user fly", `no verb "fly"`},
 		{"user get", "accepts between 1 and 1"},
-		{"user get alice", "name the tenant too"},
+		{"user get alice", "or give --tenant"},
 		{"user create alice --tenant acme --no-such-field x", "no-such-field"},
 		{"user create alice --tenant acme --max-sessions many", `"many" is no whole number`},
 		{"profile create p --tenant acme --mppe.policy ALWAYS", "REQUIRED, OPTIONAL, DISABLED"},

@@ -13,10 +13,10 @@ import (
 func TestReencrypt(t *testing.T) {
 	a := newAPI()
 	code, out, errs := ctl(t, a, "", nil, "instance", "reencrypt")
-	if want := "WITH SECRETS  SEALED ANEW\n12            5\n"; code != 0 || out != want {
-		t.Errorf("exit %d, %q, got\n%s\nwant\n%s", code, errs, out, want)
+	if code != 0 || !strings.Contains(out, "SUCCEEDED") {
+		t.Errorf("exit %d, %q, got\n%s", code, errs, out)
 	}
-	if code, out, _ = ctl(t, a, "", nil, "instance", "reencrypt", "vpn-1", "-o", "json"); code != 0 || !strings.Contains(out, `"resealed"`) {
+	if code, out, _ = ctl(t, a, "", nil, "instance", "reencrypt", "vpn-1", "-o", "json"); code != 0 || !strings.Contains(out, `"done": "5"`) {
 		t.Errorf("-o json: exit %d, %s", code, out)
 	}
 	if want := []string{"instances/-", "instances/vpn-1"}; !slices.Equal(a.reencrypted, want) {

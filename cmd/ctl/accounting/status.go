@@ -5,41 +5,35 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/resource"
 )
 
-var queueColumns = []env.Column{
-	env.Part("TENANT", 1), env.Field("UNSENT", "unsent"), env.Field("OLDEST", "oldest_time"),
-	env.Field("LIVE", "live_sessions"), env.Field("SENT", "sent"), env.Field("DROPPED", "dropped"),
-	env.Field("FAILURES", "failures"), env.Field("LAST SENT", "last_sent_time"), env.Field("LAST ERROR", "last_error"), env.Field("BYTES", "unsent_bytes").OnlyWide(),
+// status is the list of queues. That of one tenant is asked for by name: it is there even when it never had a record.
+func status(e *env.Env) *cobra.Command {
+	queue := resource.ByName("accounting-queue")
+	cmd := queue.List(e)
+	cmd.Use, cmd.Short = "status", "Show how the records of all tenants, or of --tenant, get on"
+	all := cmd.RunE
+	cmd.RunE = e.Verb(func(cmd *cobra.Command, args []string) error {
+		if e.Tenant() == "" || narrowed(cmd) {
+			return all(cmd, args)
+		}
+		q, err := pb.NewAccountingQueueServiceClient(e.Conn).GetAccountingQueue(cmd.Context(),
+			&pb.GetAccountingQueueRequest{Name: e.Tenant() + "/accountingQueue"})
+		if err != nil {
+			return err
+		}
+		return e.PrintList(&pb.ListAccountingQueuesResponse{AccountingQueues: []*pb.AccountingQueue{q}}, queue.Columns)
+	})
+	return cmd
 }
 
-func status(e *env.Env) *cobra.Command {
-	return &cobra.Command{
-		Use: "status", Short: "Show how the records of all tenants, or of --tenant, get on", Args: env.Args(0, 0),
-		RunE: e.Verb(func(cmd *cobra.Command, _ []string) error {
-			client := pb.NewAccountingQueueServiceClient(e.Conn)
-			if t := e.Tenant(); t != "" {
-				// Also of a tenant that had no record yet.
-				name := t + "/accountingQueue"
-				q, err := client.GetAccountingQueue(cmd.Context(), &pb.GetAccountingQueueRequest{Name: name})
-				if err != nil {
-					return err
-				}
-				return e.PrintList(&pb.ListAccountingQueuesResponse{AccountingQueues: []*pb.AccountingQueue{q}}, queueColumns)
-			}
-			all := new(pb.ListAccountingQueuesResponse)
-			for token := ""; ; {
-				page, err := client.ListAccountingQueues(cmd.Context(), &pb.ListAccountingQueuesRequest{
-					Parent: e.Parent(), PageSize: 1000, PageToken: token,
-				})
-				if err != nil {
-					return err
-				}
-				all.AccountingQueues = append(all.AccountingQueues, page.GetAccountingQueues()...)
-				if token = page.GetNextPageToken(); token == "" {
-					return e.PrintList(all, queueColumns)
-				}
-			}
-		}),
+// narrowed says whether the list shall not simply be printed whole.
+func narrowed(cmd *cobra.Command) bool {
+	for _, flag := range []string{"filter", "order-by", "watch"} {
+		if cmd.Flags().Changed(flag) {
+			return true
+		}
 	}
+	return false
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
 	"concentrator/internal/manifest"
 )
@@ -48,8 +47,8 @@ list leaves all of them alone.`,
 			return manifest.Apply(cmd.Context(), e.Client(), plan, dryRun, func(c manifest.Change, err error) {
 				if err == nil {
 					fmt.Fprintln(e.Out, describe(c, dryRun))
-					touched(e, dryRun, "would end", "ends", c.Ends)
-					touched(e, dryRun, "would change the rules of", "changes the rules of", c.Alters)
+					fmt.Fprint(e.Out, e.Touched("  ", dryRun, "would end", "ends", c.Ends),
+						e.Touched("  ", dryRun, "would change the rules of", "changes the rules of", c.Alters))
 				}
 			})
 		}),
@@ -72,22 +71,4 @@ func describe(c manifest.Change, dryRun bool) string {
 		text += " " + strings.Join(c.Fields, ", ")
 	}
 	return text
-}
-
-// touched lists the sessions that a change touches: how many, and each one's name, user and outer address.
-func touched(e *env.Env, dryRun bool, would, does string, list []*pb.Session) {
-	if len(list) == 0 {
-		return
-	}
-	if dryRun {
-		does = would
-	}
-	plural := "s"
-	if len(list) == 1 {
-		plural = ""
-	}
-	fmt.Fprintf(e.Out, "  %s %d session%s:\n", does, len(list), plural)
-	for _, s := range list {
-		fmt.Fprintf(e.Out, "    %s %s %s\n", s.GetName(), env.Clean(s.GetUser()), s.GetClientAddress())
-	}
 }

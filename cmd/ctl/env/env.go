@@ -2,26 +2,19 @@
 package env
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"concentrator/internal/manifest"
 )
-
-// DefaultSocket is where the daemon's API is for root.
-const DefaultSocket = "/run/concentrator/api.sock"
 
 // ErrUsage marks a wrong command line: exit code 2.
 var ErrUsage = errors.New("wrong usage")
@@ -35,9 +28,32 @@ type Env struct {
 	Home     string
 	// Conn, when set, is used instead of a connection of its own.
 	Conn grpc.ClientConnInterface
+	// Now, when set, is the clock.
+	Now func() time.Time
+	// Terminal, when set, says instead of the system how many columns the terminal has that a stream is; 0 is none.
+	Terminal func(stream any) int
 
-	socket, addr, token, caCert, tenant, output string
-	own                                         *grpc.ClientConn
+	socket, addr, token, caCert, cert, key string
+	tenant, output, profile                string
+	own                                    *grpc.ClientConn
+}
+
+// Time is the clock.
+func (e *Env) Time() time.Time {
+	if e.Now != nil {
+		return e.Now()
+	}
+	return time.Now()
+}
+
+// Sleep waits, and is false if ctx ended before.
+func (*Env) Sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 // OS is the environment of the process.
@@ -46,149 +62,14 @@ func OS() *Env {
 	return &Env{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, ReadFile: os.ReadFile, Home: home}
 }
 
-// settings are the keys of the file, the flags and, in capitals behind CONC_, the environment.
-var settings = []struct {
-	name, usage string
-	value       func(*Env) *string
-}{
-	{"socket", "the daemon's unix socket (for root)", func(e *Env) *string { return &e.socket }},
-	{"addr", "host:port of the gRPC API, instead of the socket", func(e *Env) *string { return &e.addr }},
-	{"token", "API token, with --addr; @FILE reads it from a file", func(e *Env) *string { return &e.token }},
-	{"cacert", "PEM file of the API's CA, with --addr", func(e *Env) *string { return &e.caCert }},
-	{"tenant", "the tenant, where a name does not say it", func(e *Env) *string { return &e.tenant }},
-	{"output", "table, wide, json, yaml or name", func(e *Env) *string { return &e.output }},
-}
-
-// Flags adds the flags that every verb has.
-func (e *Env) Flags(f *pflag.FlagSet) {
-	for _, s := range settings {
-		short := ""
-		if s.name == "output" {
-			short = "o"
-		}
-		f.StringVarP(s.value(e), s.name, short, "", s.usage)
-	}
-}
-
-// fill completes what no flag gave: from the environment, then from the file.
-func (e *Env) fill() error {
-	var file map[string]string
-	for _, s := range settings {
-		v := s.value(e)
-		if *v == "" {
-			*v = e.Getenv("CONC_" + strings.ToUpper(s.name))
-		}
-		if *v != "" {
-			continue
-		}
-		if file == nil {
-			var err error
-			if file, err = e.readConfig(); err != nil {
-				return err
-			}
-		}
-		*v = file[s.name]
-	}
-	if e.output == "" {
-		e.output = "table"
-	}
-	switch e.output {
-	case "table", "wide", "json", "yaml", "name":
-		return nil
-	}
-	return fmt.Errorf("%w: --output %q is not one of table, wide, json, yaml, name", ErrUsage, e.output)
-}
-
-func (e *Env) readConfig() (map[string]string, error) {
-	values := make(map[string]string)
-	if e.Home == "" {
-		return values, nil
-	}
-	path := filepath.Join(e.Home, ".config", "concentrator", "config.yaml")
-	data, err := e.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return values, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
-	}
-	if err := manifest.Strict(data, &values); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	for key := range values {
-		known := false
-		for _, s := range settings {
-			known = known || s.name == key
-		}
-		if !known {
-			return nil, fmt.Errorf("%s: no key %q; there are socket, addr, token, cacert, tenant, output", path, key)
-		}
-	}
-	return values, nil
-}
-
 // Verb makes a command's RunE of a function that needs a connection.
 func (e *Env) Verb(run func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := e.fill(); err != nil {
-			return err
-		}
-		if err := e.connect(); err != nil {
+		if err := e.Connect(); err != nil {
 			return err
 		}
 		return run(cmd, args)
 	}
-}
-
-// connect opens the connection lazily: an API that is not there is noticed by the first call.
-func (e *Env) connect() error {
-	if e.Conn != nil {
-		return nil
-	}
-	var err error
-	if e.addr == "" {
-		if e.socket == "" {
-			e.socket = DefaultSocket
-		}
-		if _, serr := os.Stat(e.socket); serr != nil {
-			return fmt.Errorf("no daemon at %s: %w; is it running, and is --socket or CONC_SOCKET right?", e.socket, serr)
-		}
-		e.own, err = grpc.NewClient("unix:"+e.socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	} else {
-		e.own, err = e.dialTLS()
-	}
-	if err != nil {
-		return err
-	}
-	e.Conn = e.own
-	return nil
-}
-
-func (e *Env) dialTLS() (*grpc.ClientConn, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if e.caCert != "" {
-		pem, err := e.ReadFile(e.caCert)
-		if err != nil {
-			return nil, fmt.Errorf("read --cacert: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--cacert %s: no PEM certificate in it", e.caCert)
-		}
-	}
-	token, err := e.Secret(e.token)
-	if err != nil {
-		return nil, fmt.Errorf("read --token: %w", err)
-	}
-	opts := []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(cfg))}
-	if token != "" {
-		opts = append(opts, grpc.WithPerRPCCredentials(bearer(token)))
-	}
-	conn, err := grpc.NewClient(e.addr, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("--addr %s: %w", e.addr, err)
-	}
-	return conn, nil
 }
 
 // maxInput bounds what is read of a file or the standard input, octets: as much as documents may be long.
@@ -220,13 +101,6 @@ func (e *Env) Secret(value string) (string, error) {
 	}
 	data, err := e.Read(name)
 	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r"), err
-}
-
-// Close closes the connection, if there is one of our own.
-func (e *Env) Close() {
-	if e.own != nil {
-		_ = e.own.Close() // nothing is under way any more
-	}
 }
 
 // Tenant is the tenant that the operator named, "tenants/acme", or "".

@@ -1,7 +1,10 @@
 package env
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -21,7 +24,9 @@ import (
 type Column struct {
 	Head string
 	Wide bool // only with -o wide
-	Cell func(protoreflect.Message) string
+	// InName says that it shows a part of the resource name.
+	InName bool
+	Cell   func(protoreflect.Message) string
 }
 
 // Field makes a column of a field, by its name in the proto file; "a.b" is field b of the message in field a.
@@ -45,13 +50,20 @@ func (c Column) OnlyWide() Column { c.Wide = true; return c }
 // Name makes a column of the last part of the resource name, or of one further to the front: 0 is the last, 1 is the
 // tenant of a resource that stands below one.
 func Name(head string, back int) Column {
-	return Column{Head: head, Cell: func(m protoreflect.Message) string {
+	return Column{Head: head, InName: true, Cell: func(m protoreflect.Message) string {
 		parts := strings.Split(text(m, "name"), "/")
 		if i := len(parts) - 1 - 2*back; i >= 0 {
 			return parts[i]
 		}
 		return ""
 	}}
+}
+
+// FullName makes a column of the whole resource name.
+func FullName(head string) Column {
+	c := Field(head, "name")
+	c.InName = true
+	return c
 }
 
 // Count makes a column of how many entries a list has.
@@ -67,7 +79,7 @@ func Count(head, list string) Column {
 
 // Part makes a column of one part of the resource name, counted from the front: 1 is the tenant of what stands below one.
 func Part(head string, i int) Column {
-	return Column{Head: head, Cell: func(m protoreflect.Message) string {
+	return Column{Head: head, InName: true, Cell: func(m protoreflect.Message) string {
 		if parts := strings.Split(text(m, "name"), "/"); i < len(parts) {
 			return parts[i]
 		}
@@ -110,22 +122,74 @@ func scalar(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 		if err != nil {
 			return ""
 		}
-		return strings.Trim(string(b), `"`)
+		var out bytes.Buffer
+		if json.Compact(&out, b) != nil { // its spaces are random
+			return ""
+		}
+		return strings.Trim(out.String(), `"`)
 	}
 	return v.String()
 }
 
 // options print every field that has a default as well, so that a reader finds the same keys each time.
-var options = protojson.MarshalOptions{EmitDefaultValues: true, Multiline: true, Indent: "  "}
+var options = protojson.MarshalOptions{EmitDefaultValues: true}
+
+// encode makes YAML or, with indent, JSON of a message, with a line end. protojson puts spaces in at random: they are set
+// here.
+func (e *Env) encode(m proto.Message, indent string) ([]byte, error) {
+	b, err := options.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("print: %w", err)
+	}
+	if e.output == "yaml" {
+		if b, err = manifest.ToYAML(b); err != nil {
+			return nil, fmt.Errorf("print: %w", err)
+		}
+		return b, nil
+	}
+	var out bytes.Buffer
+	if indent == "" {
+		err = json.Compact(&out, b)
+	} else {
+		err = json.Indent(&out, b, "", indent)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("print: %w", err)
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
+}
 
 // Print shows one resource.
 func (e *Env) Print(m proto.Message, columns []Column) error {
 	return e.print(m, []protoreflect.Message{m.ProtoReflect()}, columns)
 }
 
+// People says whether the output is for people: a table.
+func (e *Env) People() bool { return e.output == "table" || e.output == "wide" }
+
+// Wide says whether the output is -o wide.
+func (e *Env) Wide() bool { return e.output == "wide" }
+
+// Names says whether the output is -o name.
+func (e *Env) Names() bool { return e.output == "name" }
+
 // PrintList shows a List response.
 func (e *Env) PrintList(list proto.Message, columns []Column) error {
-	var items []protoreflect.Message
+	return e.print(list, itemsOf(list), columns)
+}
+
+// Table is the table of a List response, whatever --output says, its lines indented.
+func (e *Env) Table(list proto.Message, columns []Column, indent string) (string, error) {
+	var b strings.Builder
+	if err := e.tableTo(&b, itemsOf(list), columns); err != nil {
+		return "", fmt.Errorf("print: %w", err)
+	}
+	return indent + strings.TrimRight(strings.ReplaceAll(b.String(), "\n", "\n"+indent), " "), nil
+}
+
+// itemsOf are the resources of a List response.
+func itemsOf(list proto.Message) (items []protoreflect.Message) {
 	r := list.ProtoReflect()
 	for i := range r.Descriptor().Fields().Len() {
 		if f := r.Descriptor().Fields().Get(i); f.IsList() && f.Message() != nil {
@@ -136,24 +200,17 @@ func (e *Env) PrintList(list proto.Message, columns []Column) error {
 			break
 		}
 	}
-	return e.print(list, items, columns)
+	return items
 }
 
 func (e *Env) print(whole proto.Message, items []protoreflect.Message, columns []Column) error {
 	switch e.output {
 	case "json", "yaml":
-		b, err := options.Marshal(whole)
+		b, err := e.encode(whole, "  ")
 		if err != nil {
-			return fmt.Errorf("print: %w", err)
-		}
-		if e.output == "yaml" {
-			if b, err = manifest.ToYAML(b); err != nil {
-				return fmt.Errorf("print: %w", err)
-			}
-			_, err = e.Out.Write(b)
 			return err
 		}
-		_, err = fmt.Fprintf(e.Out, "%s\n", b)
+		_, err = e.Out.Write(b)
 		return err
 	case "name":
 		for _, m := range items {
@@ -167,7 +224,12 @@ func (e *Env) print(whole proto.Message, items []protoreflect.Message, columns [
 }
 
 func (e *Env) table(items []protoreflect.Message, columns []Column) error {
-	w := tabwriter.NewWriter(e.Out, 2, 0, 2, ' ', 0)
+	return e.tableTo(e.Out, items, columns)
+}
+
+// tableTo writes a table; its errors are those of to.
+func (e *Env) tableTo(to io.Writer, items []protoreflect.Message, columns []Column) error {
+	w := tabwriter.NewWriter(to, 2, 0, 2, ' ', 0)
 	row := func(cell func(Column) string) {
 		var cells []string
 		for _, c := range columns {
@@ -201,23 +263,15 @@ func Clean(s string) string {
 
 // Event writes one message of a stream: a line of JSON, a document of YAML, or line for people.
 func (e *Env) Event(m proto.Message, line string) error {
-	switch e.output {
-	case "json":
-		b, err := protojson.MarshalOptions{EmitDefaultValues: true}.Marshal(m)
+	if e.output == "json" || e.output == "yaml" {
+		b, err := e.encode(m, "")
 		if err != nil {
-			return fmt.Errorf("print: %w", err)
+			return err
 		}
-		_, err = fmt.Fprintf(e.Out, "%s\n", b)
-		return err
-	case "yaml":
-		b, err := options.Marshal(m)
-		if err == nil {
-			b, err = manifest.ToYAML(b)
+		if e.output == "yaml" {
+			b = append([]byte("---\n"), b...)
 		}
-		if err != nil {
-			return fmt.Errorf("print: %w", err)
-		}
-		_, err = fmt.Fprintf(e.Out, "---\n%s", b)
+		_, err = e.Out.Write(b)
 		return err
 	}
 	if line == "" {

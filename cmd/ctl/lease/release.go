@@ -10,13 +10,12 @@ import (
 )
 
 func release(e *env.Env) *cobra.Command {
-	var pool string
-	return poolFlag(&cobra.Command{
-		Use: "release ADDRESS...", Args: env.Args(1, 1000),
+	cmd := &cobra.Command{
+		Use: "release ADDRESS...", Args: env.Args(1, 1000), ValidArgsFunction: noun.Complete(e, 1000),
 		Short: "Take addresses back: their sessions end, and they are free for everybody",
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
 			for _, arg := range args {
-				name, err := fullName(e, pool, arg)
+				name, err := noun.FullName(e, cmd.Flags(), arg)
 				if err != nil {
 					return err
 				}
@@ -30,5 +29,7 @@ func release(e *env.Env) *cobra.Command {
 			}
 			return nil
 		}),
-	}, &pool, "the addresses' pool")
+	}
+	cmd.Flags().String("pool", "", "the addresses' pool")
+	return cmd
 }

@@ -18,6 +18,7 @@ func lift(e *env.Env) *cobra.Command {
 	var user, source string
 	cmd := &cobra.Command{
 		Use: "lift [NAME...]", Short: "Let log-ins be again: the failures behind lockouts are forgotten", Args: env.Args(0, 1000),
+		ValidArgsFunction: noun.Complete(e, 1000),
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
 			names, err := named(cmd, e, args, user, source)
 			if err != nil {
@@ -46,14 +47,11 @@ func named(cmd *cobra.Command, e *env.Env, args []string, user, source string) (
 		return nil, fmt.Errorf("%w: give names, or --user or --source", env.ErrUsage)
 	}
 	for _, arg := range args {
-		switch {
-		case strings.HasPrefix(arg, "tenants/"):
-			names = append(names, arg)
-		case e.Tenant() == "":
-			return nil, fmt.Errorf("%w: name the lockout in full, tenants/{tenant}/lockouts/{lockout}, or give --tenant", env.ErrUsage)
-		default:
-			names = append(names, e.Tenant()+"/lockouts/"+arg)
+		name, err := noun.FullName(e, nil, arg)
+		if err != nil {
+			return nil, err
 		}
+		names = append(names, name)
 	}
 	if len(args) > 0 {
 		return names, nil

@@ -1,4 +1,4 @@
-// Package lockout has the verbs of lockouts: whose log-ins are held up after failed ones.
+// Package lockout has the verb that only lockouts have: lifting them.
 package lockout
 
 import (
@@ -6,17 +6,13 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/resource"
 )
 
-var columns = []env.Column{
-	env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("KIND", "kind"), env.Field("SUBJECT", "subject"),
-	env.Field("CLIENT", "client_address"), env.Field("FAILURES", "failures"), env.Field("UNTIL", "until"),
-}
+var noun = resource.ByName("lockout")
 
 // Command makes the noun's command.
-func Command(e *env.Env) *cobra.Command {
-	return env.Noun("lockout", "Whose log-ins are held up after failed ones", list(e), lift(e))
-}
+func Command(e *env.Env) *cobra.Command { return noun.Command(e, lift(e)) }
 
 // all reads the lockouts of all tenants, or of --tenant.
 func all(cmd *cobra.Command, e *env.Env) (*pb.ListLockoutsResponse, error) {

@@ -7,12 +7,14 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/resource"
 )
 
 func explain(e *env.Env) *cobra.Command {
 	var peer string
 	cmd := &cobra.Command{
 		Use: "explain USER", Short: "Show how the last login attempt of a user came about", Args: env.Args(1, 1),
+		ValidArgsFunction: resource.ByName("user").Complete(e, 1),
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
 			page, err := pb.NewLoginAttemptServiceClient(e.Conn).ListLoginAttempts(cmd.Context(), &pb.ListLoginAttemptsRequest{
 				Parent: e.Tenant(), PageSize: 1, User: args[0], Peer: peer, View: pb.LoginAttempt_FULL,

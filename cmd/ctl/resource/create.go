@@ -7,13 +7,13 @@ import (
 	"concentrator/internal/manifest"
 )
 
-func create(e *env.Env, n noun, k manifest.Kind) *cobra.Command {
+func (n *Noun) create(e *env.Env, k manifest.Kind) *cobra.Command {
 	var dryRun bool
 	var f *fields
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Create a " + n.name, Args: env.Args(1, 1),
+		Use: "create NAME", Short: "Create a " + n.Name, Args: env.Args(1, 1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
-			name, err := named(e, k, args[0])
+			name, err := n.FullName(e, nil, args[0])
 			if err != nil {
 				return err
 			}
@@ -23,12 +23,12 @@ func create(e *env.Env, n noun, k manifest.Kind) *cobra.Command {
 			}
 			made, err := e.Client().Create(cmd.Context(), k, name, r, dryRun)
 			if err != nil {
-				return err
+				return f.explain(err)
 			}
-			return e.Print(made, n.columns)
+			return e.Print(made, n.Columns)
 		}),
 	}
-	f = addFields(cmd.Flags(), k)
+	f = addFields(cmd, e, k)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only")
 	return cmd
 }

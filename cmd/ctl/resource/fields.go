@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -30,9 +31,12 @@ type field struct {
 
 func (f field) last() protoreflect.FieldDescriptor { return f.path[len(f.path)-1] }
 
-func addFields(flags *pflag.FlagSet, k manifest.Kind) *fields {
-	f := &fields{flags: flags}
+func addFields(cmd *cobra.Command, e *env.Env, k manifest.Kind) *fields {
+	f := &fields{flags: cmd.Flags()}
 	f.add(k.New().ProtoReflect().Descriptor(), nil)
+	for _, fd := range f.all {
+		completeField(cmd, e, fd.flag, fd.last())
+	}
 	return f
 }
 

@@ -5,20 +5,20 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
-	"concentrator/internal/manifest"
 )
 
 var pskColumns = []env.Column{
 	env.Field("ID", "id"), env.Field("USES", "use_count"), env.Field("LAST USE", "last_use_time"),
 }
 
-func psks(e *env.Env, k manifest.Kind) *cobra.Command {
+func (n *Noun) psks(e *env.Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "psks NAME", Short: "List a tenant's pre-shared keys, and how they are used", Args: env.Args(1, 1),
+		ValidArgsFunction: n.Complete(e, 1),
 		Long: `List a tenant's pre-shared keys: how often clients proved each, since the concentrator started or got the key, and when
 that was last.`,
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
-			name, err := named(e, k, args[0])
+			name, err := n.FullName(e, nil, args[0])
 			if err != nil {
 				return err
 			}
@@ -31,15 +31,16 @@ that was last.`,
 	}
 }
 
-func rotatePSK(e *env.Env, k manifest.Kind) *cobra.Command {
+func (n *Noun) rotatePSK(e *env.Env) *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
 		Use: "rotate-psk NAME", Short: "Make a pre-shared key, and show it once; the others stay good", Args: env.Args(1, 1),
+		ValidArgsFunction: n.Complete(e, 1),
 		Long: `Make a pre-shared key at random, and show it once. The tenant's other keys stay good, so that clients can change over one
 by one: ctl tenant psks says which are still in use, and an update of ipsec.psks, by ctl apply or ctl tenant update, takes
 out those that are not.`,
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
-			name, err := named(e, k, args[0])
+			name, err := n.FullName(e, nil, args[0])
 			if err != nil {
 				return err
 			}

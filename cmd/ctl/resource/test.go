@@ -9,22 +9,22 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
-	"concentrator/internal/manifest"
 )
 
 // errTest is returned when a test did not go well: exit code 1, after the report.
 var errTest = errors.New("the test failed")
 
-func test(e *env.Env, k manifest.Kind) *cobra.Command {
+func (n *Noun) test(e *env.Env) *cobra.Command {
 	var user, password, method string
 	cmd := &cobra.Command{
 		Use: "test NAME", Short: "Ask a RADIUS server, and say how it answers", Args: env.Args(1, 1),
+		ValidArgsFunction: n.Complete(e, 1),
 		Long: `Ask one RADIUS server, and say whether it can be reached, whether the secret is right, whether it signs its answers,
 and how long they take. With --user it is asked about that user too: a login like any other to the server.
 
 The exit code is 1 when the server does not answer, the secret is wrong, or the user is refused.`,
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
-			name, err := named(e, k, args[0])
+			name, err := n.FullName(e, nil, args[0])
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/resource"
 )
 
 func create(e *env.Env) *cobra.Command {
@@ -14,6 +15,7 @@ func create(e *env.Env) *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use: "create NAME --role ROLE", Short: "Make a token, and show it once", Args: env.Args(1, 1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		Long: `Make a token, and show it once. With --tenant it is bound to that tenant: its holder sees and touches nothing else.
 
 With --certificate-fingerprints its holder shows a certificate instead, and there is nothing to send.`,
@@ -22,7 +24,11 @@ With --certificate-fingerprints its holder shows a certificate instead, and ther
 			if err != nil {
 				return err
 			}
-			parent, id := split(fullName(e, args[0]))
+			name, err := noun.FullName(e, nil, args[0])
+			if err != nil {
+				return err
+			}
+			parent, id := split(name)
 			made, err := pb.NewApiTokenServiceClient(e.Conn).CreateApiToken(cmd.Context(),
 				&pb.CreateApiTokenRequest{Parent: parent, ApiTokenId: id, ApiToken: m, ValidateOnly: dryRun})
 			if err != nil {
@@ -32,6 +38,7 @@ With --certificate-fingerprints its holder shows a certificate instead, and ther
 		}),
 	}
 	f.add(cmd.Flags())
+	resource.CompleteWords(cmd, new(pb.ApiToken).ProtoReflect().Descriptor())
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "check only")
 	return cmd
 }

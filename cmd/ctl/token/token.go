@@ -1,5 +1,4 @@
-// Package token has the verbs of API tokens. They are not among those of package resource: a token is shown once, when it is
-// made, and may stand under a tenant or under none.
+// Package token has the verbs of API tokens that are not as those of other nouns: a token is shown once, when it is made.
 package token
 
 import (
@@ -13,28 +12,14 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/resource"
 )
 
-var columns = []env.Column{
-	env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("ROLE", "role"),
-	env.Field("DISPLAY NAME", "display_name"), env.Field("EXPIRES", "expire_time"), env.Field("LAST USE", "last_use_time"),
-	env.Count("CERTIFICATES", "certificate_fingerprints").OnlyWide(), env.Field("MADE", "create_time").OnlyWide(),
-}
+var noun = resource.ByName("api-token")
 
 // Command makes the noun's command.
 func Command(e *env.Env) *cobra.Command {
-	return env.Noun("api-token", "Who may call the API, and what", create(e), get(e), list(e), update(e), remove(e), rotate(e))
-}
-
-// fullName makes a token's resource name of an argument: a full name, or the last part, below --tenant if that is given.
-func fullName(e *env.Env, arg string) string {
-	switch {
-	case strings.Contains(arg, "/"):
-		return arg
-	case e.Tenant() == "":
-		return "apiTokens/" + arg
-	}
-	return e.Tenant() + "/apiTokens/" + arg
+	return noun.Command(e, create(e), update(e), noun.Delete(e), rotate(e))
 }
 
 // split cuts a token's name into its parent, "" for one that is bound to no tenant, and its last part.
@@ -89,7 +74,7 @@ func (f *fields) token(flags *pflag.FlagSet, now time.Time) (*pb.ApiToken, []str
 // show prints a token, and once what its holder sends.
 func show(e *env.Env, m *pb.ApiToken) error {
 	if m.GetToken() == "" {
-		return e.Print(m, columns)
+		return e.Print(m, noun.Columns)
 	}
-	return e.Print(m, append(append([]env.Column(nil), columns...), env.Field("TOKEN (shown only now)", "token")))
+	return e.Print(m, append(append([]env.Column(nil), noun.Columns...), env.Field("TOKEN (shown only now)", "token")))
 }

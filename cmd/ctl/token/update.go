@@ -9,12 +9,14 @@ import (
 
 	pb "concentrator/api/gen/concentrator/v1"
 	"concentrator/cmd/ctl/env"
+	"concentrator/cmd/ctl/resource"
 )
 
 func update(e *env.Env) *cobra.Command {
 	var f fields
 	cmd := &cobra.Command{
 		Use: "update NAME", Short: "Change a token; the flags that are given are what changes", Args: env.Args(1, 1),
+		ValidArgsFunction: noun.Complete(e, 1),
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
 			m, mask, err := f.token(cmd.Flags(), time.Now())
 			if err != nil {
@@ -23,7 +25,9 @@ func update(e *env.Env) *cobra.Command {
 			if len(mask) == 0 {
 				return fmt.Errorf("%w: nothing to change: give a flag", env.ErrUsage)
 			}
-			m.Name = fullName(e, args[0])
+			if m.Name, err = noun.FullName(e, nil, args[0]); err != nil {
+				return err
+			}
 			done, err := pb.NewApiTokenServiceClient(e.Conn).UpdateApiToken(cmd.Context(),
 				&pb.UpdateApiTokenRequest{ApiToken: m, UpdateMask: &fieldmaskpb.FieldMask{Paths: mask}})
 			if err != nil {
@@ -33,5 +37,6 @@ func update(e *env.Env) *cobra.Command {
 		}),
 	}
 	f.add(cmd.Flags())
+	resource.CompleteWords(cmd, new(pb.ApiToken).ProtoReflect().Descriptor())
 	return cmd
 }
