@@ -9,7 +9,7 @@ FUZZTIME  ?= 10s
 GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-long unit race check gen gen-check fuzz interop bench microbench clean
+.PHONY: help build run test test-long unit race check gen accept gen-check fuzz interop bench microbench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,9 +42,13 @@ check: ## format, vet, linters, import rules, go.mod, API lint
 	tools/fetch-protos.sh
 	$(BUF) lint
 	$(BUF) format --diff --exit-code
+	tools/breaking.sh
 
 gen: ## api/gen from api/proto, the assembly from tools/asm
 	tools/gen.sh
+
+accept: ## the API as it is becomes what make check holds later changes against
+	tools/breaking.sh accept
 
 gen-check: gen ## fails if what is generated is not what make gen writes
 	git diff --exit-code --stat -- $(GENERATED)

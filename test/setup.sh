@@ -9,8 +9,11 @@ packages="
 	strongswan-starter strongswan-charon
 	libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-standard-plugins
 	iproute2 iputils-ping ethtool util-linux iperf3
-	gcc libc6-dev
+	gcc libc6-dev prometheus tshark
 "
+
+# Node for the generated client of the REST API. Other distributors' nodejs has npm in it, and Debian's can't be beside it.
+command -v npm >/dev/null || packages="$packages npm"
 
 fail() {
 	echo "test/setup.sh: $*" >&2
@@ -41,7 +44,7 @@ fi
 
 # A package that is there and does not have what we need is no better than one that is missing.
 PATH=$PATH:/usr/sbin:/sbin
-for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius radclient nft ip nsenter taskset ping ethtool iperf3 gcc; do
+for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius radclient nft ip nsenter taskset ping ethtool iperf3 gcc prometheus promtool node npm tshark script; do
 	command -v "$program" >/dev/null || fail "$program is missing though its package is installed"
 done
 for module in drivers/net/ppp/ppp_mppe net/l2tp/l2tp_ppp net/ipv4/esp4; do

@@ -13,6 +13,7 @@ import (
 	"concentrator/internal/authz/accounting"
 	"concentrator/internal/config"
 	"concentrator/internal/session"
+	"concentrator/internal/store/backup"
 	"concentrator/internal/store/bolt"
 	"concentrator/internal/telemetry"
 )
@@ -26,14 +27,15 @@ type books struct {
 }
 
 // openBooks opens the ledger. Sessions that were live when the last run was cut off end in it now.
-func openBooks(cfg config.Config, log *slog.Logger) (*books, error) {
+func openBooks(cfg config.Config, f *files, log *slog.Logger) (*books, error) {
 	b := &books{local: &local{log: log}}
 	fail := func(what string, err error) (*books, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", what, err), b.close())
 	}
 	var err error
 	// Nobody watches the ledger, so its log of changes is as short as it can be.
-	b.kv, err = bolt.OpenWith(filepath.Join(cfg.StateDir, "accounting.db"), bolt.Options{LogRevisions: 1, LogBytes: 1})
+	path := filepath.Join(cfg.StateDir, backup.AccountingFile)
+	b.kv, err = bolt.OpenWith(path, f.measure(path, bolt.Options{LogRevisions: 1, LogBytes: 1}))
 	if err != nil {
 		return fail("the accounting ledger", err)
 	}

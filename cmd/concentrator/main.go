@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"concentrator/internal/config"
@@ -20,6 +19,8 @@ const usage = `concentrator - VPN concentrator for the clients that people alrea
 
   concentrator serve [--config FILE] [--apply FILE]   run until SIGTERM or SIGINT
   concentrator check --config FILE                    say whether a file is right
+  concentrator restore [--config FILE] [--without-accounting] BACKUP
+                                                      lay a backup (of ctl instance backup; - reads it) into an empty state_dir
   concentrator version
 
 Without --config everything has a default. --apply brings the resources of a file of YAML documents into the store
@@ -79,6 +80,17 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		}
 		fmt.Fprintf(stdout, "%s: ok\n", *file)
 		return nil
+	case "restore":
+		without := flags.Bool("without-accounting", false, "leave out the accounting records that waited")
+		backup, err := argument(flags, args[1:], "BACKUP")
+		if err != nil {
+			return err
+		}
+		cfg, err := config.Load(*file)
+		if err != nil {
+			return err
+		}
+		return restore(ctx, cfg, backup, *without, os.Stdin, stdout)
 	case "version":
 		if err := parse(flags, args[1:]); err != nil {
 			return err
@@ -92,6 +104,18 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	return fmt.Errorf("%w: no command %q", errUsage, args[0])
 }
 
+// argument parses a command line with one argument, called name, before or behind the flags.
+func argument(flags *flag.FlagSet, args []string, name string) (string, error) {
+	if err := flags.Parse(args); err != nil {
+		return "", fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if flags.NArg() == 0 {
+		return "", fmt.Errorf("%w: %s needs %s", errUsage, flags.Name(), name)
+	}
+	value := flags.Arg(0)
+	return value, parse(flags, flags.Args()[1:])
+}
+
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
@@ -100,19 +124,4 @@ func parse(flags *flag.FlagSet, args []string) error {
 		return fmt.Errorf("%w: %s takes no argument %q", errUsage, flags.Name(), flags.Arg(0))
 	}
 	return nil
-}
-
-// version is the module's, with the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v
 }

@@ -32,6 +32,10 @@ func TestCommandLine(t *testing.T) {
 		{"check --config " + bad, 1, []string{"bad.yaml:1", "max_sessions", "5000", "1000", "bad.yaml:2", "shard"}},
 		{"check --config " + dir + "/none", 1, []string{"none"}},
 		{"serve --config " + good + " --apply " + broken, 1, []string{"apply.yaml:1", "limit", "limits"}},
+		{"restore", 2, []string{"BACKUP"}},
+		{"restore a b", 2, []string{`"b"`}},
+		{"restore --config " + good + " " + dir + "/none", 1, []string{"none"}},
+		{"restore --config " + good + " " + bad, 1, []string{"not a whole backup"}},
 		{"version", 0, nil},
 		{"help", 0, []string{"serve", "check", "version"}},
 	} {

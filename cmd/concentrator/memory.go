@@ -13,10 +13,10 @@ import (
 
 // openMemory opens a file of what the daemon remembers and can do without, as who had which inner address. A damaged one
 // is put aside, and where none can be opened the daemon runs without it (nil) rather than not at all.
-func openMemory(dir, name string, log *slog.Logger) *bolt.DB {
+func openMemory(dir, name string, f *files, log *slog.Logger) *bolt.DB {
 	path := filepath.Join(dir, name)
 	// Nobody watches it, so its log of changes is as short as it can be.
-	options := bolt.Options{LogRevisions: 1, LogBytes: 1}
+	options := f.measure(path, bolt.Options{LogRevisions: 1, LogBytes: 1})
 	kv, err := bolt.OpenWith(path, options)
 	if errors.Is(err, store.ErrCorrupt) {
 		log.Warn("what the last run remembered is lost", telemetry.Detail, path, telemetry.Error, err)

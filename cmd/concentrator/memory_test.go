@@ -24,7 +24,7 @@ func TestOpenMemory(t *testing.T) {
 			path := filepath.Join(dir, "leases.db")
 			log := slog.New(slog.DiscardHandler)
 			if name == "cut off" {
-				kv := openMemory(dir, "leases.db", log)
+				kv := openMemory(dir, "leases.db", &files{}, log)
 				for range 20 {
 					if _, _, err := kv.Commit(t.Context(), nil, []store.Op{{Key: "k", Value: make([]byte, 10000)}}); err != nil {
 						t.Fatal(err)
@@ -37,7 +37,7 @@ func TestOpenMemory(t *testing.T) {
 			if err := prepare(path); err != nil {
 				t.Fatal(err)
 			}
-			kv := openMemory(dir, "leases.db", log)
+			kv := openMemory(dir, "leases.db", &files{}, log)
 			if kv == nil {
 				t.Fatal("no file")
 			}
@@ -53,7 +53,7 @@ func TestOpenMemory(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if kv := openMemory(file, "leases.db", slog.New(slog.DiscardHandler)); kv != nil {
+	if kv := openMemory(file, "leases.db", &files{}, slog.New(slog.DiscardHandler)); kv != nil {
 		t.Error("a file was opened in what is no folder")
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"concentrator/internal/server"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
+	"concentrator/internal/store/backup"
 	"concentrator/internal/store/bolt"
 	"concentrator/internal/telemetry"
 )
@@ -45,15 +46,20 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
-	kv, err := bolt.Open(filepath.Join(cfg.StateDir, "state.db"))
+	var kept files
+	copies := copies{instance: cfg.Instance}
+	statePath := filepath.Join(cfg.StateDir, backup.StateFile)
+	kv, err := bolt.OpenWith(statePath, kept.measure(statePath, bolt.Options{}))
 	if err != nil {
 		return fmt.Errorf("open the state in %s: %w", cfg.StateDir, err)
 	}
 	defer func() { closing("the state", kv.Close) }()
+	copies.add(backup.StateFile, kv)
 	st, err := store.Open(ctx, kv, cfg.KeyFile)
 	if err != nil {
 		return fmt.Errorf("open the state in %s: %w", cfg.StateDir, err)
 	}
+	st.LimitAudit(cfg.Audit.MaxBytes)
 
 	plane, err := dataplane.Start(dataplane.Config{
 		Shards: cfg.Shards, MaxSessions: cfg.MaxSessions, Opener: netio.Linux{}, Log: log,
@@ -71,36 +77,52 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 		}
 		coa = netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), uint16(a.Port))
 	}
-	books, err := openBooks(cfg, log)
+	books, err := openBooks(cfg, &kept, log)
 	if err != nil {
 		return err
 	}
 	defer func() { closing("the accounting ledger", books.close) }()
+	copies.add(backup.AccountingFile, books.kv)
 
 	var leases ippool.Storage
-	if kv := openMemory(cfg.StateDir, "leases.db", log); kv != nil {
+	if kv := openMemory(cfg.StateDir, backup.LeasesFile, &kept, log); kv != nil {
 		defer func() { closing("the leases", kv.Close) }()
+		copies.add(backup.LeasesFile, kv)
 		leases = session.LeaseStorage(kv)
 	}
 	guesses := guess.New(guess.Config{Log: log})
-	if kv := openMemory(cfg.StateDir, "guesses.db", log); kv != nil {
+	if kv := openMemory(cfg.StateDir, backup.GuessesFile, &kept, log); kv != nil {
 		defer func() { closing("the failed log-ins", kv.Close) }()
+		copies.add(backup.GuessesFile, kv)
 		if guesses, err = guess.Open(guess.Config{Storage: session.GuessStorage(kv), Log: log}); err != nil {
 			return fmt.Errorf("read the failed log-ins: %w", err)
 		}
 	}
 
 	metrics := telemetry.NewMetrics()
+	kept.observe(metrics, log)
+	tracer, endTracing, err := startTracing(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(context.Background(), lastTraces)
+		defer cancel()
+		endTracing(bounded)
+	}()
 	manager := session.New(session.Config{
-		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Log: log,
+		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Tracer: tracer, Log: log,
 		MaxSessions: cfg.MaxSessions, Ledger: books.ledger, LocalAccounting: books.local, CoA: coa,
 		Leases: leases, Guesses: guesses,
 		Instance: cfg.Instance, Version: version(),
 	})
 	books.sink.Store(manager)
+	copies.flush = manager.Flush
 	api, err := server.New(server.Config{
-		Store: st, Live: manager, Log: log, StateDir: cfg.StateDir,
+		Store: st, Live: manager, Metrics: metrics, Tracer: tracer, Log: log, StateDir: cfg.StateDir,
 		GRPC: cfg.API.GRPC, REST: cfg.API.REST, Socket: cfg.API.Socket, TLS: server.TLS(cfg.API.TLS),
+		CORSOrigins: cfg.API.CORSOrigins, RequestsPerSecond: cfg.API.RequestsPerSecond,
+		Backup: copies.write, Build: build(), Configuration: cfg.Effective(),
 	})
 	if err != nil {
 		return fmt.Errorf("open the API: %w", err)

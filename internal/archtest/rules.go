@@ -38,13 +38,14 @@ var mayImport = map[string][]string{
 		"internal/dataplane/netns", "internal/dataplane/pktbuf",
 	}, core...),
 	"internal/archtest": {},
+	"internal/ptytest":  {}, // a pseudo-terminal and its screen: for tests only
 
 	"cmd/concentrator": append([]string{"internal/session", "internal/manifest", "internal/server", "api/gen"}, inner...),
 	"cmd/ctl":          {"api/gen", "internal/manifest"},
 	"cmd/loadgen":      append([]string{"internal/simclient"}, core...),
 
 	// The tests of the inside as a whole, with simulated clients.
-	"test/e2e": append([]string{"internal/session", "internal/simclient"}, inner...),
+	"test/e2e": append([]string{"internal/session", "internal/simclient", "internal/server", "api/gen"}, inner...),
 	// The real-client tests know the product only by its commands and its API, as a user does.
 	"test/interop": {},
 	// But for one program, which plays our MPPE against the kernel's.
@@ -66,19 +67,29 @@ var mayUse = map[string][]string{
 	"layeh.com/radius":                    {"internal/authz/radius"},
 	"filippo.io/bigmod":                   {"internal/ike"},
 
-	"golang.org/x/sys/unix":          {"internal/dataplane", "internal/simclient", "test/bench", "test/interop"},
+	// ctl asks whether something is a terminal.
+	"golang.org/x/sys/unix": {
+		"internal/dataplane", "internal/simclient", "test/bench", "test/interop", "cmd/ctl", "internal/ptytest",
+	},
 	"github.com/cilium/ebpf":         {"internal/dataplane"},
 	"github.com/vishvananda/netlink": {"internal/dataplane"},
 	"github.com/vishvananda/netns":   {"internal/dataplane"},
 	"github.com/google/nftables":     {"internal/dataplane"},
 	"github.com/insomniacslk/dhcp":   {"internal/dataplane"},
 
-	"google.golang.org/grpc":                 {"api/gen", "internal/server", "internal/manifest", "cmd/ctl"},
+	"google.golang.org/grpc":                 {"api/gen", "internal/server", "internal/manifest", "cmd/ctl", "test/e2e"},
 	"google.golang.org/protobuf":             {"api/gen", "internal/server", "internal/manifest", "cmd/ctl"},
-	"google.golang.org/genproto":             {"api/gen", "internal/server", "internal/manifest", "cmd/ctl"},
+	"google.golang.org/genproto":             {"api/gen", "internal/server", "internal/manifest", "cmd/ctl", "test/e2e"},
 	"github.com/grpc-ecosystem/grpc-gateway": {"api/gen", "internal/server"},
 	"buf.build/go/protovalidate":             {"internal/server"},
-	"go.einride.tech/aip":                    {"internal/server"},
+	"buf.build/gen/go":                       {"api/gen", "internal/server"}, // the rules that stand in the proto files
+	"golang.org/x/time/rate":                 {"internal/server"}, // how often one caller may call, or be refused by name
+
+	// Other rooms see telemetry's own spans. What sends them is a package of its own, which the daemon alone links.
+	"go.opentelemetry.io/otel":           {"internal/telemetry"},
+	"go.opentelemetry.io/otel/sdk":       {"internal/telemetry/tracing"},
+	"go.opentelemetry.io/otel/exporters": {"internal/telemetry/tracing"},
+	"go.opentelemetry.io/contrib":        {"internal/server"},
 
 	"github.com/spf13/cobra": {"cmd/ctl", "cmd/loadgen"},
 	"github.com/spf13/pflag": {"cmd/ctl"},

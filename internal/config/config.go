@@ -34,7 +34,9 @@ type Config struct {
 	API         API
 	Radius      Radius
 	Accounting  Accounting
+	Audit       Audit
 	Log         Log
+	Tracing     Tracing
 }
 
 // API is where the API is served. An address is host:port; an empty one is not served.
@@ -42,7 +44,19 @@ type API struct {
 	GRPC, REST, Metrics string
 	Socket              string // absolute path of the unix socket; empty: none
 	TLS                 TLS
+
+	// CORSOrigins are the origins whose web pages may use REST, as in https://portal.example.net.
+	CORSOrigins []string
+
+	RequestsPerSecond int // of each caller but root, 1 to MaxRequestsPerSecond; twice as many may come at once
 }
+
+// DefaultRequestsPerSecond is how often one caller of the API may call where the file says nothing, and
+// MaxRequestsPerSecond what it can say at most.
+const (
+	DefaultRequestsPerSecond = 100
+	MaxRequestsPerSecond     = 100_000
+)
 
 // TLS names the files of the API's certificate; all empty: one is made at first start.
 type TLS struct {
@@ -65,6 +79,21 @@ type Accounting struct {
 	MaxBytes int64  // octets that records which nobody has acknowledged may take
 }
 
+// DefaultAuditBytes is what the audit trail may take where the file says nothing.
+const DefaultAuditBytes = 64 << 20
+
+// Audit is how long events of the audit trail are kept.
+type Audit struct {
+	MaxBytes int64 // octets that the trail may take in the state; the oldest events then go
+}
+
+// Tracing is where traces of API calls and log-ins are sent, by OpenTelemetry's OTLP/gRPC.
+type Tracing struct {
+	Endpoint    string  // host:port; empty: nothing is traced
+	Insecure    bool    // without TLS
+	SampleRatio float64 // share of traces that are made, 0 to 1
+}
+
 // Log is what is logged and how.
 type Log struct {
 	Level  slog.Level
@@ -82,10 +111,14 @@ func Default() Config {
 			REST:    "127.0.0.1:8443",
 			Metrics: "127.0.0.1:9090",
 			Socket:  "/run/concentrator/api.sock",
+
+			RequestsPerSecond: DefaultRequestsPerSecond,
 		},
 		Radius:     Radius{CoA: "0.0.0.0:3799"},
 		Accounting: Accounting{MaxBytes: DefaultAccountingBytes},
+		Audit:      Audit{MaxBytes: DefaultAuditBytes},
 		Log:        Log{Level: slog.LevelInfo, Format: LogText},
+		Tracing:    Tracing{SampleRatio: 1},
 	}
 	c.KeyFile = defaultKeyFile(c.StateDir)
 	c.Accounting.File = defaultAccountingFile(c.StateDir)

@@ -20,19 +20,21 @@ func TestDefault(t *testing.T) {
 	c.Instance = ""
 	want := Config{
 		StateDir: "/var/lib/concentrator", KeyFile: "/var/lib/concentrator/master.key", MaxSessions: 1000,
-		API:        API{GRPC: "127.0.0.1:9443", REST: "127.0.0.1:8443", Metrics: "127.0.0.1:9090", Socket: "/run/concentrator/api.sock"},
+		API:        API{GRPC: "127.0.0.1:9443", REST: "127.0.0.1:8443", Metrics: "127.0.0.1:9090", Socket: "/run/concentrator/api.sock", RequestsPerSecond: 100},
 		Radius:     Radius{CoA: "0.0.0.0:3799"},
 		Accounting: Accounting{File: "/var/lib/concentrator/accounting.log", MaxBytes: 256 << 20},
+		Audit:      Audit{MaxBytes: 64 << 20},
 		Log:        Log{Level: slog.LevelInfo, Format: LogText},
+		Tracing:    Tracing{SampleRatio: 1},
 	}
-	if c != want {
+	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
-	if got, err := Load(""); err != nil || got != Default() {
+	if got, err := Load(""); err != nil || !reflect.DeepEqual(got, Default()) {
 		t.Errorf("Load of no file: %+v, %v", got, err)
 	}
 	for _, empty := range []string{"", "\n", "# nothing\n", "---\n", "{}", "api:\nlog:\n"} {
-		if got, err := parse("f", []byte(empty)); err != nil || got != Default() {
+		if got, err := parse("f", []byte(empty)); err != nil || !reflect.DeepEqual(got, Default()) {
 			t.Errorf("%q: %+v, %v", empty, got, err)
 		}
 	}
@@ -64,6 +66,8 @@ api:
   rest: "0.0.0.0:2"
   metrics: ""
   socket: ""
+  cors_origins: ["https://portal.example.net", "http://localhost:5173"]
+  requests_per_second: 250
   tls: {cert: /c, key: /k, client_ca: /ca}
 radius:
   coa: 10.0.0.1:4
@@ -71,9 +75,15 @@ accounting:
   file: ""
   syslog: true
   max_bytes: 1048576
+audit:
+  max_bytes: 2097152
 log:
   level: debug
   format: json
+tracing:
+  endpoint: otel.example.net:4317
+  insecure: true
+  sample_ratio: 0.25
 `
 
 func TestFull(t *testing.T) {
@@ -84,9 +94,11 @@ func TestFull(t *testing.T) {
 	got, err := Load(path)
 	want := Config{
 		StateDir: "/srv/state", KeyFile: "/etc/key", Instance: "7", Shards: 3, MaxSessions: 500,
-		API:    API{GRPC: "[::]:1", REST: "0.0.0.0:2", TLS: TLS{Cert: "/c", Key: "/k", ClientCA: "/ca"}},
+		API:    API{GRPC: "[::]:1", REST: "0.0.0.0:2", TLS: TLS{Cert: "/c", Key: "/k", ClientCA: "/ca"}, CORSOrigins: []string{"https://portal.example.net", "http://localhost:5173"}, RequestsPerSecond: 250},
 		Radius: Radius{CoA: "10.0.0.1:4"}, Accounting: Accounting{Syslog: true, MaxBytes: 1 << 20},
-		Log: Log{Level: slog.LevelDebug, Format: LogJSON},
+		Audit:   Audit{MaxBytes: 2 << 20},
+		Log:     Log{Level: slog.LevelDebug, Format: LogJSON},
+		Tracing: Tracing{Endpoint: "otel.example.net:4317", Insecure: true, SampleRatio: 0.25},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -106,7 +118,7 @@ func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{
 			"unknown key", "state_dir: /s\nstate_dri: /x\n",
-			"f:2: state_dri: unknown key, allowed here: accounting, api, instance, key_file, log, max_sessions, radius, shards, state_dir",
+			"f:2: state_dri: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, radius, shards, state_dir, tracing",
 		},
 		{"a relative file", "accounting: {file: log}\n", `f:1: accounting.file: "log": must be an absolute path, or "" for none`},
 		{"not given", "accounting: {file: (not given)}\n", `f:1: accounting.file: "(not given)": must be an absolute path, or "" for none`},
@@ -115,6 +127,7 @@ func TestErrors(t *testing.T) {
 			"little room", "accounting:\n  max_bytes: 1000\n",
 			"f:2: accounting.max_bytes: 1000: must be a number of octets from 1048576 to 1099511627776",
 		},
+		{"little room for the trail", "audit: {max_bytes: 1}\n", "f:1: audit.max_bytes: 1: must be a number of octets from 1048576 to 268435456"},
 		{
 			"room as a text", "accounting:\n  max_bytes: 1G\n",
 			`f:2: accounting.max_bytes: "1G": must be a number of octets from 1048576 to 1099511627776`,
@@ -124,8 +137,8 @@ func TestErrors(t *testing.T) {
 			"f:5: api.tls.crt: unknown key, allowed here: cert, client_ca, key",
 		},
 		{"unknown key in one line", "log: {lebel: info}\n", "f:1: log.lebel: unknown key, allowed here: format, level"},
-		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: accounting, api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
-		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: accounting, api, instance, key_file, log, max_sessions, radius, shards, state_dir"},
+		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, radius, shards, state_dir, tracing"},
+		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, radius, shards, state_dir, tracing"},
 		{"relative path", "state_dir: run\n", `f:1: state_dir: "run": must be an absolute path`},
 		{"empty path", "state_dir: ''\n", `f:1: state_dir: "": must be an absolute path`},
 		{"empty value", "state_dir:\n", `f:1: state_dir: (empty): must be an absolute path`},
@@ -144,6 +157,10 @@ func TestErrors(t *testing.T) {
 			"instance as a number", "instance: 7\n",
 			`f:1: instance: 7: must be a name of 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit (a number in quotes)`,
 		},
+		{"more than all", "tracing: {sample_ratio: 1.5}\n", "f:1: tracing.sample_ratio: 1.5: must be a number from 0 (none) to 1 (all)"},
+		{"less than none", "tracing: {sample_ratio: -0.5}\n", "f:1: tracing.sample_ratio: -0.5: must be a number from 0 (none) to 1 (all)"},
+		{"share as a word", "tracing: {sample_ratio: some}\n", `f:1: tracing.sample_ratio: "some": must be a number from 0 (none) to 1 (all)`},
+		{"a url", "tracing: {endpoint: 'http://otel'}\n", `f:1: tracing.endpoint: "http://otel": must be an address and port such as 127.0.0.1:9443, or "" for none`},
 		{"no port", "api:\n  grpc: 127.0.0.1\n", `f:2: api.grpc: "127.0.0.1": must be an address and port such as 127.0.0.1:9443, or "" for none`},
 		{"port too high", "api: {rest: '127.0.0.1:65536'}\n", `f:1: api.rest: "127.0.0.1:65536": must be an address and port such as 127.0.0.1:9443, or "" for none`},
 		{"port by name", "radius:\n  coa: :radius\n", `f:2: radius.coa: ":radius": must be an address and port such as 127.0.0.1:9443, or "" for none`},
@@ -153,6 +170,22 @@ func TestErrors(t *testing.T) {
 		{"format", "log:\n  format: xml\n", `f:2: log.format: "xml": must be one of text, json`},
 		{"section as a text", "log: debug\n", `f:1: log: "debug": must be a section with the keys format, level`},
 		{"certificate without a key", "api:\n  tls:\n    cert: /c\n", `f:3: api.tls.cert: "/c": needs api.tls.key beside it`},
+		{
+			"an origin with a path", "api:\n  cors_origins: ['https://portal.example.net/']\n",
+			`f:2: api.cors_origins[0]: "https://portal.example.net/": must be an origin such as https://portal.example.net, without a path, in small letters`,
+		},
+		{
+			"every origin", "api: {cors_origins: ['*']}\n",
+			`f:1: api.cors_origins[0]: "*": must be an origin such as https://portal.example.net, without a path, in small letters`,
+		},
+		{
+			"an origin with its scheme's port", "api: {cors_origins: ['https://a:443']}\n",
+			`f:1: api.cors_origins[0]: "https://a:443": must be an origin such as https://portal.example.net, without a path, in small letters`,
+		},
+		{
+			"one origin", "api: {cors_origins: 'https://a'}\n",
+			`f:1: api.cors_origins: "https://a": must be a list of at most 32 origins such as [https://portal.example.net]`,
+		},
 		{"key without a certificate", "api:\n  tls:\n    key: /k\n", `f:3: api.tls.key: "/k": needs api.tls.cert beside it`},
 		{"one address twice", "api:\n  rest: 127.0.0.1:9443\n", `f:2: api.rest: "127.0.0.1:9443": is the address of api.grpc too, each needs its own`},
 		{"a key twice", "shards: 1\nshards: 2\n", `f:2: key "shards" already set in map`},
@@ -175,7 +208,7 @@ func TestErrors(t *testing.T) {
 		if _, ok := errors.AsType[*Error](err); !ok {
 			t.Errorf("%s: %T is no *Error", tt.name, err)
 		}
-		if c != (Config{}) {
+		if !reflect.ValueOf(c).IsZero() {
 			t.Errorf("%s: a configuration beside an error", tt.name)
 		}
 	}

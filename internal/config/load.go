@@ -21,6 +21,12 @@ const (
 	maxAccountingBytes = 1 << 40
 )
 
+// Bounds of audit.max_bytes. The trail is read whole to verify it, in one call.
+const (
+	minAuditBytes = 1 << 20
+	maxAuditBytes = 256 << 20
+)
+
 // notGiven stands for a path that the file does not name, where an empty one means something. It is not absolute, so no
 // file can name it.
 const notGiven = "(not given)"
@@ -85,10 +91,13 @@ func parse(file string, b []byte) (Config, error) {
 		"shards":       r.number(&c.Shards, 0, MaxShards, "a number from 0 (one for each CPU) to 16"),
 		"max_sessions": r.number(&c.MaxSessions, 1, MaxSessions, "a number from 1 to 1000"),
 		"api": r.sub(keys{
-			"grpc":    r.address(&c.API.GRPC),
-			"rest":    r.address(&c.API.REST),
-			"metrics": r.address(&c.API.Metrics),
-			"socket":  r.optionalPath(&c.API.Socket),
+			"grpc":         r.address(&c.API.GRPC),
+			"rest":         r.address(&c.API.REST),
+			"metrics":      r.address(&c.API.Metrics),
+			"socket":       r.optionalPath(&c.API.Socket),
+			"cors_origins": r.origins(&c.API.CORSOrigins),
+			"requests_per_second": r.number(&c.API.RequestsPerSecond, 1, MaxRequestsPerSecond,
+				"a number from 1 to 100000"),
 			"tls": r.sub(keys{
 				"cert":      r.path(&c.API.TLS.Cert),
 				"key":       r.path(&c.API.TLS.Key),
@@ -102,9 +111,17 @@ func parse(file string, b []byte) (Config, error) {
 			"max_bytes": r.long(&c.Accounting.MaxBytes, minAccountingBytes, maxAccountingBytes,
 				"a number of octets from 1048576 to 1099511627776"),
 		}),
+		"audit": r.sub(keys{
+			"max_bytes": r.long(&c.Audit.MaxBytes, minAuditBytes, maxAuditBytes, "a number of octets from 1048576 to 268435456"),
+		}),
 		"log": r.sub(keys{
 			"level":  oneOf(r, &c.Log.Level, logLevels),
 			"format": oneOf(r, &c.Log.Format, logFormats),
+		}),
+		"tracing": r.sub(keys{
+			"endpoint":     r.address(&c.Tracing.Endpoint),
+			"insecure":     r.flag(&c.Tracing.Insecure),
+			"sample_ratio": r.share(&c.Tracing.SampleRatio),
 		}),
 	})
 	if c.KeyFile == "" {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -15,6 +16,9 @@ import (
 
 	"concentrator/internal/tenant"
 )
+
+// maxOrigins is how many origins may use the API.
+const maxOrigins = 32
 
 // keys is the keys of a section, each with what takes its value.
 type keys map[string]func(key string, v any)
@@ -58,7 +62,7 @@ func (r *reader) line(key string) int {
 		if n := r.lines[key]; n > 0 {
 			return n
 		}
-		i := strings.LastIndexByte(key, '.')
+		i := strings.LastIndexAny(key, ".[")
 		if i < 0 {
 			return 0
 		}
@@ -137,6 +141,36 @@ func (r *reader) address(to *string) func(string, any) {
 	})
 }
 
+// origins takes a list of origins as a browser spells them (RFC 6454): scheme, host, and a port unless it is the scheme's own.
+func (r *reader) origins(to *[]string) func(string, any) {
+	return func(key string, v any) {
+		all, ok := v.([]any)
+		if !ok || len(all) > maxOrigins {
+			r.fail(key, v, fmt.Sprintf("must be a list of at most %d origins such as [https://portal.example.net]", maxOrigins))
+			return
+		}
+		var origins []string
+		for i, v := range all {
+			text, ok := v.(string)
+			if !ok || !isOrigin(text) {
+				r.fail(fmt.Sprintf("%s[%d]", key, i), v, "must be an origin such as https://portal.example.net, without a path, in small letters")
+				return
+			}
+			origins = append(origins, text)
+		}
+		*to = origins
+	}
+}
+
+// isOrigin says whether a text is an origin as a browser sends it.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme+"://"+u.Host != text || text != strings.ToLower(text) {
+		return false
+	}
+	return u.Scheme == "https" && u.Port() != "443" || u.Scheme == "http" && u.Port() != "80"
+}
+
 func (r *reader) number(to *int, least, most int, allowed string) func(string, any) {
 	return func(key string, v any) {
 		text, _ := v.(json.Number)
@@ -158,6 +192,19 @@ func (r *reader) long(to *int64, least, most int64, allowed string) func(string,
 			return
 		}
 		*to = n
+	}
+}
+
+// share takes a part of one.
+func (r *reader) share(to *float64) func(string, any) {
+	return func(key string, v any) {
+		text, _ := v.(json.Number)
+		f, err := text.Float64()
+		if err != nil || !(f >= 0 && f <= 1) {
+			r.fail(key, v, "must be a number from 0 (none) to 1 (all)")
+			return
+		}
+		*to = f
 	}
 }
 

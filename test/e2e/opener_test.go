@@ -94,12 +94,11 @@ func (o *opener) send(f frame) {
 	if spi := f.data; f.port == 0 || f.port == 4500 && len(spi) >= 4 && binary.BigEndian.Uint32(spi) != 0 {
 		shard = int(spi[3]&0xf) % len(ends)
 	}
-	b := udpHeader(f.client, f.server)
+	b := append(udpHeader(f.client, f.server), f.data...)
 	if f.port == 0 {
-		b = ipv4(f.client.Addr(), f.server, syscall.IPPROTO_ESP, nil)
-		binary.BigEndian.PutUint16(b[2:], uint16(len(b)+len(f.data)))
+		b = ipv4(f.client.Addr(), f.server, syscall.IPPROTO_ESP, f.data)
 	}
-	if _, err := ends[shard].Write(append(b, f.data...)); err != nil && !errors.Is(err, os.ErrClosed) {
+	if _, err := ends[shard].Write(b); err != nil && !errors.Is(err, os.ErrClosed) {
 		o.lost("to the server", err)
 	}
 }

@@ -13,7 +13,8 @@
 //	cpu.go     CPU time of the daemon's threads     ping.go    pings from guests and hosts
 //	fifty.go   a daemon with fifty tenants          gen.go     simulated clients, by loadgen
 //	stream.go  a steady TCP transfer, and its gaps  sweep.go   one client asks many addresses and ports
-//	capture.go every packet of a namespace
+//	apiclient.go  clients of the API that others wrote
+//	capture.go every packet of a namespace            prometheus.go scrapes the daemon, and is asked
 //
 // Everything but this file is behind the build tag `interop`; the full matrix is behind `interop_long` too. Both need root
 // and what test/setup.sh installs: what is missing is an error, never a skip. `make test` and `make test-long` run them.

@@ -63,7 +63,7 @@ const (
 )
 
 // listenerAddresses are the daemon's; demoAddress lies between.
-var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10, 20, 21}
+var listenerAddresses = []int{1, 2, 3, 4, 5, 6, 7, 8, 10, 20, 21, 22}
 
 // labPrefix begins the names of all namespaces of all runs; the process ID and a part's name follow.
 const labPrefix = "interop-"

@@ -112,7 +112,7 @@ func requireTools() error {
 	if os.Geteuid() != 0 {
 		missing = append(missing, "root (namespaces, TUN, raw sockets)")
 	}
-	for _, tool := range []string{"ip", "nsenter", "ethtool", "ping", "linux.uml", "busybox", "pppd", "pptp", "xl2tpd", "ipsec", "nft", "freeradius", "radclient", "modprobe"} {
+	for _, tool := range []string{"ip", "nsenter", "ethtool", "ping", "linux.uml", "busybox", "pppd", "pptp", "xl2tpd", "ipsec", "nft", "freeradius", "radclient", "modprobe", "node", "npm", "prometheus", "promtool", "tshark", "script"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			missing = append(missing, tool)
 		}

@@ -12,10 +12,10 @@ import (
 func TestTwoTenants(t *testing.T) {
 	t.Parallel()
 	guests := borrow(t, 2)
-	one := dial(t, guests[0], Dial{Server: "198.51.100.8", User: "alice", Password: "wonder-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
-	two := dial(t, guests[1], Dial{Server: "198.51.100.8", User: "alice@two.example", Password: "another-1", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
+	one := dial(t, guests[0], Dial{Server: "198.51.100.8", User: "carol", Password: "carrots-3", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
+	two := dial(t, guests[1], Dial{Server: "198.51.100.8", User: "carol@two.example", Password: "carrots-3", Auth: AuthMSCHAPv2, Cipher: CipherMPPE128})
 	if one.Local != two.Local {
-		t.Errorf("the two first addresses of equal pools are %s and %s", one.Local, two.Local)
+		t.Errorf("two users with the same static address have %s and %s", one.Local, two.Local)
 	}
 	checkHosts := func() {
 		t.Helper()
@@ -30,8 +30,8 @@ func TestTwoTenants(t *testing.T) {
 		}
 	}
 	checkHosts()
-	if s := world.daemon.OpenSession(t, "two", two); s.User != "alice" {
-		t.Errorf("the user of tenant two is %q, want alice without her realm", s.User)
+	if s := world.daemon.OpenSession(t, "two", two); s.User != "carol" {
+		t.Errorf("the user of tenant two is %q, want carol without her realm", s.User)
 	}
 	two.HangUp(t)
 
