@@ -83,7 +83,7 @@ var mayUse = map[string][]string{
 	"github.com/grpc-ecosystem/grpc-gateway": {"api/gen", "internal/server"},
 	"buf.build/go/protovalidate":             {"internal/server"},
 	"buf.build/gen/go":                       {"api/gen", "internal/server"}, // the rules that stand in the proto files
-	"golang.org/x/time/rate":                 {"internal/server"}, // how often one caller may call, or be refused by name
+	"golang.org/x/time/rate":                 {"internal/server"},            // how often one caller may call, or be refused by name
 
 	// Other rooms see telemetry's own spans. What sends them is a package of its own, which the daemon alone links.
 	"go.opentelemetry.io/otel":           {"internal/telemetry"},

@@ -51,8 +51,9 @@ var malformed = []struct {
 	{"CHAP whose value runs over the end", wire.ProtocolCHAP, []byte{2, 1, 0, 6, 255, 1}},
 }
 
-// Malformed packets on a link that carries IP leave it as it is; before the login they lead no further. Whatever answer there
-// is, is no longer than the MRU. The packets are exactly as long as their slice, so that a read behind one is a panic.
+// Malformed packets on a link that carries IP leave it as it is; before the login they lead no further. Whatever answer
+// there is, is no longer than the MRU. The packets are exactly as long as their slice, so that a read behind one is a
+// panic.
 func TestKnownMalformedPackets(t *testing.T) {
 	for _, c := range malformed {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,8 +102,8 @@ func TestKnownManyOptions(t *testing.T) {
 	}
 }
 
-// EAP-TLS packets that say that 4 GiB are to come, before anybody has logged in (CVE-2026-39312): they are passed on as they
-// are, one at a time, nothing is put together here, and there is an end to them.
+// EAP-TLS packets that say that 4 GiB are to come, before anybody has logged in (CVE-2026-39312): they are passed on as
+// they are, one at a time, nothing is put together here, and there is an end to them.
 func TestKnownHugeEAPTLS(t *testing.T) {
 	w := toAuth(t, tenant.AuthEAP)
 	w.host.verdict = func(r AuthRequest) Decision { return eapStep(r, r.ID+1, eap.TypeTLS, 0) }
@@ -130,8 +131,8 @@ func TestKnownHugeEAPTLS(t *testing.T) {
 }
 
 // Methods of EAP with lengths of their own are the server's business: an MD5 answer with a name that ran over the stack of
-// other daemons (CVE-2020-8597), TTLS with AVPs that say anything (CVE-2026-25075), MS-CHAPv2 that says it is longer than its
-// packet. They reach the server as they came, and nothing of them is read here.
+// other daemons (CVE-2020-8597), TTLS with AVPs that say anything (CVE-2026-25075), MS-CHAPv2 that says it is longer than
+// its packet. They reach the server as they came, and nothing of them is read here.
 func TestKnownMethodsPassThrough(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"MD5 with a name of 1400 octets":  append(append([]byte{4, 16}, make([]byte, 16)...), bytes.Repeat([]byte{'n'}, 1400)...),
@@ -163,7 +164,9 @@ func TestKnownProxiedOptions(t *testing.T) {
 		"half an option":          {LastSent: []byte{3, 4, 0xc0, 0x23}, LastReceived: []byte{1}},
 		"one octet of a protocol": {LastSent: []byte{3, 3, 0xc0}, LastReceived: []byte{}},
 		"an MRU of one octet":     {LastSent: []byte{3, 4, 0xc0, 0x23, 1, 3, 5}, LastReceived: []byte{1, 3, 5}},
-		"600 options":             {LastSent: bytes.Repeat([]byte{0xee, 2}, 600), LastReceived: bytes.Repeat([]byte{0xee, 2}, 600)},
+		"600 options": {
+			LastSent: bytes.Repeat([]byte{0xee, 2}, 600), LastReceived: bytes.Repeat([]byte{0xee, 2}, 600),
+		},
 	} {
 		p.Auth = &ProxyAuth{PAP: true, Name: "alice", ID: 1, Password: tenant.Secret("clientPass")}
 		w := newWorld(t, pppd(), proxyConfig(tenant.AuthPAP), grant(tenant.MPPEDisabled))

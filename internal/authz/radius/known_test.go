@@ -75,7 +75,8 @@ func TestKnownAttributeLengths(t *testing.T) {
 	}
 }
 
-// Every length that can stand inside a Vendor-Specific attribute, against every number of octets: what is yielded lies within.
+// Every length that can stand inside a Vendor-Specific attribute, against every number of octets: what is yielded lies
+// within.
 func TestKnownVendorLengths(t *testing.T) {
 	query := append([]byte{1, 200, 0, 20}, make([]byte, 16)...)
 	for there := range 24 {

@@ -34,12 +34,14 @@ func quickFrom(s *isakmp, id uint32, payloads ...payload) []byte {
 	h := wireike.Header{
 		Initiator: s.id.Initiator, Responder: s.id.Responder, Exchange: wireike.ExchangeQuick, MessageID: id,
 	}
-	msg, _ := hashed(h, s.keys, s.keys.ExchangeIV(s.lastIV, id), payloads, func(rest []byte) []byte { return s.keys.Hash1(id, rest) })
+	msg, _ := hashed(h, s.keys, s.keys.ExchangeIV(s.lastIV, id), payloads, func(rest []byte) []byte {
+		return s.keys.Hash1(id, rest)
+	})
 	return msg
 }
 
-// Message 1 of Quick Mode from a peer that knows the key and means ill: nothing is made of what is wrong, it costs one answer,
-// and the child that is there carries on.
+// Message 1 of Quick Mode from a peer that knows the key and means ill: nothing is made of what is wrong, it costs one
+// answer, and the child that is there carries on.
 func TestKnownQuickModes(t *testing.T) {
 	private := make([]byte, 256)
 	private[255] = 2
@@ -78,12 +80,18 @@ func TestKnownQuickModes(t *testing.T) {
 		}, true, 1},
 		{"no SA", wireike.GroupNone, nil, change(wireike.PayloadSA, 1), false, 1},
 		{"an empty SA", wireike.GroupNone, nil, change(wireike.PayloadSA, 1, nil), false, 1},
-		{"CVE-2024-3652: AES-GMAC, which hides nothing", wireike.GroupNone, nil,
-			change(wireike.PayloadSA, 1, esp(ESPProposal{Transform: 23, KeyBits: 256})), false, 1},
-		{"CVE-2024-3652: NULL without integrity", wireike.GroupNone, nil,
-			change(wireike.PayloadSA, 1, esp(ESPProposal{Transform: wireike.ESPNULL})), false, 1},
-		{"AES-CBC without integrity", wireike.GroupNone, nil,
-			change(wireike.PayloadSA, 1, esp(ESPProposal{Transform: wireike.ESPAESCBC, KeyBits: 256})), false, 1},
+		{
+			"CVE-2024-3652: AES-GMAC, which hides nothing", wireike.GroupNone, nil,
+			change(wireike.PayloadSA, 1, esp(ESPProposal{Transform: 23, KeyBits: 256})), false, 1,
+		},
+		{
+			"CVE-2024-3652: NULL without integrity", wireike.GroupNone, nil,
+			change(wireike.PayloadSA, 1, esp(ESPProposal{Transform: wireike.ESPNULL})), false, 1,
+		},
+		{
+			"AES-CBC without integrity", wireike.GroupNone, nil,
+			change(wireike.PayloadSA, 1, esp(ESPProposal{Transform: wireike.ESPAESCBC, KeyBits: 256})), false, 1,
+		},
 		{"no nonce", wireike.GroupNone, nil, change(wireike.PayloadNonce, 1), false, 1},
 		{"a nonce of 7 octets", wireike.GroupNone, nil, change(wireike.PayloadNonce, 1, make([]byte, 7)), false, 1},
 		{"a nonce of 257 octets", wireike.GroupNone, nil, change(wireike.PayloadNonce, 1, make([]byte, 257)), false, 1},
@@ -95,13 +103,21 @@ func TestKnownQuickModes(t *testing.T) {
 		{"a public value for another group", wireike.GroupMODP2048, private[:128], nil, false, 1},
 		{"a point off the curve", wireike.GroupECP256, bytes.Repeat([]byte{9}, 64), nil, false, 1},
 		{"a group without a public value", wireike.GroupMODP2048, private, change(wireike.PayloadKE, 1), false, 1},
-		{"CVE-2023-38711: an identity of no type", wireike.GroupNone, nil, change(wireike.PayloadID, 1, []byte{200, 17, 6, 0xa5}), true, 1},
-		{"CVE-2023-38711: an address of two octets", wireike.GroupNone, nil, change(wireike.PayloadID, 1, []byte{1, 17, 6, 0xa5, 10, 0}), false, 1},
+		{
+			"CVE-2023-38711: an identity of no type", wireike.GroupNone, nil,
+			change(wireike.PayloadID, 1, []byte{200, 17, 6, 0xa5}), true, 1,
+		},
+		{
+			"CVE-2023-38711: an address of two octets", wireike.GroupNone, nil,
+			change(wireike.PayloadID, 1, []byte{1, 17, 6, 0xa5, 10, 0}), false, 1,
+		},
 		{"an identity of three octets", wireike.GroupNone, nil, change(wireike.PayloadID, 2, []byte{1, 17, 6}), false, 1},
 		{"no identities", wireike.GroupNone, nil, func(all []payload) []payload { return all[:len(all)-2] }, false, 1},
 		{"one identity", wireike.GroupNone, nil, func(all []payload) []payload { return all[:len(all)-1] }, false, 1},
-		{"a network of ours with another protocol", wireike.GroupNone, nil,
-			change(wireike.PayloadID, 2, []byte{4, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), false, 1},
+		{
+			"a network of ours with another protocol", wireike.GroupNone, nil,
+			change(wireike.PayloadID, 2, []byte{4, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), false, 1,
+		},
 		{"66 payloads", wireike.GroupNone, nil, func(all []payload) []payload {
 			return append(all, slices.Repeat([]payload{{wireike.PayloadVID, nil}}, 62)...)
 		}, false, 0},
@@ -161,8 +177,8 @@ func TestKnownInformationals(t *testing.T) {
 		return payload{wireike.PayloadDelete, wireike.AppendDelete(nil, protocol, spis...)}
 	}
 	raw := func(octets ...byte) payload { return payload{wireike.PayloadDelete, octets} }
-	notify := func(n wireike.Notify) payload {
-		b, _ := n.AppendBinary(nil)
+	about := func(n wireike.NotifyType, spi []byte, data ...byte) payload {
+		b, _ := wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: n, SPI: spi, Data: data}.AppendBinary(nil)
 		return payload{wireike.PayloadNotify, b}
 	}
 	for _, tc := range []struct {
@@ -184,7 +200,9 @@ func TestKnownInformationals(t *testing.T) {
 		{"a delete of an ISAKMP SA by four octets", func(isa *isakmp, _ *Child) []payload {
 			return []payload{del(wireike.ProtocolISAKMP, isa.spi()[:4])}
 		}, 1, 1},
-		{"a delete of no protocol", func(_ *isakmp, c *Child) []payload { return []payload{del(99, putID32(c.OutboundSPI))} }, 1, 1},
+		{"a delete of no protocol", func(_ *isakmp, c *Child) []payload {
+			return []payload{del(99, putID32(c.OutboundSPI))}
+		}, 1, 1},
 		{"an empty delete", func(*isakmp, *Child) []payload { return []payload{raw()} }, 1, 1},
 		{"the child twice, and once more", func(_ *isakmp, c *Child) []payload {
 			one := del(wireike.ProtocolESP, putID32(c.OutboundSPI), putID32(c.OutboundSPI))
@@ -193,15 +211,13 @@ func TestKnownInformationals(t *testing.T) {
 		{"its SA twice, and notifies and deletes behind", func(isa *isakmp, c *Child) []payload {
 			one := del(wireike.ProtocolISAKMP, isa.spi(), isa.spi())
 			return []payload{
-				one, one, notify(wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: wireike.NotifyRUThere, SPI: isa.spi(), Data: []byte{0, 0, 0, 1}}),
-				notify(wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: wireike.NotifyInitialContact, SPI: isa.spi()}),
+				one, one, ruThere(isa, 1), about(wireike.NotifyInitialContact, isa.spi()),
 				del(wireike.ProtocolESP, putID32(c.OutboundSPI)), one,
 			}
 		}, 0, 1}, // children outlive their SA for a while
 		{"a question of two octets, and one without an SPI", func(isa *isakmp, _ *Child) []payload {
 			return []payload{
-				notify(wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: wireike.NotifyRUThere, SPI: isa.spi(), Data: []byte{0, 1}}),
-				notify(wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: wireike.NotifyRUThere}),
+				about(wireike.NotifyRUThere, isa.spi(), 0, 1), about(wireike.NotifyRUThere, nil),
 			}
 		}, 1, 1},
 		{"a notify of three octets", func(*isakmp, *Child) []payload {
@@ -212,11 +228,13 @@ func TestKnownInformationals(t *testing.T) {
 		}, 1, 1},
 		{"every notify that there could be", func(isa *isakmp, _ *Child) (all []payload) {
 			for n := range 60 {
-				all = append(all, notify(wireike.Notify{Protocol: wireike.ProtocolISAKMP, Type: wireike.NotifyType(n * 997), SPI: isa.spi()}))
+				all = append(all, about(wireike.NotifyType(n*997), isa.spi()))
 			}
 			return all
 		}, 1, 1},
-		{"types that there are not", func(*isakmp, *Child) []payload { return []payload{{99, nil}, {200, make([]byte, 50)}} }, 1, 1},
+		{"types that there are not", func(*isakmp, *Child) []payload {
+			return []payload{{99, nil}, {200, make([]byte, 50)}}
+		}, 1, 1},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run(t, func(t *testing.T, w *world) {

@@ -11,8 +11,8 @@ import (
 )
 
 // First messages with one octet changed, or cut, or with a number in the place of every pair of octets, as the suites of
-// mutations that were made against IKE have them: each costs at most one answer that is no longer than itself, what it leaves
-// is gone with its time, and a client gets in.
+// mutations that were made against IKE have them: each costs at most one answer that is no longer than itself, what it
+// leaves is gone with its time, and a client gets in.
 func TestKnownMutations(t *testing.T) {
 	key := bytes.Repeat([]byte{4}, 64) // no point of the curve
 	named, _ := wireike.ID{Type: wireike.IDKeyID, Data: []byte("sales")}.AppendBinary(nil)

@@ -21,7 +21,8 @@ type stranger struct {
 
 func newStranger(w *world, s *host) *stranger {
 	a := &stranger{s: s, path: Path{
-		Listener: "listeners/test", Local: netip.AddrPortFrom(s.addr, portIKE), Remote: netip.MustParseAddrPort("203.0.113.66:500"),
+		Listener: "listeners/test", Local: netip.AddrPortFrom(s.addr, portIKE),
+		Remote: netip.MustParseAddrPort("203.0.113.66:500"),
 	}}
 	w.tap = func(_, to netip.AddrPort, msg []byte) bool {
 		if to == a.path.Remote {
@@ -66,7 +67,8 @@ func message(h wireike.Header, payloads ...payload) []byte {
 // offer1 is an SA payload of phase 1 with one transform, changed by change, as often as copies says.
 func offer1(copies int, change func(o *wireike.Offer, p *Phase1Proposal)) payload {
 	p := Phase1Proposal{
-		Encryption: wireike.EncryptionAESCBC, KeyBits: 256, Hash: wireike.HashSHA256, Group: wireike.GroupMODP2048, Lifetime: time.Hour,
+		Encryption: wireike.EncryptionAESCBC, KeyBits: 256, Hash: wireike.HashSHA256, Group: wireike.GroupMODP2048,
+		Lifetime: time.Hour,
 	}
 	o := wireike.Offer{Number: 1, Protocol: wireike.ProtocolISAKMP}
 	if change != nil {
@@ -114,7 +116,10 @@ func TestKnownFirstMessages(t *testing.T) {
 			binary.BigEndian.PutUint32(b[24:], uint32(len(b)))
 			return b
 		}(), nothing},
-		{"CVE-2009-0790: an answer to dead peer detection of no SA", message(unknown, payload{wireike.PayloadNotify, ack}), nothing},
+		{
+			"CVE-2009-0790: an answer to dead peer detection of no SA",
+			message(unknown, payload{wireike.PayloadNotify, ack}), nothing,
+		},
 		{"CVE-2009-0790: the same with no cookie of ours", message(with(unknown, func(h *wireike.Header) {
 			h.Responder = wireike.Cookie{}
 		}), payload{wireike.PayloadNotify, ack}), nothing},
@@ -125,7 +130,10 @@ func TestKnownFirstMessages(t *testing.T) {
 			h.Responder = wireike.Cookie{9}
 		}), plain(), payload{wireike.PayloadKE, make([]byte, 256)}), nothing},
 		{"aggressive mode without a name", message(aggressive, plain()), wireike.NotifyNoProposalChosen},
-		{"aggressive mode for a name that is cut", message(aggressive, plain(), payload{wireike.PayloadID, []byte{11}}), wireike.NotifyNoProposalChosen},
+		{
+			"aggressive mode for a name that is cut",
+			message(aggressive, plain(), payload{wireike.PayloadID, []byte{11}}), wireike.NotifyNoProposalChosen,
+		},
 		{"CVE-2014-9221: group 1025", message(main, group(1025)), wireike.NotifyNoProposalChosen},
 		{"group 0", message(main, group(0)), wireike.NotifyNoProposalChosen},
 		{"group 1, of 768 bits", message(main, group(1)), wireike.NotifyNoProposalChosen},
@@ -134,7 +142,10 @@ func TestKnownFirstMessages(t *testing.T) {
 		{"CVE-2018-5389: revised RSA encryption", message(main, auth(5)), wireike.NotifyNoProposalChosen},
 		{"XAUTH", message(main, auth(65001)), wireike.NotifyNoProposalChosen},
 		{"IKEv2", edited(edited(message(main, plain()), 17, 0x20), 18, 34), nothing},
-		{"CVE-2015-3991: payloads of IKEv2 behind the SA", message(main, plain(), payload{33, make([]byte, 40)}, payload{46, make([]byte, 40)}), answer},
+		{
+			"CVE-2015-3991: payloads of IKEv2 behind the SA",
+			message(main, plain(), payload{33, make([]byte, 40)}, payload{46, make([]byte, 40)}), answer,
+		},
 		{"payloads of private types", message(main, plain(), payload{128, nil}, payload{255, make([]byte, 99)}), answer},
 		{"an SPI of 16 octets in phase 1", message(main, offer1(1, func(o *wireike.Offer, _ *Phase1Proposal) {
 			o.SPI = make([]byte, 16)
@@ -147,7 +158,10 @@ func TestKnownFirstMessages(t *testing.T) {
 		})), wireike.NotifyNoProposalChosen},
 		{"an SA that is empty", message(main, payload{wireike.PayloadSA, nil}), nothing},
 		{"a domain of interpretation that there is not", edited(message(main, plain()), 35, 2), wireike.NotifyDOINotSupported},
-		{"CVE-2026-12413: 65 payloads", message(main, append([]payload{plain()}, slices.Repeat([]payload{{wireike.PayloadVID, nil}}, 64)...)...), nothing},
+		{
+			"CVE-2026-12413: 65 payloads",
+			message(main, append([]payload{plain()}, slices.Repeat([]payload{{wireike.PayloadVID, nil}}, 64)...)...), nothing,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run(t, func(t *testing.T, w *world) {
@@ -214,7 +228,7 @@ func TestKnownIdentities(t *testing.T) {
 		{"CVE-2013-6075: a distinguished name of no octet", wireike.ID{Type: wireike.IDDERASN1DN}, false},
 		{"CVE-2013-6075: of one", wireike.ID{Type: wireike.IDDERASN1DN, Data: []byte{0x30}}, true},
 		{"that says 65535 octets", wireike.ID{Type: wireike.IDDERASN1DN, Data: []byte{0x30, 0x82, 0xff, 0xff}}, true},
-		{"whose parts go round in themselves", wireike.ID{Type: wireike.IDDERASN1DN, Data: bytes.Repeat([]byte{0x30, 0x80}, 500)}, true},
+		{"of nothing but beginnings", wireike.ID{Type: wireike.IDDERASN1DN, Data: bytes.Repeat([]byte{0x30, 0x80}, 500)}, true},
 		{"a name of 1024 octets", wireike.ID{Type: wireike.IDFQDN, Data: bytes.Repeat([]byte{0xff}, 1024)}, true},
 		{"a name of 1025", wireike.ID{Type: wireike.IDFQDN, Data: bytes.Repeat([]byte{0xff}, 1025)}, false},
 		{"a type that there is not", wireike.ID{Type: 200, Data: []byte{1}}, true},

@@ -11,8 +11,8 @@ import (
 )
 
 // What ends tunnels and calls counts from the tunnel's own peer and in its turn: with another number, another tunnel, from
-// another peer, or with half a header, it is nothing. What is out of the window is forgotten, so it can't come into its turn
-// later.
+// another peer, or with half a header, it is nothing. What is out of the window is forgotten, so it can't come into its
+// turn later.
 func TestKnownForgedEnds(t *testing.T) {
 	stop := &wire.StopCCN{AssignedTunnelID: 1, Result: wire.Result{Code: wire.StopResultGeneralRequest}}
 	cdn := &wire.CDN{AssignedSessionID: 5, Result: wire.Result{Code: wire.CallResultAdministrative}}
@@ -54,6 +54,8 @@ func TestKnownForgedEnds(t *testing.T) {
 			binary.BigEndian.PutUint16(b, flags)
 			w.server.Receive(p, 1701, b)
 		}
+		// A peer that does not know our ID yet may stop without it; this one has shown that it does.
+		r.inject(1701, wire.Header{Ns: next}, stop)
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
 		w.expect()
@@ -89,4 +91,25 @@ func TestKnownLongTexts(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// Who forges addresses gets one answer sent for each message, whatever he says next without our tunnel ID, which he never saw.
+func TestKnownAmplification(t *testing.T) {
+	stop := &wire.StopCCN{AssignedTunnelID: 1, Result: wire.Result{Code: wire.StopResultGeneralRequest}}
+	for _, ns := range []uint16{0, 1, 2, 500, 0xffff} { // a copy, its turn, early, and out of the window
+		bubble(t, Config{}, func(w *world, p *peer) {
+			p.plain = true
+			answers := 0
+			p.toward = func(uint16, []byte) { p.set(func() { answers++ }) }
+			p.inject(1701, wire.Header{}, request(1))
+			time.Sleep(100 * time.Millisecond)
+			p.inject(1701, wire.Header{Ns: ns}, stop)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if answers > 2 {
+				t.Errorf("Ns %d: %d answers to two messages", ns, answers)
+			}
+			w.events()
+		})
+	}
 }

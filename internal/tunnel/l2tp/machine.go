@@ -159,13 +159,19 @@ func (m *machine) Repeat(now time.Time) {
 	}
 }
 
-// Receive takes a message with our tunnel ID from the peer's UDP port. body is kept.
+// Receive takes a message from the peer's UDP port, with our tunnel ID or, from a peer that never learned it, without. body is
+// kept.
 func (m *machine) Receive(now time.Time, port uint16, h wire.Header, body []byte) {
 	if m.state == closed {
 		return
 	}
+	if h.TunnelID == 0 && m.state == established {
+		return // its SCCCN had our ID; without that, anybody who forges addresses could guess the rest
+	}
 	m.now = now
-	m.ch.quiet = false
+	if h.TunnelID != 0 {
+		m.ch.quiet = false // it has seen our ID, so its address is its own
+	}
 	m.heard() // a message that says nothing new still says that the peer is there
 	got := m.ch.receive(now, h, body, func(d delivered) {
 		m.fresh(port)

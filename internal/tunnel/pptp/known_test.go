@@ -80,9 +80,9 @@ func sequence(t *testing.T, c *net.TCPConn) uint32 {
 	return uint32(seq)
 }
 
-// Forged segments for a control connection: resets and SYNs that know addresses and ports and have a number in the window but
-// not the very next one, which RFC 5961 sections 3 and 4 have the kernel doubt, and numbers from all over. The connection and
-// its call live; the one reset with the right number shows that the others were for it.
+// Forged segments for a control connection: resets and SYNs that know addresses and ports and have a number in the window
+// but not the very next one, which RFC 5961 sections 3 and 4 have the kernel doubt, and numbers from all over. The
+// connection and its call live; the one reset with the right number shows that the others were for it.
 func TestKnownForgedSegments(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("forging needs root")
@@ -117,10 +117,10 @@ func TestKnownForgedSegments(t *testing.T) {
 	}
 	next := sequence(t, tcp)
 	for i := range uint32(200) {
-		forge(next+1+i*50, 0, tcpRST)            // in the window
-		forge(next+1+i*50, 0, tcpSYN)            // a connection of the same addresses anew
-		forge(next+(i+1)<<24, i<<24, tcpRST|tcpACK)  // anywhere
-		forge(next+1+i*50, i<<24, tcpFIN|tcpACK) // a polite end, out of its turn
+		forge(next+1+i*50, 0, tcpRST)               // in the window
+		forge(next+1+i*50, 0, tcpSYN)               // a connection of the same addresses anew
+		forge(next+(i+1)<<24, i<<24, tcpRST|tcpACK) // anywhere
+		forge(next+1+i*50, i<<24, tcpFIN|tcpACK)    // a polite end, out of its turn
 	}
 	time.Sleep(50 * time.Millisecond)
 	if err := c.Echo(t.Context()); err != nil {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Of all the forms that the first four octets can have, version 0 with its offsets, routing entries and checksums among them,
-// only the four of RFC 2637 are taken; and of all payload lengths only those that fit in what has come.
+// Of all the forms that the first four octets can have, version 0 with its offsets, routing entries and checksums among
+// them, only the four of RFC 2637 are taken; and of all payload lengths only those that fit in what has come.
 func TestKnownForms(t *testing.T) {
 	const ours = 0x880b
 	b := make([]byte, 64)
@@ -28,7 +28,7 @@ func TestKnownForms(t *testing.T) {
 	}
 	binary.BigEndian.PutUint16(b, 0x3081)
 	binary.BigEndian.PutUint16(b[2:], ours)
-	for there := range len(b) {
+	for there := range b {
 		for length := range 1 << 16 {
 			binary.BigEndian.PutUint16(b[4:], uint16(length))
 			_, payload, err := ParseHeader(b[:there:there])

@@ -55,8 +55,8 @@ func TestKnownLongNumbers(t *testing.T) {
 	}
 }
 
-// Hidden AVPs of a sender that has no secret decipher to anything, the length in front included, and no attribute of a fixed
-// size gets another one by it. With no secret here they are not deciphered at all.
+// Hidden AVPs of a sender that has no secret decipher to anything, the length in front included, and no attribute of a
+// fixed size gets another one by it. With no secret here they are not deciphered at all.
 func TestKnownHiddenGarbage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 1))
 	secret := []byte("secret")

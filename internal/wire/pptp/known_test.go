@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Every length that a message can claim, with every type: taken is only the one length that its type has. A length below the
-// header has made others compute a negative rest.
+// Every length that a message can claim, with every type: taken is only the one length that its type has. A length below
+// the header has made others compute a negative rest.
 func TestKnownLengths(t *testing.T) {
 	sizes := map[Type]int{}
 	for _, s := range seeds {

@@ -1,7 +1,8 @@
-package server
+package query
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strings"
 
@@ -17,31 +18,30 @@ const (
 	maxOrderText = 256
 )
 
-// order sorts resources by their fields, google.aip.dev/132, and what is alike in them by name.
-type order struct{ keys []orderKey }
+// Order sorts resources by their fields, google.aip.dev/132, and what is alike in them by name.
+type Order struct{ keys []orderKey }
 
 type orderKey struct {
 	path []protoreflect.FieldDescriptor
 	desc bool
 }
 
-// newOrder reads an order over messages of one type, as in "inBytes desc, user"; nil for "". The error is a violation of the
-// field "orderBy".
-func newOrder(md protoreflect.MessageDescriptor, text string) (*order, error) {
+// ParseOrder reads an order over messages of one type, as in "inBytes desc, user"; nil for "". The error says what is wrong.
+func ParseOrder(md protoreflect.MessageDescriptor, text string) (*Order, error) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
 	parts := strings.Split(text, ",")
 	if len(text) > maxOrder || len(parts) > maxOrderKeys {
-		return nil, invalid("orderBy", "has %d octets and %d fields, at most %d and %d are allowed", len(text), len(parts), maxOrder, maxOrderKeys)
+		return nil, fmt.Errorf("has %d octets and %d fields, at most %d and %d are allowed", len(text), len(parts), maxOrder, maxOrderKeys)
 	}
-	o := &order{}
+	o := &Order{}
 	for _, part := range parts {
 		words := strings.Fields(part)
 		switch {
 		case len(words) == 2 && words[1] == "desc", len(words) == 2 && words[1] == "asc", len(words) == 1:
 		default:
-			return nil, invalid("orderBy", `%q is neither a field nor a field and desc, as in "inBytes desc, user"`, strings.TrimSpace(part))
+			return nil, fmt.Errorf(`%q is neither a field nor a field and desc, as in "inBytes desc, user"`, strings.TrimSpace(part))
 		}
 		path, err := orderPath(md, words[0])
 		if err != nil {
@@ -57,29 +57,29 @@ func orderPath(md protoreflect.MessageDescriptor, text string) ([]protoreflect.F
 	var path []protoreflect.FieldDescriptor
 	for name := range strings.SplitSeq(text, ".") {
 		if md == nil {
-			return nil, invalid("orderBy", "%q: %s has no fields of its own", text, path[len(path)-1].JSONName())
+			return nil, fmt.Errorf("%q: %s has no fields of its own", text, path[len(path)-1].JSONName())
 		}
 		fd := fieldBySpelling(md, name)
 		switch {
 		case fd == nil:
-			return nil, invalid("orderBy", "%q: no field %q; there are %s", text, name, shownFields(md))
-		case writeOnly(fd):
-			return nil, invalid("orderBy", "%q: %s is never shown", text, fd.JSONName())
+			return nil, fmt.Errorf("%q: no field %q; there are %s", text, name, shownFields(md))
+		case WriteOnly(fd):
+			return nil, fmt.Errorf("%q: %s is never shown", text, fd.JSONName())
 		case fd.IsList() || fd.IsMap() || fd.Kind() == protoreflect.BytesKind:
-			return nil, invalid("orderBy", "%q: %s holds more than one value, so it has no order", text, fd.JSONName())
+			return nil, fmt.Errorf("%q: %s holds more than one value, so it has no order", text, fd.JSONName())
 		}
 		path = append(path, fd)
-		md = children(fd)
+		md = Children(fd)
 	}
 	if last := path[len(path)-1]; last.Message() != nil && !isMoment(last) {
-		return nil, invalid("orderBy", "%q: %s", text, hasFields(last))
+		return nil, fmt.Errorf("%q: %s", text, hasFields(last))
 	}
 	return path, nil
 }
 
-// place is where a resource stands: places compare as the resources shall, octet by octet. What is unset comes before what is
+// Place is where a resource stands: places compare as the resources shall, octet by octet. What is unset comes before what is
 // set. name tells apart what is alike in all fields.
-func (o *order) place(m proto.Message, name string) string {
+func (o *Order) Place(m proto.Message, name string) string {
 	var b []byte
 	for _, k := range o.keys {
 		begin := len(b)

@@ -1,4 +1,4 @@
-package server
+package query
 
 import (
 	"cmp"
@@ -133,7 +133,7 @@ func (p *filterParser) testEnum(fd protoreflect.FieldDescriptor, op string, v op
 	}
 	value := fd.Enum().Values().ByName(protoreflect.Name(v.text))
 	if value == nil {
-		return nil, p.scanner.errorAt(v.pos, "%q is none of %s", v.text, words(fd.Enum().Values()))
+		return nil, p.scanner.errorAt(v.pos, "%q is none of %s", v.text, Words(fd.Enum().Values()))
 	}
 	want := op != "!="
 	return func(e protoreflect.Value) bool { return (e.Enum() == value.Number()) == want }, nil
@@ -174,7 +174,7 @@ func (p *filterParser) testTime(op string, v operand) (func(protoreflect.Value) 
 }
 
 func (p *filterParser) testDuration(op string, v operand) (func(protoreflect.Value) bool, error) {
-	d, err := parseSeconds(v.text)
+	d, err := ParseSeconds(v.text)
 	if err != nil {
 		return nil, p.scanner.errorAt(v.pos, "%v", err)
 	}

@@ -1,4 +1,4 @@
-package server
+package query
 
 import (
 	"strings"
@@ -129,17 +129,17 @@ func TestFilter(t *testing.T) {
 		{filterSession, "\tstate = OPEN\n", true},
 		{filterSession, `(state=OPEN)AND(natDetected=true)`, true},
 	} {
-		f, err := newFilter(tt.about.ProtoReflect().Descriptor(), tt.text)
+		f, err := ParseFilter(tt.about.ProtoReflect().Descriptor(), tt.text)
 		if err != nil {
 			t.Errorf("%s: %v", tt.text, err)
 			continue
 		}
-		if got := f.matches(tt.about); got != tt.want {
+		if got := f.Matches(tt.about); got != tt.want {
 			t.Errorf("%s: got %v, want %v", tt.text, got, tt.want)
 		}
 	}
-	f, err := newFilter(filterUser.ProtoReflect().Descriptor(), "")
-	if f != nil || err != nil || !f.matches(filterUser) {
+	f, err := ParseFilter(filterUser.ProtoReflect().Descriptor(), "")
+	if f != nil || err != nil || !f.Matches(filterUser) {
 		t.Errorf("no filter: got %v, %v", f, err)
 	}
 }
@@ -196,7 +196,7 @@ func TestFilterErrors(t *testing.T) {
 		{filterTenant, `ipsec.psks:x`, `the elements of psks are compared by their fields id`},
 		{&concentratorv1.AuditEvent{}, `before.x = 1`, `before:* asks whether there is one`},
 	} {
-		_, err := newFilter(tt.about.ProtoReflect().Descriptor(), tt.text)
+		_, err := ParseFilter(tt.about.ProtoReflect().Descriptor(), tt.text)
 		var violation *errdetails.BadRequest_FieldViolation
 		for _, d := range status.Convert(err).Details() {
 			if bad, ok := d.(*errdetails.BadRequest); ok {
@@ -217,8 +217,8 @@ func FuzzParseFilter(f *testing.F) {
 	}
 	f.Fuzz(func(_ *testing.T, text string) {
 		for _, about := range []proto.Message{filterSession, filterTenant} {
-			if c, err := newFilter(about.ProtoReflect().Descriptor(), text); err == nil {
-				c.matches(about)
+			if c, err := ParseFilter(about.ProtoReflect().Descriptor(), text); err == nil {
+				c.Matches(about)
 			}
 		}
 	})

@@ -1,4 +1,4 @@
-package server
+package query
 
 import (
 	"fmt"
@@ -20,11 +20,11 @@ func sortedNames[M interface {
 	GetName() string
 }](t *testing.T, orderBy string, list ...M) string {
 	t.Helper()
-	o, err := newOrder(list[0].ProtoReflect().Descriptor(), orderBy)
+	o, err := ParseOrder(list[0].ProtoReflect().Descriptor(), orderBy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	slices.SortFunc(list, func(a, b M) int { return strings.Compare(o.place(a, a.GetName()), o.place(b, b.GetName())) })
+	slices.SortFunc(list, func(a, b M) int { return strings.Compare(o.Place(a, a.GetName()), o.Place(b, b.GetName())) })
 	var names []string
 	for _, m := range list {
 		names = append(names, m.GetName())
@@ -83,12 +83,12 @@ func TestOrderErrors(t *testing.T) {
 		strings.Repeat("x", maxOrder+1): `has 513 octets`,
 	} {
 		want = strings.Replace(want, "name, password", "name, profile", 1)
-		_, err := newOrder((*concentratorv1.User)(nil).ProtoReflect().Descriptor(), text)
-		if err == nil || !strings.Contains(err.Error(), want) || failureOf(err).fields[0] != "orderBy" {
+		_, err := ParseOrder((*concentratorv1.User)(nil).ProtoReflect().Descriptor(), text)
+		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: %v, want %q", text, err, want)
 		}
 	}
-	if _, err := newOrder((*concentratorv1.Tenant)(nil).ProtoReflect().Descriptor(), "limits"); err == nil || !strings.Contains(err.Error(), "compared by its fields") {
+	if _, err := ParseOrder((*concentratorv1.Tenant)(nil).ProtoReflect().Descriptor(), "limits"); err == nil || !strings.Contains(err.Error(), "compared by its fields") {
 		t.Errorf("a message: %v", err)
 	}
 }

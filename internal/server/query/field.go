@@ -1,19 +1,10 @@
-package server
+package query
 
 import (
-	"slices"
 	"strings"
 
-	"google.golang.org/genproto/googleapis/api/annotations"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
-
-// writeOnly says whether a field is never shown, so that nothing may be asked about it either.
-func writeOnly(fd protoreflect.FieldDescriptor) bool {
-	list, _ := proto.GetExtension(fd.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
-	return slices.Contains(list, annotations.FieldBehavior_INPUT_ONLY)
-}
 
 // fieldBySpelling finds a field by its name in JSON or in the proto file; nil if there is none.
 func fieldBySpelling(md protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
@@ -27,7 +18,7 @@ func fieldBySpelling(md protoreflect.MessageDescriptor, name string) protoreflec
 func shownFields(md protoreflect.MessageDescriptor) string {
 	var names []string
 	for i := range md.Fields().Len() {
-		if fd := md.Fields().Get(i); !writeOnly(fd) {
+		if fd := md.Fields().Get(i); !WriteOnly(fd) {
 			names = append(names, fd.JSONName())
 		}
 	}
@@ -56,7 +47,7 @@ func (p *filterParser) below(md protoreflect.MessageDescriptor, field []segment,
 	switch {
 	case fd == nil:
 		return nil, p.scanner.errorAt(at.pos, "no field %q; there are %s", at.text, shownFields(md))
-	case writeOnly(fd):
+	case WriteOnly(fd):
 		return nil, p.scanner.errorAt(at.pos, "%s is never shown, so nothing can be asked about it", fd.JSONName())
 	case fd.IsMap():
 		return p.inMap(fd, at, rest, op, v)
@@ -72,7 +63,7 @@ func (p *filterParser) below(md protoreflect.MessageDescriptor, field []segment,
 			return nil, p.scanner.errorAt(at.pos, "%s", hasFields(fd))
 		}
 		return func(m protoreflect.Message) bool { return m.Has(fd) }, nil
-	case children(fd) == nil:
+	case Children(fd) == nil:
 		return nil, p.scanner.errorAt(rest[0].pos, "%s", hasFields(fd))
 	}
 	inner, err := p.below(fd.Message(), rest, op, v)
