@@ -14,7 +14,8 @@ import (
 )
 
 // FuzzInboundESP gives a shard any octets as raw ESP, ESP in UDP, IKE and plain L2TP, and any octets sealed by an SA of a
-// client, who may be no friend either. Nothing panics, and nothing comes through that is not an IP packet of the session.
+// client, who may be no friend either; what is sealed may be cut on its way. Nothing panics, and nothing comes through that is
+// not an IP packet of the session.
 func FuzzInboundESP(f *testing.F) {
 	inner := echo("10.50.0.7", "192.0.2.9", 1, 40, true)
 	var p pktbuf.Buf
@@ -32,13 +33,24 @@ func FuzzInboundESP(f *testing.F) {
 	f.Add(byte(2), ipv4(clientIP, serverIP, unix.IPPROTO_ESP, false, []byte{0, 0x10, 0, 0x10, 0, 0, 0, 9, 1, 2, 3}))
 	f.Add(byte(3), []byte{0xc8, 2, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0})
 
-	b, client := newESPBench(f, gcm)
-	natt := b.f
+	f.Add(byte(9), []byte{0x6, 0xa5, 0x6, 0xa5, 0, 9, 0, 0, 1}) // by SHA2-256, whole
+	f.Add(byte(14), []byte{0x6, 0xa5, 0x6, 0xa5, 0, 9, 0, 0, 1})
+	f.Add(byte(6), []byte{0, 0x10, 0, 0x10, 0, 0, 0, 1})
+
 	raw := &face{kind: faceESP, index: 4, sock: nowhere{}}
 	ike := &face{kind: faceIKE, index: 5, udp: nowhereUDP{}, sink: nothing{}}
 	plain := &face{kind: faceL2TP, index: 6, udp: nowhereUDP{}, sink: nothing{}, plain: true}
-	natt.sink, b.c.l2tp.peer.sink, b.c.l2tp.peer.raw, b.c.sink = nothing{}, nothing{}, raw, nothing{}
-	datagram := func(f *face, port uint16, p []byte) {
+	type end struct {
+		*bench
+		client *esp.Outbound
+	}
+	var ends [2]end
+	for i, u := range []suite{gcm, suites["AES-256-CBC-SHA256"]} {
+		b, client := newESPBench(f, u)
+		b.f.sink, b.c.l2tp.peer.sink, b.c.l2tp.peer.raw, b.c.sink = nothing{}, nothing{}, raw, nothing{}
+		ends[i] = end{b, client}
+	}
+	datagram := func(b *bench, f *face, port uint16, p []byte) {
 		d := &b.s.datagrams[0]
 		d.From, d.FromPort, d.To, d.Cut, d.Rest = b.c.remote, port, b.c.local, false, nil
 		d.Size = copy(b.s.areas[0], p)
@@ -48,27 +60,39 @@ func FuzzInboundESP(f *testing.F) {
 		b.arrive(f, 1)
 	}
 	f.Fuzz(func(t *testing.T, way byte, p []byte) {
-		before := b.s.countersOf(b.c)
-		sealed := false
+		b := ends[way/5%2]
+		natt := b.f
+		before, form := b.s.countersOf(b.c), b.c.l2tp.peer.form
+		sealed, whole := false, false
 		switch way % 5 {
 		case 0:
-			datagram(ike, 500, p)
+			datagram(b.bench, ike, 500, p)
 		case 1:
-			datagram(natt, 4500, p)
+			datagram(b.bench, natt, 4500, p)
 		case 2:
 			b.s.sizes[0] = copy(b.s.areas[0], p)
 			b.arrive(raw, 1)
 		case 3:
-			datagram(plain, 1701, p)
+			datagram(b.bench, plain, 1701, p)
 		case 4:
 			var q pktbuf.Buf
-			if !q.SetBytes(p[:min(len(p), pktbuf.MaxRead)]) || client.Seal(&q, unix.IPPROTO_UDP) != esp.OK {
+			if !q.SetBytes(p[:min(len(p), pktbuf.MaxRead)]) || b.client.Seal(&q, unix.IPPROTO_UDP) != esp.OK {
 				return
 			}
-			sealed = true
-			datagram(natt, 4500, q.Bytes())
+			sealed, whole = true, way/5%2 == 1 && q.Len() <= len(b.s.areas[0])
+			if way/10%2 == 1 { // on its way
+				q.Truncate(q.Len() - 4)
+				whole = false
+			}
+			datagram(b.bench, natt, 4500, q.Bytes())
 		}
 		b.s.flush()
+		switch now := b.c.l2tp.peer.form; {
+		case now < form, !sealed && now != form:
+			t.Errorf("form %d was %d, by way %d", now, form, way)
+		case whole && now != esp.FormWhole:
+			t.Errorf("form %d after a whole packet", now)
+		}
 		after := b.s.countersOf(b.c)
 		if after.InPackets == before.InPackets {
 			return

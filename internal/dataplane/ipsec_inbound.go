@@ -162,20 +162,15 @@ var espDrops = [...]Drop{
 // acceptESP takes what an SA has proved to be its peer's.
 func (s *shard) acceptESP(it *espItem, op *esp.OpenOp) {
 	a, p := it.sa, it.sa.peer
+	if f := a.in.Form(); f > p.form { // a dummy packet shows it too
+		s.learnForm(p, f)
+	}
 	if d := espDrops[op.Verdict]; d != Pass {
 		s.drop(nil, d)
 		s.checkLimit(p, a.spi, &a.inLimit, a.in.PastSoft(), a.in.PastHard())
 		return
 	}
 	p.lastInbound = s.now
-	if a.in.Truncated() && !p.cut {
-		p.cut = true
-		for _, other := range s.sas {
-			if other != nil && other.peer == p {
-				other.out.Truncate()
-			}
-		}
-	}
 	if a.encap && (it.port != p.port || it.from != p.remote) && it.seq == uint32(a.in.Packets()) {
 		// The peer's NAT gave it another mapping. Only the newest packet tells where it is now (RFC 3947 section 7).
 		p.remote, p.port = it.from, it.port

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -679,25 +680,79 @@ func TestCutICV(t *testing.T) {
 	g, o := l.datagrams(DatagramSpec{IPsec: true})
 	e := l.ipsec(g, o, suites["AES-256-CBC-SHA256"], true, 0)
 	hello := []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0}
-	const full = 8 + 16 + 32 + 16
-	size := func() int {
-		t.Helper()
-		e.peer.SendControl(1701, hello)
-		return len(receive(t, e.fd)) - 10
+	e.wantICV("before the first packet", 16)
+	for range 3 {
+		e.seal.Truncate()
+		e.up(e.message(hello))
+		o.next(t, "used")
+		o.next(t, "control")
+		e.wantICV("after it", 12)
+		forged := append(e.message(hello), 1, 2, 3, 4) // a packet of its own, as long as a whole one
+		e.up(forged)
+		e.up(e.message(hello))
+		o.next(t, "control")
+		e.wantICV("after a forgery", 12)
+		e.rekey(suites["AES-256-CBC-SHA256"])
+		e.wantICV("after a rekey", 12)
 	}
-	if n := size(); n != full {
-		t.Errorf("%d octets, want %d", n, full)
+	e.waitDrop(DropESPAuth, 3)
+}
+
+// wantICV wants what we send to have an ICV of n octets that is good. It doesn't matter to e what it has got before.
+func (e *ipsecEnd) wantICV(when string, n int) {
+	t := e.l.t
+	t.Helper()
+	e.peer.SendControl(1701, []byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0})
+	p := receive(t, e.fd)[10:] // as ESP in UDP
+	if got := len(p) - (8 + 16 + 32); got != n {
+		t.Errorf("%s: an ICV of %d octets, want %d", when, got, n)
+		return
 	}
-	e.seal.Truncate()
-	e.up(e.message(hello))
-	o.next(t, "used")
-	o.next(t, "control")
-	if n := size(); n != full-4 {
-		t.Errorf("%d octets, want %d", n, full-4)
+	in, err := esp.NewInbound(suites["AES-256-CBC-SHA256"].params(peerSPI, byte(e.spi>>5)))
+	if err != nil {
+		t.Fatal(err)
 	}
-	e.rekey(suites["AES-256-CBC-SHA256"])
-	if n := size(); n != full-4 {
-		t.Errorf("%d octets after a rekey, want %d", n, full-4)
+	var b pktbuf.Buf
+	b.SetBytes(p)
+	if _, v := in.Open(&b); v != esp.OK {
+		t.Errorf("%s: what came is %v", when, v)
+	}
+}
+
+// TestMergedICV: what one of two peers has shown of its ICV counts for both, whichever is merged into the other.
+func TestMergedICV(t *testing.T) {
+	const whole, cut, silent = 16, 12, 0
+	for _, tt := range []struct{ from, into, want int }{
+		{silent, silent, whole},
+		{silent, cut, cut},
+		{cut, silent, cut},
+		{silent, whole, whole},
+		{whole, silent, whole},
+		{whole, cut, whole}, // cut on its way
+		{cut, whole, whole},
+	} {
+		l := newLab(t, 1)
+		g, o := l.datagrams(DatagramSpec{IPsec: true})
+		var ends [2]*ipsecEnd
+		for i, form := range []int{tt.from, tt.into} {
+			e := l.ipsec(g, o, suites["AES-256-CBC-SHA256"], true, 0)
+			ends[i] = e
+			if form == silent {
+				continue
+			}
+			p := e.message([]byte{0xc8, 2, 0, 12, 0, 1, 0, 0, 0, 0, 0, 0})
+			e.up(p[:len(p)-16+form])
+			o.next(t, "used")
+			o.next(t, "control")
+		}
+		from, into := ends[0], ends[1]
+		if err := from.peer.Merge(into.peer); err != nil {
+			t.Fatal(err)
+		}
+		what := fmt.Sprintf("%d merged into %d", tt.from, tt.into)
+		from.wantICV(what, tt.want) // by from's pair, which was the last in use
+		into.peer.UseSA(into.spi)
+		into.wantICV(what+", the other pair", tt.want)
 	}
 }
 

@@ -86,9 +86,9 @@ type peer struct {
 	raw, udp      *face        // raw ESP, and ESP in UDP; of a plain one udp is the L2TP face
 	outer         capture.Taps // what takes copies of what comes and goes
 	sink          PeerSink
-	out           *sa  // that packets leave by; nil: none
-	spoken        bool // there was one at some time
-	cut           bool // the client cuts the ICV of HMAC-SHA2-256 to 96 bits, as some Androids do, and wants ours so
+	out           *sa      // that packets leave by; nil: none
+	spoken        bool     // there was one at some time
+	form          esp.Form // what its packets have shown, by any SA; with FormCut ours are cut too
 	// early are control messages that wait for the first SA to leave by.
 	early       []controlMessage
 	lastInbound int64
@@ -138,10 +138,33 @@ func (p *peer) regard() {
 func (s *shard) addSA(a *sa) {
 	s.born++
 	a.born = s.born
-	if a.peer.cut {
-		a.out.Truncate() // which counts for that algorithm only
-	}
+	a.peer.shape(a.out)
 	s.sas[spiSlot(a.spi)] = a
+}
+
+// shape gives what leaves by an SA the ICV that the peer reads, which is a question with HMAC-SHA2-256 only.
+func (p *peer) shape(out *esp.Outbound) {
+	if p.form == esp.FormCut {
+		out.Truncate()
+	} else {
+		out.Restore()
+	}
+}
+
+// learnForm notes what a peer's packets have shown of its ICV. It counts for all pairs, those to come included, and what
+// is more than it was is never less again: else who cuts the first packet of each pair could have what we send cut again
+// and again.
+func (s *shard) learnForm(p *peer, f esp.Form) {
+	before := p.form
+	p.form = f
+	if before == esp.FormUnknown && f == esp.FormWhole {
+		return // the usual: nothing was ever cut
+	}
+	for _, a := range s.sas {
+		if a != nil && a.peer == p {
+			p.shape(a.out)
+		}
+	}
 }
 
 // removeSA takes a pair out.
@@ -225,7 +248,8 @@ func (s *shard) merge(from, into *peer) {
 	if from.out != nil {
 		into.out, from.out = from.out, nil
 	}
-	into.spoken, into.cut = into.spoken || from.spoken, into.cut || from.cut
+	into.spoken = into.spoken || from.spoken
+	s.learnForm(into, max(into.form, from.form))
 	into.remote, into.port, into.udp, into.raw, into.local = from.remote, from.port, from.udp, from.raw, from.local
 	into.lastInbound = max(into.lastInbound, from.lastInbound)
 	from.into = into

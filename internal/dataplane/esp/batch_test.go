@@ -64,10 +64,16 @@ func (a *pair) packet(op, arg byte) []byte {
 	case 4: // cut off
 		b := a.wireOf(a.last+1, arg)
 		return b[:int(arg)*len(b)/256]
-	case 5: // with the other ICV
-		a.short = !a.short && a.p.Integrity == esphdr.HMACSHA256_128
-		b := a.wireOf(a.last+1, arg)
-		a.short = !a.short && a.p.Integrity == esphdr.HMACSHA256_128
+	case 5: // with the other ICV: cut on its way, of one that is cut all that there was, or a forgery
+		whole := *a
+		whole.short = false
+		b := whole.wireOf(a.last+1, arg)
+		switch {
+		case !a.short: // also where nobody cuts
+			b = b[:len(b)-esphdr.HMACSHA256_128.ICVLen()+esphdr.TruncatedICVLen]
+		case arg < 250:
+			b[len(b)-1-int(arg)%4] ^= 1
+		}
 		return b
 	case 6: // late, or very late
 		return a.wireOf(a.last-min(a.last, uint64(arg)*16), arg)
@@ -158,9 +164,9 @@ func runBatches(t *testing.T, pairs []*pair, program []byte, verdicts *[NoRoom +
 		for _, a := range pairs {
 			sa, m := a.sa, a.model
 			if sa.Packets() != m.top || sa.Bytes() != m.octets || sa.PastHard() != m.pastHard() ||
-				sa.Truncated() != (len(m.icvLens) == 1 && m.icvLens[0] == 12 && a.p.Integrity == esphdr.HMACSHA256_128) {
-				t.Fatalf("%s: %#x packets, %d octets, truncated %t, want %#x, %d; ICV of %v",
-					a.name, sa.Packets(), sa.Bytes(), sa.Truncated(), m.top, m.octets, m.icvLens)
+				sa.Form() != m.form {
+				t.Fatalf("%s: %#x packets, %d octets, form %d, want %#x, %d, %d",
+					a.name, sa.Packets(), sa.Bytes(), sa.Form(), m.top, m.octets, m.form)
 			}
 		}
 		if len(program) > 0 && program[0] == 0 { // once in a while one goes
@@ -201,6 +207,7 @@ func TestOpenBatch(t *testing.T) {
 // FuzzOpenBatch is the same with programs of the fuzzer's.
 func FuzzOpenBatch(f *testing.F) {
 	f.Add(uint64(1), []byte{4, 0, 15, 9, 0, 0, 0, 0, 2, 7, 0, 15, 1})
+	f.Add(uint64(3), []byte{36, 0, 5, 1, 1, 5, 1, 2, 5, 1, 3, 5, 1, 0, 15, 1, 1, 15, 1, 2, 15, 1, 3, 15, 1, 0, 5, 251, 1, 5, 251})
 	f.Add(uint64(2), []byte{2, 0, 15, 9, 200, 9, 100, 0, 3, 0, 15, 3, 0, 5, 3, 0, 5, 4})
 	f.Fuzz(func(t *testing.T, seed uint64, program []byte) {
 		var verdicts [NoRoom + 1]int
@@ -233,10 +240,26 @@ func TestBatchOfOneSA(t *testing.T) {
 		{"octets come to an end", func(p *Params) { p.HardBytes = 2 * 112 }, 0, []packet{
 			{1, 0, false, OK}, {1, 0, false, Replay}, {2, 0, true, Auth}, {2, 0, false, OK}, {3, 0, false, Exhausted},
 		}},
-		{"the first says that the ICV is cut", nil, 0, []packet{
-			{1, 16, true, Auth}, {1, 12, true, Auth}, {1, 12, false, OK}, {2, 16, false, Malformed}, {2, 12, false, OK},
+		{"the ICV is cut", nil, 0, []packet{
+			{1, 16, true, Auth},
+			{1, 12, true, Auth},
+			{1, 12, false, OK},
+			{2, 16, true, Auth},
+			{2, 12, false, OK},
+			{2, 16, false, Replay},
+			{3, 12, false, OK},
 		}},
-		{"the first says that it isn't", nil, 0, []packet{
+		{"the ICV was cut on its way", nil, 0, []packet{
+			{1, 12, false, OK},
+			{2, 12, false, OK},
+			{3, 16, false, OK},
+			{4, 12, false, Malformed},
+			{3, 12, false, Malformed},
+			{4, 16, true, Auth},
+			{5, 12, true, Malformed},
+			{4, 16, false, OK},
+		}},
+		{"the ICV is whole", nil, 0, []packet{
 			{1, 12, true, Auth}, {1, 16, false, OK}, {2, 12, false, Malformed}, {1, 12, false, Malformed}, {2, 16, false, OK},
 		}},
 		{"another number when its turn has come", func(p *Params) { p.ESN = true }, 5000, []packet{
@@ -296,7 +319,7 @@ func TestBatchOfOneSA(t *testing.T) {
 					t.Errorf("packet %d, number %#x: %x", i, k.seq, ops[i].Buf.Bytes())
 				}
 			}
-			if sa.window != one.window || sa.limits != one.limits || sa.short != one.short {
+			if sa.window != one.window || sa.limits != one.limits || sa.form != one.form || sa.mayCut != one.mayCut {
 				t.Error("the SA is not the same as after the packets one by one")
 			}
 		})
@@ -396,6 +419,11 @@ func TestSealBatch(t *testing.T) {
 					t.Fatalf("SA %d: %d packets, %d octets, want %d, %d", i, s.sa.Packets(), s.sa.Bytes(), s.packets, s.bytes)
 				}
 				if s.p.Integrity == esphdr.HMACSHA256_128 && rng.IntN(3) == 0 {
+					if s.icvLen == esphdr.TruncatedICVLen {
+						s.sa.Restore()
+						s.icvLen = 16
+						continue
+					}
 					s.sa.Truncate()
 					s.icvLen = esphdr.TruncatedICVLen
 				}

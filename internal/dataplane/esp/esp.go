@@ -72,6 +72,20 @@ func (v Verdict) String() string {
 	}
 }
 
+// Form is what the good packets of an SA with HMAC-SHA2-256 have shown of its peer's ICV. The higher outweighs the lower,
+// whenever it came: anybody on the way can cut an ICV, and who has no key can't make a whole one of it.
+type Form uint8
+
+// The forms.
+const (
+	// FormUnknown: none has come yet, or the algorithm has one form only.
+	FormUnknown Form = iota
+	// FormCut: all were cut to 96 bits, as some Androids do.
+	FormCut
+	// FormWhole: there was one with all 128 bits.
+	FormWhole
+)
+
 // OpenOp is one packet to open.
 type OpenOp struct {
 	SA *Inbound

@@ -164,7 +164,7 @@ func TestLongestPadding(t *testing.T) {
 	}
 }
 
-// TestTruncated is HMAC-SHA2-256 cut to 96 bits: found out by the first good packet, and only by it.
+// TestTruncated is HMAC-SHA2-256 cut to 96 bits: found out by good packets, and only as long as none comes that is whole.
 func TestTruncated(t *testing.T) {
 	for _, name := range []string{"AES-128-CBC-SHA256", "3DES-CBC-SHA256"} {
 		t.Run(name, func(t *testing.T) {
@@ -174,25 +174,29 @@ func TestTruncated(t *testing.T) {
 					seq: seq, iv: payloadOf(p.Encryption.IVLen(), seq), payload: payloadOf(77, seq), next: 17, icvLen: icvLen,
 				}.seal(p))
 			}
-			open := func(sa *Inbound, b *pktbuf.Buf, want Verdict, truncated bool) {
+			open := func(sa *Inbound, b *pktbuf.Buf, want Verdict, form Form) {
 				t.Helper()
-				if _, v := sa.Open(b); v != want || sa.Truncated() != truncated {
-					t.Errorf("%v, want %v; truncated %t", v, want, sa.Truncated())
+				if _, v := sa.Open(b); v != want || sa.Form() != form {
+					t.Errorf("%v, want %v; form %d, want %d", v, want, sa.Form(), form)
 				}
 			}
-			forged := packet(1, 12)
-			forged.Bytes()[forged.Len()-1] ^= 1
+			forged := func(seq uint64, icvLen int) *pktbuf.Buf {
+				b := packet(seq, icvLen)
+				b.Bytes()[b.Len()-1] ^= 1
+				return b
+			}
 			short := inbound(t, p)
-			open(short, forged, Auth, false) // proves nothing
-			open(short, packet(1, 12), OK, true)
-			open(short, packet(1, 12), Replay, true)
-			open(short, packet(2, 16), Malformed, true)
-			open(short, packet(2, 12), OK, true)
+			open(short, forged(1, 12), Auth, FormUnknown) // proves nothing
+			open(short, forged(1, 16), Auth, FormUnknown)
+			open(short, packet(1, 12), OK, FormCut)
+			open(short, packet(1, 12), Replay, FormCut)
+			open(short, forged(2, 16), Auth, FormCut) // with octets of somebody's behind what is cut
+			open(short, packet(2, 12), OK, FormCut)
 
 			full := inbound(t, p)
-			open(full, packet(1, 16), OK, false)
-			open(full, packet(2, 12), Malformed, false)
-			open(full, packet(2, 16), OK, false)
+			open(full, packet(1, 16), OK, FormWhole)
+			open(full, packet(2, 12), Malformed, FormWhole)
+			open(full, packet(2, 16), OK, FormWhole)
 
 			out := outbound(t, p)
 			out.Truncate()
@@ -201,7 +205,7 @@ func TestTruncated(t *testing.T) {
 				if v := out.Seal(b, 17); v != OK {
 					t.Fatal(v)
 				}
-				open(short, packet(3+seq, 12), OK, true)
+				open(short, packet(3+seq, 12), OK, FormCut)
 				cut := p
 				wire := b.Bytes()
 				f := frame{seq: seq + 1, icvLen: 12}
@@ -209,23 +213,33 @@ func TestTruncated(t *testing.T) {
 					t.Error("the cut ICV is wrong")
 				}
 			}
+			out.Restore()
+			b := bufOf(payloadOf(77, 1))
+			if v := out.Seal(b, 17); v != OK {
+				t.Fatal(v)
+			}
+			if _, _, ok := openPlain(p, 4, b.Bytes()); !ok {
+				t.Error("the ICV is not whole again")
+			}
 		})
 	}
 	// Nobody else is affected.
 	p := suiteOf(t, "AES-128-CBC-SHA384")
 	out := outbound(t, p)
-	out.Truncate()
-	b := bufOf(payloadOf(77, 1))
-	if v := out.Seal(b, 17); v != OK {
-		t.Fatal(v)
-	}
-	if _, _, ok := openPlain(p, 1, b.Bytes()); !ok {
-		t.Error("SHA-384 was cut")
+	for seq, change := range []func(){out.Truncate, out.Restore} {
+		change()
+		b := bufOf(payloadOf(77, 1))
+		if v := out.Seal(b, 17); v != OK {
+			t.Fatal(v)
+		}
+		if _, _, ok := openPlain(p, uint64(seq+1), b.Bytes()); !ok {
+			t.Error("SHA-384 was cut")
+		}
 	}
 	for _, icvLen := range []int{12, 16} {
 		sa := inbound(t, p)
 		wire := frame{seq: 1, iv: make([]byte, 16), payload: payloadOf(77, 1), next: 17, icvLen: icvLen}.seal(p)
-		if _, v := sa.Open(bufOf(wire)); v != Malformed || sa.Truncated() {
+		if _, v := sa.Open(bufOf(wire)); v != Malformed || sa.Form() != FormUnknown {
 			t.Errorf("SHA-384 cut to %d octets: %v", icvLen, v)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 var fuzzSuites = []string{"AES-128-CBC-SHA1", "AES-256-CBC-SHA256", "AES-128-GCM", "3DES-CBC-MD5"}
 
 // FuzzInboundOpen gives an SA in the middle of a stream any packet. It must not pass, must not change the SA, and the peer's
-// next packet must still be read.
+// next packet must still be read. SHA2-256 is tried also where the stream has been cut on its way so far, or by the peer.
 func FuzzInboundOpen(f *testing.F) {
 	for i, name := range fuzzSuites {
 		p := suiteOf(f, name)
@@ -23,6 +23,11 @@ func FuzzInboundOpen(f *testing.F) {
 		f.Add(uint8(i), true, []byte{0x12, 0x34, 0x56, 0x78, 0, 0, 0, 1})
 	}
 	f.Add(uint8(0), true, []byte{})
+	for _, icvLen := range []int{12, 16} {
+		fr := frame{seq: 50, iv: make([]byte, 16), payload: make([]byte, 40), next: 17, icvLen: icvLen}
+		f.Add(uint8(len(fuzzSuites)+1), false, fr.seal(suiteOf(f, fuzzSuites[1])))
+		f.Add(uint8(2*len(fuzzSuites)+1), false, fr.seal(suiteOf(f, fuzzSuites[1])))
+	}
 	f.Fuzz(func(t *testing.T, which uint8, esn bool, wire []byte) {
 		if len(wire) > pktbuf.MaxRead {
 			return
@@ -31,7 +36,16 @@ func FuzzInboundOpen(f *testing.F) {
 		p.ESN = esn
 		iv := make([]byte, p.Encryption.IVLen())
 		sa := inbound(t, p)
-		good := frame{seq: 40, iv: iv, payload: []byte("before"), next: 17}.seal(p)
+		var before, after int // the length of the ICV; 0: the algorithm's
+		if p.Integrity == esphdr.HMACSHA256_128 {
+			switch int(which) / len(fuzzSuites) % 3 {
+			case 1: // on its way
+				before = esphdr.TruncatedICVLen
+			case 2: // by the peer
+				before, after = esphdr.TruncatedICVLen, esphdr.TruncatedICVLen
+			}
+		}
+		good := frame{seq: 40, iv: iv, payload: []byte("before"), next: 17, icvLen: before}.seal(p)
 		if _, v := sa.Open(bufOf(good)); v != OK {
 			t.Fatal(v)
 		}
@@ -43,13 +57,21 @@ func FuzzInboundOpen(f *testing.F) {
 			}
 		case OK, Padding, Dummy: // a seed: it was sealed with the key
 			seq := uint64(wire[4])<<24 | uint64(wire[5])<<16 | uint64(wire[6])<<8 | uint64(wire[7])
-			if _, _, ok := openPlain(p, seq, wire); !ok {
+			_, whole := frame{seq: seq}.open(p, wire)
+			cut := false
+			if before != 0 {
+				_, cut = frame{seq: seq, icvLen: before}.open(p, wire)
+			}
+			if !whole && !cut {
 				t.Fatalf("a forged packet passed: %v", v)
+			}
+			if whole {
+				after = 0 // then the peer doesn't cut
 			}
 		default:
 			t.Fatalf("verdict %v", v)
 		}
-		next := frame{seq: sa.Packets() + 1, iv: iv, payload: []byte("after"), next: 17}.seal(p)
+		next := frame{seq: sa.Packets() + 1, iv: iv, payload: []byte("after"), next: 17, icvLen: after}.seal(p)
 		b := bufOf(next)
 		if _, v := sa.Open(b); v != OK || string(b.Bytes()) != "after" {
 			t.Fatalf("the peer's next packet: %v, %q", v, b.Bytes())

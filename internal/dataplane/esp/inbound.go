@@ -14,8 +14,8 @@ import (
 type Inbound struct {
 	crypto
 	window window
-	// maybeShort says that the ICV may turn out to be cut to 96 bits; short that it has.
-	maybeShort, short bool
+	form   Form
+	mayCut bool // an ICV cut to 96 bits counts too, until a whole one has come
 }
 
 // NewInbound makes the SA that packets with our SPI p.SPI are opened by. ErrParams.
@@ -24,12 +24,12 @@ func NewInbound(p Params) (*Inbound, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Inbound{crypto: *c, maybeShort: p.Integrity == esphdr.HMACSHA256_128}, nil
+	return &Inbound{crypto: *c, mayCut: p.Integrity == esphdr.HMACSHA256_128}, nil
 }
 
-// Truncated reports whether the peer has turned out to cut the ICV of HMAC-SHA2-256 to 96 bits, as some Androids do. What
-// we send it must be cut too: Outbound.Truncate.
-func (sa *Inbound) Truncated() bool { return sa.short }
+// Form is what the peer's packets have shown so far. With FormCut what we send it must be cut too (Outbound.Truncate), with
+// FormWhole it must not be (Outbound.Restore). It never becomes less.
+func (sa *Inbound) Form() Form { return sa.form }
 
 // Close wipes the keys. Every later packet is Exhausted.
 func (sa *Inbound) Close() { sa.wipe() }
@@ -91,12 +91,13 @@ func (sa *Inbound) admit(j *job) Verdict {
 }
 
 // bodyLen is the length of the ciphertext in a packet of total octets, behind the IV. The full ICV of HMAC-SHA2-256 and
-// the one cut to 96 bits differ by four octets, less than a block: the length alone says which one it can be. Once that
-// is settled, packets of the other kind are none, and the rest are as long as they were before.
+// the one cut to 96 bits differ by four octets, less than a block: the length alone says which one it can be. As long as
+// all were cut, both kinds are taken: the cut may not have been the peer's. Once a whole one has come, packets of the
+// other kind are none, and the rest are as long as they were before.
 func (sa *Inbound) bodyLen(total int) (n int, ok bool) {
 	n = total - esphdr.HeaderLen - sa.iv - sa.icv
 	part := sa.align - 1 // a power of two less one
-	if sa.maybeShort && n&part != 0 {
+	if sa.mayCut && n&part != 0 {
 		n += sa.icv - esphdr.TruncatedICVLen
 	}
 	return n, n >= esphdr.TrailerLen && n&part == 0
@@ -142,9 +143,11 @@ func (sa *Inbound) authentic(j *job, x *Scratch) bool {
 	if subtle.ConstantTimeCompare(x.sum(&sa.crypto, j)[:len(icv)], icv) == 0 {
 		return false
 	}
-	if sa.maybeShort { // the first good packet settles it
-		sa.short = len(icv) < sa.icv
-		sa.icv, sa.maybeShort = len(icv), false
+	if sa.mayCut {
+		sa.form = FormCut
+		if len(icv) == sa.icv { // only this settles it: who is on the way can cut, but not this
+			sa.form, sa.mayCut = FormWhole, false
+		}
 	}
 	return true
 }

@@ -14,7 +14,8 @@ type model struct {
 	p           Params
 	seen        map[uint64]bool
 	top, octets uint64
-	icvLens     []int // that a packet may have, the likely one first
+	icvLens     []int // that a packet may have, the whole one first
+	form        Form
 	closed      bool
 }
 
@@ -66,7 +67,11 @@ func (m *model) open(packet []byte) (payload []byte, next uint8, v Verdict) {
 	if !ok {
 		return nil, 0, Auth
 	}
-	m.icvLens = m.icvLens[fit : fit+1]
+	if m.p.Integrity == esphdr.HMACSHA256_128 {
+		if m.form = FormCut; m.icvLens[fit] == 16 {
+			m.form, m.icvLens = FormWhole, []int{16}
+		}
+	}
 	m.seen[seq], m.top = true, max(m.top, seq)
 	m.octets += uint64(len(body))
 	end := len(body) - 2

@@ -14,7 +14,7 @@ import (
 type Outbound struct {
 	crypto
 	seed [maxIVLen]byte // of the IVs, see frame; unused with GCM
-	cut  bool           // may Truncate do anything
+	cut  bool           // may Truncate and Restore do anything
 }
 
 // NewOutbound makes the SA by which packets are sent with the peer's SPI p.SPI. ErrParams.
@@ -29,10 +29,18 @@ func NewOutbound(p Params) (*Outbound, error) {
 }
 
 // Truncate cuts the ICV of HMAC-SHA2-256 to 96 bits from now on, for a peer whose packets have shown that it does
-// (Inbound.Truncated). With any other algorithm it does nothing.
+// (FormCut). With any other algorithm it does nothing.
 func (sa *Outbound) Truncate() {
 	if sa.cut {
 		sa.icv = esphdr.TruncatedICVLen
+	}
+}
+
+// Restore undoes Truncate from now on, for a peer whose packets have shown that it was somebody else who cut them
+// (FormWhole).
+func (sa *Outbound) Restore() {
+	if sa.cut {
+		sa.icv = esphdr.HMACSHA256_128.ICVLen()
 	}
 }
 
