@@ -9,7 +9,7 @@ FUZZTIME  ?= 10s
 GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-long unit race check gen accept gen-check fuzz interop bench microbench clean
+.PHONY: help build run try test test-long unit race check gen accept gen-check fuzz interop bench microbench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -19,6 +19,9 @@ build: ## the programs, into bin/
 
 run: build ## a concentrator with a demo tenant on this machine, state in run/ (root)
 	tools/demo.sh
+
+try: ## beside make run: simulated clients log in, and the API tells of them (root)
+	tools/try.sh
 
 test: ## installs what is needed, then unit, in-process and real-client tests (root)
 	test/setup.sh

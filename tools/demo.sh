@@ -72,7 +72,10 @@ cat <<EOF
     pppd pty "pptp $server --nolaunchpppd" user demo password $password \\
       noauth nodetach refuse-eap require-mppe-128 usepeerdns
 
-  Look at it, in another terminal:
+  In another terminal, simulated clients of this machine, with nothing to set up:
+    make try
+
+  Look at it:
     bin/ctl --socket run/api.sock session watch
     bin/ctl --socket run/api.sock login list
 

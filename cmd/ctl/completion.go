@@ -14,20 +14,20 @@ import (
 func completion(e *env.Env) *cobra.Command {
 	var verbs []*cobra.Command
 	for _, shell := range []struct {
-		name, load string
-		write      func(root *cobra.Command, to io.Writer) error
+		name, load, needs string
+		write             func(root *cobra.Command, to io.Writer) error
 	}{
-		{"bash", "source <(ctl completion bash)", func(c *cobra.Command, to io.Writer) error { return c.GenBashCompletionV2(to, true) }},
-		{"zsh", "source <(ctl completion zsh)", (*cobra.Command).GenZshCompletion},
-		{"fish", "ctl completion fish | source", func(c *cobra.Command, to io.Writer) error { return c.GenFishCompletion(to, true) }},
+		{"bash", "source <(ctl completion bash)", " It needs the package bash-completion.", func(c *cobra.Command, to io.Writer) error { return c.GenBashCompletionV2(to, true) }},
+		{"zsh", "source <(ctl completion zsh)", "", (*cobra.Command).GenZshCompletion},
+		{"fish", "ctl completion fish | source", "", func(c *cobra.Command, to io.Writer) error { return c.GenFishCompletion(to, true) }},
 	} {
 		verbs = append(verbs, &cobra.Command{
 			Use: shell.name, Short: "Print what " + shell.name + " needs to complete ctl", Args: env.Args(0, 0),
-			Long: fmt.Sprintf(`Print what %s needs to complete ctl. For this shell alone:
+			Long: fmt.Sprintf(`Print what %s needs to complete ctl.%s For this shell alone:
 
   %s
 
-Names are asked of the API that the flags, the environment and the file say.`, shell.name, shell.load),
+Names are asked of the API that the flags, the environment and the file say.`, shell.name, shell.needs, shell.load),
 			ValidArgsFunction: cobra.NoFileCompletions,
 			RunE:              func(cmd *cobra.Command, _ []string) error { return shell.write(cmd.Root(), e.Out) },
 		})

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"concentrator/cmd/ctl/accounting"
 	"concentrator/cmd/ctl/apply"
@@ -59,6 +60,21 @@ func usage(err error) bool {
 	return errors.Is(err, env.ErrUsage) || strings.HasPrefix(err.Error(), "unknown command")
 }
 
+// flagError says of a flag's value what it is not, where the flag package tells of its own calls.
+func flagError(err error) error {
+	var bad *pflag.InvalidValueError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	what := map[string]string{
+		"int": "whole number", "int32": "whole number", "duration": "duration such as 90s, 10m or 1h30m", "bool": "true or false",
+	}[bad.GetFlag().Value.Type()]
+	if what == "" {
+		return err
+	}
+	return fmt.Errorf("--%s: %q is no %s", bad.GetFlag().Name, bad.GetValue(), what)
+}
+
 func root(e *env.Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ctl <noun> <verb> [NAME]",
@@ -96,7 +112,7 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
 	cmd.TraverseChildren = true                    // a flag before the noun is ours, even where a verb has one of that name
 	cmd.SetOut(e.Out)
 	cmd.SetErr(e.Err)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", env.ErrUsage, err) })
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", env.ErrUsage, flagError(err)) })
 	e.Flags(cmd.PersistentFlags())
 	cmd.AddCommand(resource.Commands(e)...)
 	cmd.AddCommand(lease.Command(e))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -122,7 +123,7 @@ func parseDocument(file string, p part) (*Document, error) {
 		return nil, fmt.Errorf("%s: %w", d, err)
 	}
 	if err := protojson.Unmarshal(rest, d.Resource); err != nil {
-		return nil, fmt.Errorf("%s: %w", d, Explain(err, d.Resource.ProtoReflect().Descriptor()))
+		return nil, fmt.Errorf("%s: %w", d, Explain(err, rest, d.Resource.ProtoReflect().Descriptor()))
 	}
 	return d, nil
 }
@@ -132,14 +133,21 @@ var (
 	unknownField = regexp.MustCompile(`unknown field "([^"]+)"`)
 	unknownEnum  = regexp.MustCompile(`invalid value for enum field ([A-Za-z0-9_]+): "?([^"]*)"?`)
 	badDuration  = regexp.MustCompile(`invalid google\.protobuf\.Duration value "([^"]*)"`)
+	badTime      = regexp.MustCompile(`invalid google\.protobuf\.Timestamp value "([^"]*)"`)
 	badText      = regexp.MustCompile(`invalid value for string field ([A-Za-z0-9_]+): (.*)`)
 )
 
-// Explain turns protojson's words, which speak of the JSON that nobody wrote, into what is wrong with a resource of
-// type m and what would be right.
-func Explain(err error, m protoreflect.MessageDescriptor) error {
+// Explain turns protojson's words about doc, JSON that nobody wrote, into what is wrong with a resource of type m and what would
+// be right.
+func Explain(err error, doc []byte, m protoreflect.MessageDescriptor) error {
 	text := positions.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), "")
 	if f := unknownField.FindStringSubmatch(text); f != nil {
+		var v any
+		if json.Unmarshal(doc, &v) == nil {
+			if where := misplaced(v, m, ""); where != nil {
+				return where
+			}
+		}
 		return fmt.Errorf("%s: no such field; there are %s", f[1], strings.Join(fieldNames(m), ", "))
 	}
 	if f := unknownEnum.FindStringSubmatch(text); f != nil {
@@ -150,10 +158,42 @@ func Explain(err error, m protoreflect.MessageDescriptor) error {
 	if f := badDuration.FindStringSubmatch(text); f != nil {
 		return inSeconds(f[1])
 	}
+	if f := badTime.FindStringSubmatch(text); f != nil {
+		return fmt.Errorf("%q is not a time such as 2030-01-31T12:00:00Z", f[1])
+	}
 	if f := badText.FindStringSubmatch(text); f != nil {
 		return fmt.Errorf("%s: %s is no text; put it in quotes", f[1], f[2])
 	}
 	return errors.New(text)
+}
+
+// misplaced finds the first field of v, which is a message of type m in JSON, that is none, and says where and what there is.
+func misplaced(v any, m protoreflect.MessageDescriptor, at string) error {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			if err := misplaced(v[i], m, fmt.Sprintf("%s[%d]", strings.TrimSuffix(at, "."), i)+"."); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			f := m.Fields().ByJSONName(key)
+			if f == nil {
+				f = m.Fields().ByName(protoreflect.Name(key))
+			}
+			if f == nil {
+				return fmt.Errorf("%s%s: no such field; there are %s", at, key, strings.Join(fieldNames(m), ", "))
+			}
+			if f.Message() == nil || f.IsMap() || f.Message().ParentFile().Package() != m.ParentFile().Package() {
+				continue // those of google.protobuf have a form of their own
+			}
+			if err := misplaced(v[key], f.Message(), at+key+"."); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // inSeconds says what is wrong with a duration, and how it is spelled: seconds and nothing else.

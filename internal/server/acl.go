@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -101,7 +102,7 @@ func decodeRule(path string, m *concentratorv1.Acl_Rule, bad *fieldErrors) tenan
 		DestinationPorts: decodePorts(path+".destinationPorts", m.GetDestinationPorts(), bad),
 	}
 	if m.GetAction() == 0 {
-		bad.add(path+".action", "is missing, must be %s", words(m.GetAction().Descriptor().Values()))
+		bad.add(path+".action", "is missing, must be %s", query.Words(m.GetAction().Descriptor().Values()))
 	}
 	if m.GetDirection() == 0 {
 		rule.Direction = tenant.ACLBoth

@@ -284,7 +284,7 @@ func checkBound(t *testing.T, fd protoreflect.FieldDescriptor, secret bool) {
 			t.Errorf("%s may be any number", fd.FullName())
 		}
 	case protoreflect.MessageKind:
-		if !fd.IsList() && fd.Message().FullName() == durationType && len(rules.GetCel()) == 0 {
+		if !fd.IsList() && fd.Message().FullName() == "google.protobuf.Duration" && len(rules.GetCel()) == 0 {
 			t.Errorf("%s may be any duration", fd.FullName())
 		}
 	default:

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -120,7 +121,7 @@ func decodeAPIToken(m *concentratorv1.ApiToken, old *store.APIToken, bad *fieldE
 		Certificates: decodeFingerprints(m.GetCertificateFingerprints(), bad),
 	}
 	if m.GetRole() == 0 {
-		bad.add("role", "is missing, must be one of %s", words(m.GetRole().Descriptor().Values()))
+		bad.add("role", "is missing, must be one of %s", query.Words(m.GetRole().Descriptor().Values()))
 	}
 	switch {
 	case old != nil:

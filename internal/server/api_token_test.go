@@ -138,7 +138,7 @@ func TestTokenFields(t *testing.T) {
 	long := strings.Repeat("ab", 32)
 	for _, c := range []struct{ path, body, want string }{
 		{"/v1/apiTokens?apiTokenId=x", `{}`, `"role"`},
-		{"/v1/apiTokens?apiTokenId=x", `{"role":"ROOT"}`, "INVALID_REQUEST"},
+		{"/v1/apiTokens?apiTokenId=x", `{"role":"ROOT"}`, "is not one of VIEWER, OPERATOR, ADMIN"},
 		{"/v1/apiTokens?apiTokenId=X", `{"role":"ADMIN"}`, "apiTokenId"},
 		{"/v1/apiTokens?apiTokenId=a/b", `{"role":"ADMIN"}`, "apiTokenId"},
 		{"/v1/apiTokens", `{"role":"ADMIN"}`, "apiTokenId"},

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
 )
@@ -151,17 +153,19 @@ func (a *auditing) nothing() {
 	}
 }
 
-// end records a call that is over, unless its event is written already. st is nil for one that did what it was to do.
-func (t *auditTrail) end(a *auditing, resp any, st *status.Status) {
+// end records a call that is over, unless its event is written already. st is nil for one that did what it was to do. It returns
+// whether the call is one of many of its kind, so that it is no news to the log either.
+func (t *auditTrail) end(a *auditing, resp any, st *status.Status) (counted bool) {
 	write := isWrite(a.call) && !validateOnly(a.req)
 	switch {
 	case st != nil:
 		if write && !a.begun.Load() || a.elsewhere || refusedCode(st.Code()) {
-			t.refused(a.failed(targetOf(a.call, a.req), st))
+			return t.refused(a.failed(targetOf(a.call, a.req), st))
 		}
 	case write && !a.own && !a.begun.Load():
 		_ = t.write(a.done(resp)) // it is done, and logged
 	}
+	return false
 }
 
 // done is the event of a call that did what it was to do, and that wrote no record.
@@ -182,7 +186,29 @@ func (a *auditing) done(resp any) store.AuditEvent {
 func (a *auditing) failed(resource string, st *status.Status) store.AuditEvent {
 	e := a.about(resource)
 	e.Code, e.Reason, e.Detail = codeName(st.Code()), reasonOf(st), cut(st.Message())
+	if fields := secretsAbout(a.req, st); len(fields) > 0 {
+		e.Detail = strings.Join(fields, ", ") + ": what is wrong may repeat secrets, so it is not kept"
+	}
 	return e
+}
+
+// secretsAbout lists the fields that a status says something of and that hold secrets: in a table of users that lacks its first
+// line, or a column, a password stands where something else should.
+func secretsAbout(req any, st *status.Status) (fields []string) {
+	m, ok := req.(proto.Message)
+	if !ok {
+		return nil
+	}
+	for _, d := range st.Details() {
+		bad, _ := d.(*errdetails.BadRequest)
+		for _, v := range bad.GetFieldViolations() {
+			fd := m.ProtoReflect().Descriptor().Fields().ByJSONName(v.GetField())
+			if fd != nil && query.WriteOnly(fd) && !slices.Contains(fields, v.GetField()) {
+				fields = append(fields, v.GetField())
+			}
+		}
+	}
+	return fields
 }
 
 // answer is told of the first message that a stream sends: what it was asked for is then being done.

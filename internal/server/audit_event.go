@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 )
 
@@ -207,7 +208,7 @@ func encodePicture(text json.RawMessage) *structpb.Struct {
 // auditList is one page of a list.
 type auditList struct {
 	view        auditView
-	filter      *filter
+	filter      *query.Filter
 	limit       int
 	oldestFirst bool
 
@@ -266,7 +267,7 @@ func (l *auditList) take(e *store.AuditEvent) bool {
 		return false
 	}
 	m := l.view.encode(e)
-	if !l.filter.matches(m) {
+	if !l.filter.Matches(m) {
 		return false
 	}
 	l.page = append(l.page, m)

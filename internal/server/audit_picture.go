@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 )
 
@@ -248,7 +249,7 @@ func hide(m protoreflect.Message, depth int) {
 		switch {
 		case depth == 0 && slices.Contains([]protoreflect.Name{"name", "parent", "etag", "request_id"}, fd.Name()):
 			m.Clear(fd)
-		case writeOnly(fd) || fd.Kind() == protoreflect.BytesKind:
+		case query.WriteOnly(fd) || fd.Kind() == protoreflect.BytesKind:
 			m.Clear(fd)
 			if !fd.IsList() && fd.Kind() == protoreflect.StringKind {
 				m.Set(fd, protoreflect.ValueOfString(masked))

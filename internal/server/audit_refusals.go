@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -26,8 +27,12 @@ type refusalLimit struct {
 const (
 	// refusalFlush is how long counted refusals wait at least before they are written.
 	refusalFlush = 10 * time.Second
-	// maxRefusals is how many kinds of them are told apart; the rest are counted by code alone.
+	// maxRefusals is how many kinds of strangers' are told apart; the rest are counted by code alone.
 	maxRefusals = 128
+	// maxKnownRefusals is as many of callers who are known, and maxRefusalsOf of those of one tenant, or of one who is bound to
+	// none: the rest of them are counted by caller and code, and then by tenant and code.
+	maxKnownRefusals = 256
+	maxRefusalsOf    = 16
 )
 
 // refusals are calls that were refused or failed, and that came too fast. It is safe for concurrent use.
@@ -57,11 +62,14 @@ func (r *refusals) limiter(e *store.AuditEvent) *rate.Limiter {
 	return r.known
 }
 
-// refused records a call that was refused or that failed: at once, or together with others of its kind later.
-func (t *auditTrail) refused(e store.AuditEvent) {
-	if t.take(&e) {
-		_ = t.write(e) // it is logged; the caller has an error already
+// refused records a call that was refused or that failed: at once, or together with others of its kind later, which is then
+// counted.
+func (t *auditTrail) refused(e store.AuditEvent) (counted bool) {
+	if !t.take(&e) {
+		return true
 	}
+	_ = t.write(e) // it is logged; the caller has an error already
+	return false
 }
 
 // take says whether an event may be written now; else it is counted.
@@ -73,11 +81,14 @@ func (t *auditTrail) take(e *store.AuditEvent) bool {
 	if t.closed || same == nil && t.limiter(e).Allow() {
 		return true
 	}
-	if same == nil && len(t.counted) >= maxRefusals {
-		// Who else there is can't be told apart any more. These are few: there are not many codes.
-		key = refusal{code: e.Code}
-		same = t.counted[key]
-		e.Caller, e.Role, e.Address, e.Tenant, e.Method, e.Reason = "", "", "", "", "", ""
+	if same == nil {
+		if coarse := t.coarser(key); coarse != key {
+			key, same = coarse, t.counted[coarse]
+			if e.Caller != coarse.caller {
+				e.Caller, e.Role = coarse.caller, ""
+			}
+			e.Address, e.Tenant, e.Method, e.Reason = "", coarse.tenant, "", ""
+		}
 	}
 	if same == nil {
 		e.Address, e.RequestID = key.host, ""
@@ -97,6 +108,37 @@ func (t *auditTrail) take(e *store.AuditEvent) bool {
 	}
 	return false
 }
+
+// coarser is the key itself if there is room for one more kind, else one that has less to tell apart: whoever is refused in ever
+// other ways takes from what is told of himself, not of others.
+func (r *refusals) coarser(key refusal) refusal {
+	group := groupOf(key.caller)
+	all, own := 0, 0
+	for k := range r.counted {
+		if (k.caller == "") == (key.caller == "") {
+			all++
+		}
+		if groupOf(k.caller) == group {
+			own++
+		}
+	}
+	bound := ""
+	if group != key.caller {
+		bound = group
+	}
+	switch {
+	case key.caller == "" && all < maxRefusals, key.caller != "" && all < maxKnownRefusals && own < maxRefusalsOf:
+		return key
+	case key.caller == "":
+		return refusal{code: key.code} // these are few: there are not many codes
+	case all < maxKnownRefusals && own < 2*maxRefusalsOf:
+		return refusal{caller: key.caller, tenant: bound, code: key.code}
+	}
+	return refusal{caller: group, tenant: bound, code: key.code} // as many as there are tenants, and callers bound to none
+}
+
+// groupOf is the tenant that a caller is bound to, or the caller.
+func groupOf(caller string) string { return cmp.Or(store.TenantOf(caller), caller) }
 
 // flush writes what was counted, as far as the limits let it, or all of it.
 func (t *auditTrail) flush(all bool) {

@@ -124,7 +124,7 @@ func (s narrowStream) SendMsg(m any) error {
 	return s.serverStream.SendMsg(m)
 }
 
-// authorized runs a unary call that its caller may make.
+// authorized runs a unary call that its caller may make. One that only looks, or waits, ends with the caller's right to it.
 func authorized(ctx context.Context, who caller, method string, req any, next grpc.UnaryHandler) (any, error) {
 	p, err := mayCall(who, method)
 	if err != nil {
@@ -142,7 +142,16 @@ func authorized(ctx context.Context, who caller, method string, req any, next gr
 			return nil, err
 		}
 	}
-	return next(ctx, req)
+	if isWrite(method) {
+		return next(ctx, req) // begun by who had the right, and it may be the one that ends it
+	}
+	ctx, cancel := who.grant.bound(ctx)
+	defer cancel()
+	resp, err := next(ctx, req)
+	if who.grant.over() {
+		return nil, errUnauthenticated
+	}
+	return resp, err
 }
 
 // authorizedStream runs a stream that its caller may open, until the caller's right to it ends.

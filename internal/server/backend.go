@@ -76,8 +76,9 @@ type backend struct {
 	ops       *operations
 	readiness *readiness
 
-	keys    *keyring
-	watches *watches
+	keys     *keyring
+	watches  *watches
+	captures captures
 
 	derived  sync.Map // by store.Kind: the messages that lists keep, *store.Derived
 	requests *store.RequestIDs

@@ -15,18 +15,34 @@ const keepBackups = 3
 // errNoBackup is for a server that was not told how to make one.
 var errNoBackup = errors.New("this instance keeps nothing that could be backed up")
 
+// backupSettings say of which history of the store a backup was begun. A state that is restored holds the very operation that
+// has copied it, as one that runs, and under another history.
+type backupSettings struct {
+	Epoch string `json:"epoch"`
+}
+
 func (s instanceService) BackupInstance(ctx context.Context, r *concentratorv1.BackupInstanceRequest) (*concentratorv1.Operation, error) {
 	m, err := s.named(r.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return s.ops.begin(ctx, work{kind: concentratorv1.Operation_BACKUP, target: m.GetName()})
+	return s.ops.begin(ctx, work{
+		kind: concentratorv1.Operation_BACKUP, target: m.GetName(), settings: backupSettings{s.store.Epoch()},
+	})
 }
 
 // backup is the job of a BACKUP. Begun anew it makes another file: half of the old one is worth nothing.
 func (b *backend) backup(ctx context.Context, op *running) error {
 	if b.makeBackup == nil {
 		return errNoBackup
+	}
+	var settings backupSettings
+	if err := op.settings(&settings); err != nil {
+		return err
+	}
+	if settings.Epoch != b.store.Epoch() {
+		op.problem(op.record.Target, reasonNoFile, "this state was restored from a backup that was made while this one was")
+		return errSeeProblems
 	}
 	if err := b.forgetBackups(keepBackups - 1); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -34,6 +35,7 @@ const (
 	callerHeader  = "x-concentrator-caller"
 	addressHeader = "x-concentrator-address"
 	tokenHeader   = "x-concentrator-token" // resource name of the API token, for a caller who has one
+	grantHeader   = "x-concentrator-grant" // which of that token's grants, as it may be another one by then
 )
 
 // caller says who is behind a call. The zero caller may do nothing.
@@ -83,8 +85,8 @@ func (g gate) bearer(header, address string) (caller, bool) {
 // certificate returns the caller that a client certificate names. It takes both: an authority of ours, and an API token with
 // the certificate's fingerprint. So a certificate is worth nothing once its token is gone.
 func (g gate) certificate(state tls.ConnectionState, address string) (caller, bool) {
-	if len(state.VerifiedChains) == 0 {
-		return caller{}, false
+	if len(state.VerifiedChains) == 0 || time.Now().After(state.VerifiedChains[0][0].NotAfter) {
+		return caller{}, false // it was valid when the connection began, which may be long ago
 	}
 	return g.keys.byFingerprint(sha256.Sum256(state.VerifiedChains[0][0].Raw), address)
 }
@@ -93,7 +95,7 @@ func (g gate) certificate(state tls.ConnectionState, address string) (caller, bo
 func (g gate) inner(md metadata.MD) (caller, bool) {
 	names, address := md.Get(callerHeader), strings.Join(md.Get(addressHeader), "")
 	if token := md.Get(tokenHeader); len(token) > 0 {
-		return g.keys.named(token[0], address)
+		return g.keys.granted(token[0], strings.Join(md.Get(grantHeader), ""), address)
 	}
 	if len(names) != 1 {
 		return caller{}, false

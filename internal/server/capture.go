@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/genproto/googleapis/api/httpbody"
@@ -30,6 +31,9 @@ const (
 	capturedHeader = "x-concentrator-packets"
 	missedHeader   = "x-concentrator-missed"
 
+	// maxCapturesOf is how many captures the callers of one tenant may have at a time: there are few places.
+	maxCapturesOf = 2
+
 	defaultCaptureTime   = time.Minute
 	defaultCaptureOctets = 64 << 20
 )
@@ -46,6 +50,11 @@ func (s sessionService) CaptureSession(r *concentratorv1.CaptureSessionRequest, 
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
+	leave, err := s.captures.enter(callerOf(ctx).tenant)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	to := newPieces(stream)
 	defer to.close()
 	all, err := s.live.Capture(ctx, r.GetName(), captureSpec(r), func(piece []byte) error { return to.send(ctx, piece) })
@@ -55,7 +64,7 @@ func (s sessionService) CaptureSession(r *concentratorv1.CaptureSessionRequest, 
 	case s.stopping.Err() != nil:
 		return errShuttingDown
 	case errors.Is(err, session.ErrNotFound):
-		return &resourceError{r.GetName(), fmt.Errorf("%s: %w", r.GetName(), err)}
+		return noSession(r.GetName())
 	}
 	return err
 }
@@ -116,3 +125,33 @@ func (p *pieces) send(ctx context.Context, piece []byte) error {
 }
 
 func (p *pieces) close() { close(p.todo) }
+
+// captures counts those of each tenant's callers. It is safe for concurrent use; the zero value is ready to use.
+type captures struct {
+	mu sync.Mutex
+	by map[string]int
+}
+
+// enter takes one of a tenant's places, which leave gives back. "" is that of callers who are bound to none: they have all.
+func (c *captures) enter(tenant string) (leave func(), err error) {
+	if tenant == "" {
+		return func() {}, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.by[tenant] >= maxCapturesOf {
+		return nil, newStatus(codes.ResourceExhausted, reasonTooManyCaptures,
+			fmt.Sprintf("callers of %s have %d captures, as many as they may at a time; try again when one has ended", tenant, maxCapturesOf), nil).Err()
+	}
+	if c.by == nil {
+		c.by = make(map[string]int)
+	}
+	c.by[tenant]++
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.by[tenant]--; c.by[tenant] == 0 {
+			delete(c.by, tenant)
+		}
+	}, nil
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -55,11 +56,11 @@ func (s sessionService) DisconnectSessions(
 
 // sessionsOf names the sessions that match.
 func (b *backend) sessionsOf(d disconnectSettings) ([]string, error) {
-	var match *filter
+	var match *query.Filter
 	if d.Filter != allSessions {
 		var err error
-		if match, err = newFilter((&concentratorv1.Session{}).ProtoReflect().Descriptor(), d.Filter); err != nil {
-			return nil, err
+		if match, err = query.ParseFilter((&concentratorv1.Session{}).ProtoReflect().Descriptor(), d.Filter); err != nil {
+			return nil, invalid("filter", "%v", err)
 		}
 	}
 	parent := d.Parent
@@ -68,7 +69,7 @@ func (b *backend) sessionsOf(d disconnectSettings) ([]string, error) {
 	}
 	var names []string
 	for _, i := range b.live.Sessions(parent) {
-		if i.Name != "" && (match == nil || match.matches(encodeSession(i))) {
+		if i.Name != "" && (match == nil || match.Matches(encodeSession(i))) {
 			names = append(names, i.Name)
 		}
 	}

@@ -210,13 +210,13 @@ func TestReadiness(t *testing.T) {
 			"all are", true,
 			session.Standing{Networks: 2, NetworksDown: []string{"tenants/a", "tenants/b"}},
 			false,
-			"not ready\nNETWORKS: no network is up: tenants/a, tenants/b\n",
+			"not ready\nNETWORKS: no network is up\n",
 		},
 		{
 			"the only listener is", true,
 			session.Standing{Listeners: 1, ListenersDown: []string{"listeners/main"}},
 			true,
-			"not ready\nLISTENERS: no listener is up: listeners/main\nSERVING: the instance is drained: it takes no calls until it is undrained\n",
+			"not ready\nLISTENERS: no listener is up\nSERVING: the instance is drained: it takes no calls until it is undrained\n",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -139,17 +138,6 @@ func optionalInt(n *int32) *int {
 		return nil
 	}
 	return new(int(*n))
-}
-
-// words lists the values of an enum but the unset one.
-func words(values protoreflect.EnumValueDescriptors) string {
-	var names []string
-	for i := range values.Len() {
-		if v := values.Get(i); v.Number() != 0 {
-			names = append(names, string(v.Name()))
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // number makes the enum value of a word; a word that the enum does not know is unset.

@@ -63,6 +63,7 @@ func newREST(ctx context.Context, conn *grpc.ClientConn, g gate, unready func() 
 			md := metadata.Pairs(callerHeader, who.name, addressHeader, who.address)
 			if who.grant != nil {
 				md.Set(tokenHeader, who.grant.name)
+				md.Set(grantHeader, who.grant.id)
 			}
 			if etag, _ := ifMatchOf(r.Header); etag != "" {
 				md.Set(ifMatchHeader, etag)
@@ -145,6 +146,10 @@ func (h *rest) serve(w http.ResponseWriter, r *http.Request, who caller) {
 		h.fail(w, r, err)
 		return
 	}
+	if err := checkQuery(r); err != nil {
+		h.fail(w, r, err)
+		return
+	}
 	// Names are percent-encoded themselves. The gateway would decode them once more than they are encoded.
 	r.URL.Path = r.URL.EscapedPath()
 	r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
@@ -181,7 +186,7 @@ func explain(ctx context.Context, mux *runtime.ServeMux, _ runtime.Marshaler, w 
 	if errors.As(err, &routed) {
 		err = routed.Err
 	}
-	st := detailed(err)
+	st := detailed(r, err)
 	err = st.Err()
 	retryAfter(w.Header(), st)
 	if failedPrecondition(r, st) {
@@ -193,13 +198,17 @@ func explain(ctx context.Context, mux *runtime.ServeMux, _ runtime.Marshaler, w 
 	runtime.DefaultHTTPErrorHandler(ctx, mux, restJSON, w, r, err)
 }
 
-// detailed is the status of an error. Those of the gateway itself, such as broken JSON, get the details that ours have.
-func detailed(err error) *status.Status {
+// detailed is the status of an error. Those of the gateway itself, such as broken JSON in r, get the details that ours have;
+// r is nil once a stream has begun.
+func detailed(r *http.Request, err error) *status.Status {
 	st := status.Convert(err)
-	if len(st.Details()) == 0 {
-		return newStatus(st.Code(), reasonRequest, explainJSON(st.Message()), nil)
+	if len(st.Details()) > 0 {
+		return st
 	}
-	return st
+	if r != nil && st.Code() == codes.InvalidArgument {
+		return explainJSON(r, st.Message())
+	}
+	return newStatus(st.Code(), reasonRequest, st.Message(), nil)
 }
 
 func (h *rest) fail(w http.ResponseWriter, r *http.Request, err error) {

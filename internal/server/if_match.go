@@ -26,7 +26,8 @@ func ifMatchOf(h http.Header) (string, error) {
 	}
 	etag, begins := strings.CutPrefix(strings.TrimSpace(strings.Join(values, ",")), `"`)
 	etag, ends := strings.CutSuffix(etag, `"`)
-	if !begins || !ends || etag == "" || strings.ContainsAny(etag, `",`) {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == ',' }
+	if !begins || !ends || etag == "" || strings.ContainsFunc(etag, odd) {
 		return "", invalid("If-Match", `must be one etag in quotation marks, as in "%s", or *`, "1a2b-3c")
 	}
 	return etag, nil

@@ -92,9 +92,10 @@ func (i interceptor) call(ctx context.Context, id, method string, req any, do fu
 		}
 		resp, code, err = nil, st.Code(), st.Err()
 	}
-	i.audit.end(a, resp, st)
 	level := slog.LevelDebug
-	if isWrite(method) && !validateOnly(req) || code == codes.Unauthenticated || code == codes.PermissionDenied {
+	switch {
+	case i.audit.end(a, resp, st): // else whoever is refused again and again fills the disk
+	case isWrite(method) && !validateOnly(req), code == codes.Unauthenticated, code == codes.PermissionDenied:
 		level = slog.LevelInfo
 	}
 	if i.log.Enabled(ctx, level) {

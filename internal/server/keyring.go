@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,7 @@ func hashOf(token string) store.Fingerprint { return sha256.Sum256([]byte(token)
 // grant is that of callers without such a token: it never ends.
 type grant struct {
 	name   string // of the token
+	id     string // of the grant, in this process
 	role   tenant.Role
 	expire time.Time // zero: never
 
@@ -77,6 +79,7 @@ type keyring struct {
 	byName        map[string]*grant
 	byHash        map[store.Fingerprint]*grant
 	byCertificate map[store.Fingerprint]*grant
+	made          uint64 // grants, so far
 }
 
 // loadKeyring reads what the store holds.
@@ -117,7 +120,8 @@ func (k *keyring) set(name string, r *store.APIToken) {
 	if r == nil {
 		return
 	}
-	g := &grant{name: name, role: r.Role, expire: r.ExpireTime, hash: r.Hash, certs: slices.Clone(r.Certificates), used: used}
+	k.made++
+	g := &grant{name: name, id: strconv.FormatUint(k.made, 36), role: r.Role, expire: r.ExpireTime, hash: r.Hash, certs: slices.Clone(r.Certificates), used: used}
 	g.ended, g.end = context.WithCancel(context.Background())
 	k.byName[name] = g
 	if g.hash != (store.Fingerprint{}) {
@@ -150,9 +154,15 @@ func (k *keyring) byFingerprint(cert store.Fingerprint, address string) (caller,
 	return k.holder(address, func() *grant { return k.byCertificate[cert] })
 }
 
-// named returns the caller whose token is called name, for a call that another door has let in.
-func (k *keyring) named(name, address string) (caller, bool) {
-	return k.holder(address, func() *grant { return k.byName[name] })
+// granted returns the caller whose token is called name, for a call that another door has let in by one of its grants: a body
+// may take its time, and whose token was rotated meanwhile is not who has the new one.
+func (k *keyring) granted(name, id, address string) (caller, bool) {
+	return k.holder(address, func() *grant {
+		if g := k.byName[name]; g != nil && g.id == id {
+			return g
+		}
+		return nil
+	})
 }
 
 // lastUse is when the token called name was last used; zero if it was not.

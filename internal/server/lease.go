@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -70,7 +71,11 @@ func (s leaseService) ReleaseLease(_ context.Context, r *concentratorv1.ReleaseL
 	if err != nil {
 		return nil, err
 	}
-	if err := s.live.ReleaseLease(pool, addr); err != nil {
+	err = s.live.ReleaseLease(pool, addr)
+	if errors.Is(err, session.ErrNotFound) {
+		return nil, noLease(r.GetName())
+	}
+	if err != nil {
 		return nil, &resourceError{r.GetName(), fmt.Errorf("%s: %w", r.GetName(), err)}
 	}
 	return &emptypb.Empty{}, nil

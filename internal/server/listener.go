@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -89,13 +90,13 @@ func decodeListener(m *concentratorv1.Listener, old *store.Listener, bad *fieldE
 		r.Address = a.String()
 	}
 	if len(m.GetProtocols()) == 0 {
-		bad.add("protocols", "is empty, must hold at least one of %s", words(concentratorv1.Listener_Protocol(0).Descriptor().Values()))
+		bad.add("protocols", "is empty, must hold at least one of %s", query.Words(concentratorv1.Listener_Protocol(0).Descriptor().Values()))
 	}
 	for i, e := range m.GetProtocols() {
 		p := tenant.Protocol(word(e))
 		switch {
 		case e == 0:
-			bad.add(at("protocols", i), "is unset, must be one of %s", words(e.Descriptor().Values()))
+			bad.add(at("protocols", i), "is unset, must be one of %s", query.Words(e.Descriptor().Values()))
 		case slices.Contains(r.Protocols, p):
 			bad.add(at("protocols", i), "%s stands in the list twice", p)
 		}

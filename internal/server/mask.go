@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"concentrator/internal/server/query"
 )
 
 // fixed are the fields that an update does not change: it finds its resource by name and guards it by etag, and
@@ -23,6 +25,9 @@ func resolveMask(mask *fieldmaskpb.FieldMask, m proto.Message) ([]path, error) {
 	var paths []path
 	if len(mask.GetPaths()) == 0 {
 		return setFields(r, nil), nil
+	}
+	if slices.Equal(mask.GetPaths(), []string{""}) && len(setFields(r, nil)) == 0 {
+		return nil, nil // the gateway makes this of a body that has no field
 	}
 	if slices.Contains(mask.GetPaths(), "*") {
 		if len(mask.GetPaths()) > 1 {
@@ -68,17 +73,9 @@ func resolvePath(md protoreflect.MessageDescriptor, text string) (path, error) {
 			return nil, nil
 		}
 		p = append(p, fd)
-		at = children(fd)
+		at = query.Children(fd)
 	}
 	return p, nil
-}
-
-// children is the type below a field if a mask can go further into it: not into lists, maps and google.protobuf.
-func children(fd protoreflect.FieldDescriptor) protoreflect.MessageDescriptor {
-	if fd.IsList() || fd.IsMap() || fd.Message() == nil || fd.Message().FullName().Parent() == "google.protobuf" {
-		return nil
-	}
-	return fd.Message()
 }
 
 // fieldsOf lists the fields of a type that an update may change.
@@ -100,7 +97,7 @@ func setFields(r protoreflect.Message, prefix path) []path {
 			continue
 		}
 		p := append(slices.Clone(prefix), fd)
-		if children(fd) != nil {
+		if query.Children(fd) != nil {
 			list = append(list, setFields(r.Get(fd).Message(), p)...)
 			continue
 		}

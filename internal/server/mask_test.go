@@ -98,7 +98,7 @@ func TestMaskErrors(t *testing.T) {
 		"limits..maxSessions":    "no field",
 		"authentication.backend": "",
 	} {
-		_, err := resolveMask(&fieldmaskpb.FieldMask{Paths: strings.Split(mask, ",")}, &concentratorv1.Tenant{})
+		_, err := resolveMask(&fieldmaskpb.FieldMask{Paths: strings.Split(mask, ",")}, &concentratorv1.Tenant{DisplayName: "x"})
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", mask, err)

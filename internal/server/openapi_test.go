@@ -212,7 +212,7 @@ func TestOpenAPIHasEveryCall(t *testing.T) {
 		}
 		delete(left, "get "+path)
 	}
-	eachBinding(func(m protoreflect.MethodDescriptor, method, template string) {
+	eachBinding(func(m protoreflect.MethodDescriptor, method, template, _ string) {
 		path, method := readablePath(template), strings.ToLower(method)
 		delete(left, method+" "+path)
 		op, _ := inDoc(doc, "paths", path, method).(map[string]any)
@@ -404,7 +404,7 @@ func TestOpenAPIExamples(t *testing.T) {
 			t.Errorf("%s: PATCH %s %s: %d %s", id, creates[id].path, creates[id].body, code, body)
 		}
 	}
-	eachBinding(func(m protoreflect.MethodDescriptor, method, template string) {
+	eachBinding(func(m protoreflect.MethodDescriptor, method, template, _ string) {
 		text, ok := bodies[strings.ToLower(method)+" "+readablePath(template)]
 		if !ok {
 			return

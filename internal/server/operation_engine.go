@@ -323,18 +323,17 @@ func (o *operations) halt(ctx context.Context, r *running, detail string) error 
 			rec.Detail = detail
 		}
 	})
-	if err := r.write(); err != nil {
-		return err
-	}
-	r.cancel(errCancelled)
+	err := r.write()
+	r.cancel(errCancelled) // even so: it may be what has filled the disk
 	t := time.NewTimer(operationGrace)
 	defer t.Stop()
 	select {
 	case <-r.ended:
+		return nil
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	return nil
+	return err
 }
 
 // file is where the file of an operation lies.

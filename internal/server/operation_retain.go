@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -91,8 +92,11 @@ func (o *operations) forgetOrphans(known map[string]*store.Operation) {
 		}
 	}
 	for _, f := range files {
-		if !mayHave[f.Name()] {
-			o.removeFile(f.Name())
+		if mayHave[f.Name()] {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(o.dir, f.Name())); err != nil { // a backup's copies lie in a directory
+			o.log.Warn("files of old operations not removed", telemetry.Error, err.Error())
 		}
 	}
 }

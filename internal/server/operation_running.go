@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
@@ -148,16 +150,24 @@ func (r *running) write() error {
 	return err
 }
 
-// clipped shortens a text to maxProblemText, between two characters.
+// clipped shortens a text to maxProblemText, between two characters. What JSON spells longer counts as long as it does, so that
+// a record with maxProblems can be stored whatever is in them.
 func clipped(s string) string {
-	if len(s) <= maxProblemText {
-		return s
+	size := 0
+	for i, c := range s {
+		switch {
+		case c < ' ' || c == utf8.RuneError || strings.ContainsRune("<>&\u2028\u2029", c):
+			size += len(`\u0000`)
+		case c == '"' || c == '\\':
+			size += 2
+		default:
+			size += utf8.RuneLen(c)
+		}
+		if size > maxProblemText {
+			return s[:i] + "…"
+		}
 	}
-	cut := maxProblemText
-	for cut > 0 && s[cut]&0xc0 == 0x80 {
-		cut--
-	}
-	return s[:cut] + "…"
+	return s
 }
 
 // total is how much there was to do when this run of the daemon took it up.

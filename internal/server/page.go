@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"concentrator/internal/server/query"
 )
 
 // Bounds of a page, AIP-158.
@@ -33,9 +35,9 @@ type listRequest interface {
 type listing struct {
 	hash   []byte // of everything but the page
 	limit  int
-	filter *filter
-	order  *order // nil: the list's own
-	after  string // place of the last resource before the page; "" for the first page
+	filter *query.Filter
+	order  *query.Order // nil: the list's own
+	after  string       // place of the last resource before the page; "" for the first page
 }
 
 // tokenVersion is the first octet of a page token.
@@ -55,11 +57,11 @@ func newListing(r listRequest, md protoreflect.MessageDescriptor) (*listing, err
 		l.limit = defaultPage
 	}
 	var err error
-	if l.filter, err = newFilter(md, r.GetFilter()); err != nil {
-		return nil, err
+	if l.filter, err = query.ParseFilter(md, r.GetFilter()); err != nil {
+		return nil, invalid("filter", "%v", err)
 	}
-	if l.order, err = newOrder(md, r.GetOrderBy()); err != nil {
-		return nil, err
+	if l.order, err = query.ParseOrder(md, r.GetOrderBy()); err != nil {
+		return nil, invalid("orderBy", "%v", err)
 	}
 	if r.GetPageToken() == "" {
 		return l, nil
@@ -123,7 +125,7 @@ func pageOf[M proto.Message](ctx context.Context, l *listing, all resources[M], 
 		if seen++; seen%1000 == 0 && ctx.Err() != nil {
 			return nil, "", ctx.Err()
 		}
-		if !l.filter.matches(m) {
+		if !l.filter.Matches(m) {
 			continue
 		}
 		at := placed[M]{name(m), m}
@@ -133,7 +135,7 @@ func pageOf[M proto.Message](ctx context.Context, l *listing, all resources[M], 
 			}
 			continue
 		}
-		if at.place = l.order.place(m, at.place); at.place <= l.after {
+		if at.place = l.order.Place(m, at.place); at.place <= l.after {
 			continue
 		}
 		if found = append(found, at); len(found) > 8*maxPage {

@@ -121,3 +121,63 @@ func TestPagesUnderChange(t *testing.T) {
 		t.Errorf("saw %s\nwant %s", got, want)
 	}
 }
+
+// Walking the pages of an order sees everything that was there all the time once, whatever comes, goes and changes otherwise.
+func TestOrderedPagesUnderChange(t *testing.T) {
+	f := start(t)
+	f.seed(t)
+	users := concentratorv1.NewUserServiceClient(f.conn)
+	create := func(id string, sessions int32) {
+		t.Helper()
+		must(t)(users.CreateUser(t.Context(), &concentratorv1.CreateUserRequest{
+			Parent: "tenants/acme", UserId: id, User: &concentratorv1.User{Password: new("x"), MaxSessions: sessions},
+		}))
+	}
+	for i := range 12 {
+		create(fmt.Sprintf("u%02d", i), int32(i%4))
+	}
+	for i := range 3 {
+		create(fmt.Sprintf("v%d", i), 9)
+	}
+	seen := map[string]int{}
+	var order []string
+	last := int32(99)
+	for token, n := "", 0; ; n++ {
+		r, err := users.ListUsers(t.Context(), &concentratorv1.ListUsersRequest{
+			Parent: "tenants/acme", PageSize: 2, PageToken: token, OrderBy: "maxSessions desc", Filter: `name = "*/users/u*"`,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range r.GetUsers() {
+			id := strings.TrimPrefix(u.GetName(), "tenants/acme/users/")
+			seen[id]++
+			order = append(order, id)
+			if u.GetMaxSessions() > last {
+				t.Errorf("%s with %d after %d", id, u.GetMaxSessions(), last)
+			}
+			last = u.GetMaxSessions()
+		}
+		// Between the pages: one before and one behind comes, the last one seen goes, another one changes where it does not matter.
+		create(fmt.Sprintf("u9%d", n), int32(n%5))
+		if n == 1 {
+			must(t)(users.DeleteUser(t.Context(), &concentratorv1.DeleteUserRequest{Name: "tenants/acme/users/" + order[len(order)-1]}))
+		}
+		must(t)(users.UpdateUser(t.Context(), &concentratorv1.UpdateUserRequest{User: &concentratorv1.User{
+			Name: "tenants/acme/users/u00", StaticAddress: fmt.Sprintf("10.64.0.%d", 100+n),
+		}}))
+		if token = r.GetNextPageToken(); token == "" {
+			break
+		}
+	}
+	for i := range 12 {
+		if id := fmt.Sprintf("u%02d", i); seen[id] != 1 {
+			t.Errorf("%s came %d times in %v", id, seen[id], order)
+		}
+	}
+	for id, n := range seen {
+		if n != 1 || id[0] != 'u' {
+			t.Errorf("%s came %d times", id, n)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
 )
@@ -175,7 +176,7 @@ func decodeAuthMethods(list []concentratorv1.Profile_AuthMethod, bad *fieldError
 		a := tenant.AuthMethod(word(e))
 		switch {
 		case e == 0:
-			bad.add(at(path, i), "is unset, must be one of %s", words(e.Descriptor().Values()))
+			bad.add(at(path, i), "is unset, must be one of %s", query.Words(e.Descriptor().Values()))
 		case slices.Contains(all, a):
 			bad.add(at(path, i), "%s stands in the list twice", a)
 		}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/server/query"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
@@ -198,7 +199,7 @@ func decodePurposes(list []concentratorv1.RadiusServer_Purpose, bad *fieldErrors
 		p := store.RadiusPurpose(word(e))
 		switch {
 		case e == 0:
-			bad.add(at(path, i), "is unset, must be one of %s", words(e.Descriptor().Values()))
+			bad.add(at(path, i), "is unset, must be one of %s", query.Words(e.Descriptor().Values()))
 		case slices.Contains(all, p):
 			bad.add(at(path, i), "%s stands in the list twice", p)
 		}

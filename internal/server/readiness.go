@@ -34,52 +34,66 @@ func newReadiness(st *store.Store, live Live, publish func(ready bool)) *readine
 	return &readiness{store: st, live: live, publish: publish}
 }
 
-// needs are the conditions of being ready, in the order in which they are shown. Each says why it does not hold; "": it does.
+// lack is why a condition does not hold. The zero lack: it does.
+type lack struct {
+	text string
+	// names are of what it is about: not for those who have no token.
+	names string
+}
+
+func (l lack) String() string {
+	if l.names == "" {
+		return l.text
+	}
+	return l.text + ": " + l.names
+}
+
+// needs are the conditions of being ready, in the order in which they are shown.
 var needs = []struct {
 	name string
-	why  func(*readiness) string
+	why  func(*readiness) lack
 }{
-	{"STARTED", func(r *readiness) string {
+	{"STARTED", func(r *readiness) lack {
 		if !r.started.Load() {
-			return "the instance starts, or stops"
+			return lack{text: "the instance starts, or stops"}
 		}
-		return ""
+		return lack{}
 	}},
-	{"STORE", func(r *readiness) string {
+	{"STORE", func(r *readiness) lack {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 		defer cancel()
 		if r.store.Health(ctx) != nil {
-			return "the store can't be read, or its last change could not be written" // why exactly is not for everyone
+			return lack{text: "the store can't be read, or its last change could not be written"} // why exactly is not for everyone
 		}
-		return ""
+		return lack{}
 	}},
-	{"NETWORKS", func(r *readiness) string {
+	{"NETWORKS", func(r *readiness) lack {
 		st := r.live.Standing()
 		return allDown("network", st.Networks, st.NetworksDown)
 	}},
-	{"LISTENERS", func(r *readiness) string {
+	{"LISTENERS", func(r *readiness) lack {
 		st := r.live.Standing()
 		return allDown("listener", st.Listeners, st.ListenersDown)
 	}},
-	{"SERVING", func(r *readiness) string {
+	{"SERVING", func(r *readiness) lack {
 		if r.live.Instance().Draining {
-			return "the instance is drained: it takes no calls until it is undrained"
+			return lack{text: "the instance is drained: it takes no calls until it is undrained"}
 		}
-		return ""
+		return lack{}
 	}},
 }
 
 // allDown says what is down where that is all there is. As long as one works the instance is of use, and a tenant whose network
 // can't come up must not take it from the others.
-func allDown(what string, of int, down []string) string {
+func allDown(what string, of int, down []string) lack {
 	if of == 0 || len(down) < of {
-		return ""
+		return lack{}
 	}
 	names := strings.Join(down[:min(len(down), maxNamed)], ", ")
 	if more := len(down) - maxNamed; more > 0 {
 		names += fmt.Sprintf(" and %d more", more)
 	}
-	return "no " + what + " is up: " + names
+	return lack{"no " + what + " is up", names}
 }
 
 // conditions lists what must hold, and whether it does.
@@ -87,17 +101,18 @@ func (r *readiness) conditions() []*concentratorv1.Instance_Condition {
 	list := make([]*concentratorv1.Instance_Condition, len(needs))
 	for i, n := range needs {
 		why := n.why(r)
-		list[i] = &concentratorv1.Instance_Condition{Type: n.name, Ok: why == "", Detail: why}
+		list[i] = &concentratorv1.Instance_Condition{Type: n.name, Ok: why == (lack{}), Detail: why.String()}
 	}
 	return list
 }
 
-// why says what keeps the instance from being ready, a line each; "": it is ready.
+// why says what keeps the instance from being ready, a line each, without the names of tenants and listeners: /readyz needs no
+// token. "": it is ready.
 func (r *readiness) why() string {
 	var b strings.Builder
-	for _, c := range r.conditions() {
-		if !c.GetOk() {
-			fmt.Fprintf(&b, "%s: %s\n", c.GetType(), c.GetDetail())
+	for _, n := range needs {
+		if why := n.why(r); why != (lack{}) {
+			fmt.Fprintf(&b, "%s: %s\n", n.name, why.text)
 		}
 	}
 	return b.String()

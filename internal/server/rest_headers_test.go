@@ -174,7 +174,7 @@ func TestMethods(t *testing.T) {
 // Every path of the API is found, and only by its own methods.
 func TestPathsAreThoseOfTheProtos(t *testing.T) {
 	bindings := 0
-	eachBinding(func(m protoreflect.MethodDescriptor, method, template string) {
+	eachBinding(func(m protoreflect.MethodDescriptor, method, template, _ string) {
 		bindings++
 		path := strings.ReplaceAll(pathVariable.ReplaceAllString(template, "$1"), "*", "x1")
 		if !slices.Contains(methodsOf(path), method) {

@@ -19,7 +19,7 @@ import (
 
 // restPath is a path of the API with its methods.
 type restPath struct {
-	pattern *regexp.Regexp
+	pattern pathPattern
 	verb    bool // ends with a method of ours, as in :watch
 	methods []string
 }
@@ -27,7 +27,7 @@ type restPath struct {
 // restPaths are all paths of the API, from the same annotations as the gateway's.
 var restPaths = sync.OnceValue(func() []restPath {
 	methods := map[string][]string{}
-	eachBinding(func(m protoreflect.MethodDescriptor, method, template string) {
+	eachBinding(func(m protoreflect.MethodDescriptor, method, template, _ string) {
 		path := pathVariable.ReplaceAllString(template, "$1")
 		methods[path] = append(methods[path], method)
 		if method == http.MethodGet && !m.IsStreamingServer() {
@@ -36,20 +36,45 @@ var restPaths = sync.OnceValue(func() []restPath {
 	})
 	var all []restPath
 	for path, allowed := range methods {
-		pattern := strings.ReplaceAll(regexp.QuoteMeta(path), `\*`, `[^/]+`)
 		slices.Sort(allowed)
 		all = append(all, restPath{
-			regexp.MustCompile("^" + pattern + "$"), strings.Contains(path, ":"), append(slices.Compact(allowed), http.MethodOptions),
+			patternOf(path), strings.Contains(path, ":"), append(slices.Compact(allowed), http.MethodOptions),
 		})
 	}
 	return all
 })
 
+// pathPattern is a path by its parts; "*" in a part stands for one octet or more that are no slash. It is matched before anybody
+// is asked for a token, against paths of up to maxHeader: so a part that does not fit must end it, and each octet be seen once.
+type pathPattern []string
+
+func patternOf(path string) pathPattern { return strings.Split(path, "/") }
+
+// matches says whether a path, encoded as it came, is one of the pattern.
+func (p pathPattern) matches(path string) bool {
+	for i, want := range p {
+		part, rest, more := strings.Cut(path, "/")
+		if before, after, any := strings.Cut(want, "*"); any {
+			if len(part) <= len(before)+len(after) || !strings.HasPrefix(part, before) || !strings.HasSuffix(part, after) {
+				return false
+			}
+		} else if part != want {
+			return false
+		}
+		if more != (i < len(p)-1) {
+			return false
+		}
+		path = rest
+	}
+	return true
+}
+
 // pathVariable is the part of a path template that stands for a field, as in {name=tenants/*}.
 var pathVariable = regexp.MustCompile(`\{[a-zA-Z0-9_.]+=([^}]*)\}`)
 
-// eachBinding calls fn with every HTTP method and path template of every method of the API.
-func eachBinding(fn func(m protoreflect.MethodDescriptor, method, template string)) {
+// eachBinding calls fn with every HTTP method and path template of every method of the API, and the field of the request that
+// is the body: "*" is all of it, "" none.
+func eachBinding(fn func(m protoreflect.MethodDescriptor, method, template, body string)) {
 	protoregistry.GlobalFiles.RangeFilesByPackage(concentratorv1.File_concentrator_v1_tenant_proto.Package(), func(file protoreflect.FileDescriptor) bool {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
@@ -61,7 +86,7 @@ func eachBinding(fn func(m protoreflect.MethodDescriptor, method, template strin
 				}
 				for _, r := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
 					if method, template := binding(r); method != "" {
-						fn(m, method, template)
+						fn(m, method, template, r.GetBody())
 					}
 				}
 			}
@@ -93,7 +118,7 @@ func methodsOf(path string) []string {
 	}
 	var found []string
 	for _, p := range restPaths() {
-		if p.pattern.MatchString(path) {
+		if p.pattern.matches(path) {
 			if p.verb {
 				return p.methods // what else fits takes the verb for a part of the name
 			}

@@ -170,7 +170,7 @@ func letIn(_ context.Context, w http.ResponseWriter, m proto.Message) error {
 
 // streamFailed tells the writer which error the gateway is about to write.
 func streamFailed(ctx context.Context, err error) *status.Status {
-	st := detailed(err)
+	st := detailed(nil, err)
 	if s, ok := ctx.Value(streamKey{}).(*streamWriter); ok {
 		s.mu.Lock()
 		defer s.mu.Unlock()

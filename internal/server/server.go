@@ -163,13 +163,15 @@ func (s *Server) newGRPC(tlsConf *tls.Config, g gate, t *telemetry.Tracer, b *ba
 	i, o := interceptor{gate: g, audit: b.audit, quota: b.quota, log: s.log}, observer{b.metrics}
 	s.grpc = grpc.NewServer(append(traced(t),
 		grpc.Creds(doors{credentials.NewTLS(tlsConf)}),
+		grpc.InTapHandle(i.tap),
 		grpc.ChainUnaryInterceptor(o.unary, i.unary),
 		grpc.ChainStreamInterceptor(o.stream, i.stream),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(256),
 		grpc.ConnectionTimeout(handshakeTime),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		// Idle is who has no call under way, strangers among them whatever they try: they hold a place for so long at most.
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: time.Minute, Timeout: 20 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	)...)
 	concentratorv1.RegisterListenerServiceServer(s.grpc, listenerService{backend: b})

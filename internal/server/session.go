@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -25,7 +26,7 @@ func (s sessionService) GetSession(_ context.Context, r *concentratorv1.GetSessi
 	}
 	i, ok := s.live.Session(r.GetName())
 	if !ok {
-		return nil, &resourceError{r.GetName(), fmt.Errorf("%s: %w", r.GetName(), session.ErrNotFound)}
+		return nil, noSession(r.GetName())
 	}
 	return encodeSession(i), nil
 }
@@ -49,10 +50,18 @@ func (s sessionService) DisconnectSession(_ context.Context, r *concentratorv1.D
 	if err := checkSessionName(r.GetName()); err != nil {
 		return nil, err
 	}
-	if err := s.live.Disconnect(r.GetName(), tenant.ReasonAdminDisconnect); err != nil {
+	err := s.live.Disconnect(r.GetName(), tenant.ReasonAdminDisconnect)
+	if errors.Is(err, session.ErrNotFound) {
+		err = noSession(r.GetName())
+	}
+	if err != nil {
 		return nil, &resourceError{r.GetName(), err}
 	}
 	return &emptypb.Empty{}, nil
+}
+
+func noSession(name string) error {
+	return &resourceError{name, fmt.Errorf("%s: %w; no live session has that name", name, store.ErrNotFound)}
 }
 
 // liveParent checks the parent of a list or watch of live things, and returns it as Live wants it.

@@ -195,6 +195,8 @@ func checkColumns(columns []string, faults *tableFaults) bool {
 		switch {
 		case slices.Contains(columns[:i], c):
 			faults.add("line 1", "names the column %q twice", clipped(c))
+		case c != userColumn && userColumns[c] == nil && !slices.Contains(columns, userColumn):
+			// The line may be forgotten, and this a password.
 		case c != userColumn && userColumns[c] == nil:
 			faults.add("line 1", "%q is no column; there are %s, %s", clipped(c), userColumn,
 				strings.Join(slices.Sorted(maps.Keys(userColumns)), ", "))

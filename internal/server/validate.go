@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -12,6 +11,9 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"concentrator/internal/server/query"
 )
 
 // checkRules holds a request against the rules of the proto files: lengths, ranges, patterns. What needs more than the one field
@@ -93,7 +95,7 @@ func (b breach) text() string {
 	case b.rule == "repeated.max_items":
 		return fmt.Sprintf("has %d entries, at most %d are allowed", b.value.List().Len(), b.limit.Uint())
 	case b.rule == "enum.defined_only":
-		return fmt.Sprintf("%d is none of %s", b.value.Enum(), words(b.field.Enum().Values()))
+		return fmt.Sprintf("%d is none of %s", b.value.Enum(), query.Words(b.field.Enum().Values()))
 	case b.rule == "int32.in":
 		return fmt.Sprintf("%d is none of %s", b.value.Int(), listed(rules.GetInt32().GetIn()))
 	case strings.HasPrefix(b.rule, "int32."):
@@ -128,13 +130,15 @@ func listed[T any](list []T) string {
 // shown begins the text for a rule that has its own words.
 func (b breach) shown() string {
 	switch {
-	case writeOnly(b.field) || b.field.IsList() && !b.element:
+	case query.WriteOnly(b.field) || b.field.IsList() && !b.element:
 		return ""
 	case b.field.Kind() == protoreflect.StringKind:
 		return fmt.Sprintf("%q ", b.value.String())
-	case b.field.Message() != nil && b.field.Message().FullName() == durationType:
-		s, nanos := secondsOf(b.value)
-		return "is " + seconds(time.Duration(s)*time.Second+time.Duration(nanos)) + ", "
+	case b.field.Message() == nil:
+		return ""
+	}
+	if d, ok := b.value.Message().Interface().(*durationpb.Duration); ok {
+		return "is " + query.Seconds(d.AsDuration()) + ", "
 	}
 	return ""
 }

@@ -21,9 +21,10 @@ func (s listenerService) WatchListeners(
 func (s tenantService) WatchTenants(
 	r *concentratorv1.WatchTenantsRequest, stream grpc.ServerStreamingServer[concentratorv1.WatchTenantsResponse],
 ) error {
+	own := callerOf(stream.Context()).tenant
 	show := func(t *store.Tenant) *concentratorv1.Tenant { return tenants.message(s.backend, t) }
 	return watch(s.backend, stream, "", r.GetRevision(), &storedSource[store.Tenant, *concentratorv1.Tenant]{
-		b: s.backend, show: show, only: callerOf(stream.Context()).tenant,
+		b: s.backend, show: show, only: own, bound: own,
 	})
 }
 

@@ -28,7 +28,9 @@ func watchLevel[T store.Record, M message, V, R any](
 	}
 	defer feed.Follow()()
 	show := func(r *T) M { return k.message(b, r) }
-	return watch(b, stream, parent, revision, &levelSource[T, M, V]{storedSource[T, M]{b: b, parent: parent, show: show}, feed})
+	return watch(b, stream, parent, revision, &levelSource[T, M, V]{
+		storedSource[T, M]{b: b, parent: parent, show: show, bound: callerOf(stream.Context()).tenant}, feed,
+	})
 }
 
 func (s *levelSource[T, M, V]) matches(name string) bool {

@@ -12,7 +12,7 @@ import (
 // Bounds of the watches that are open at the same time: each takes a goroutine or two, and what it is about to send.
 const (
 	maxWatches   = 1024
-	maxWatchesOf = 256 // of one API token
+	maxWatchesOf = 256 // of one API token, or of all of one tenant; as many are kept for those who are bound to none
 )
 
 // defaultPatience is shorter than writeTimeout, so that a reader of REST that comes back in between is told why it was cut off.
@@ -24,7 +24,7 @@ type watches struct {
 
 	mu  sync.Mutex
 	all int
-	by  map[string]int // by caller
+	by  map[string]int // by caller, those of a tenant together
 }
 
 func newWatches(patience time.Duration) *watches {
@@ -33,21 +33,25 @@ func newWatches(patience time.Duration) *watches {
 
 // enter takes a place, which leave gives back.
 func (w *watches) enter(who caller) (leave func(), err error) {
+	most, group := maxWatches, cmp.Or(who.tenant, who.name)
+	if who.tenant != "" {
+		most -= maxWatchesOf
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.all >= maxWatches {
+	if w.all >= most {
 		return nil, newStatus(codes.ResourceExhausted, reasonTooManyWatches,
-			fmt.Sprintf("%d watches are open, no more are served at once; end some", w.all), nil).Err()
+			"as many watches are open as are served at once; try again later", nil).Err()
 	}
-	if n := w.by[who.name]; who.grant != nil && n >= maxWatchesOf {
+	if n := w.by[group]; who.grant != nil && n >= maxWatchesOf {
 		return nil, newStatus(codes.ResourceExhausted, reasonTooManyWatches,
-			fmt.Sprintf("%s has %d watches open, which is as many as one token may have; end some", who.name, n), nil).Err()
+			fmt.Sprintf("%s has %d watches open, which is as many as one tenant or token may have; end some", group, n), nil).Err()
 	}
-	w.add(who.name, 1)
+	w.add(group, 1)
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.add(who.name, -1)
+		w.add(group, -1)
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"hash/fnv"
+	"slices"
 
 	"google.golang.org/grpc"
 
@@ -20,7 +21,9 @@ func watchStored[T store.Record, M message, R any](
 	if err := b.checkParent(store.KindOf[T](), parent); err != nil {
 		return err
 	}
-	return watch(b, stream, parent, revision, &storedSource[T, M]{b: b, parent: parent, show: show})
+	return watch(b, stream, parent, revision, &storedSource[T, M]{
+		b: b, parent: parent, show: show, bound: callerOf(stream.Context()).tenant,
+	})
 }
 
 // watchResource is watchStored for a kind with the standard methods.
@@ -37,6 +40,7 @@ type storedSource[T store.Record, M message] struct {
 	parent string
 	show   func(*T) M
 	only   string // unless empty, the one record that there is
+	bound  string // the tenant that the caller is bound to, until it was seen that a position is of its time
 }
 
 func (s *storedSource[T, M]) epoch() uint64 {
@@ -107,6 +111,9 @@ func (s *storedSource[T, M]) next(ctx context.Context, after position) (step, er
 	if len(after) != 2 || after[1] < 0 {
 		return step{}, session.ErrExpired
 	}
+	if err := s.ofTenant(ctx, after[0]); err != nil {
+		return step{}, err
+	}
 	changes, upto, later, err := store.Changes[T](ctx, s.b.store, s.parent, after[0])
 	if err != nil {
 		return step{}, err
@@ -129,4 +136,28 @@ func (s *storedSource[T, M]) next(ctx context.Context, after position) (step, er
 		out.changes = append(out.changes, w)
 	}
 	return out, nil
+}
+
+// ofTenant refuses a position from before the caller's tenant was deleted and made anew: what an earlier one of its name had is
+// not for it to see.
+func (s *storedSource[T, M]) ofTenant(ctx context.Context, after int64) error {
+	if s.bound == "" {
+		return nil
+	}
+	end, err := s.b.store.Revision()
+	if err != nil {
+		return err
+	}
+	for at := after; at < end; {
+		changes, upto, _, err := store.Changes[store.Tenant](ctx, s.b.store, "", at)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(changes, func(c store.RecordChange[store.Tenant]) bool { return c.Name == s.bound && c.Record == nil }) {
+			return session.ErrExpired
+		}
+		at = upto
+	}
+	s.bound = ""
+	return nil
 }

@@ -13,7 +13,7 @@ import (
 	"concentrator/internal/tenant"
 )
 
-// A tenant's operations do not keep it from being deleted, however many they are, and go with it; those of others stay.
+// Operations that ended do not keep their tenant from being deleted, however many they are, and go with it; those of others stay.
 func TestOperationsGoWithTheirTenant(t *testing.T) {
 	s := storetest.Open(t)
 	create(t, s, &store.Tenant{Meta: named(acme)})
@@ -32,6 +32,15 @@ func TestOperationsGoWithTheirTenant(t *testing.T) {
 		t.Errorf("a refused deletion has left %d operations (%v)", len(list), err)
 	}
 	if err := store.Delete[store.User](s, alice, ""); err != nil {
+		t.Fatal(err)
+	}
+	runs := &store.Operation{Meta: named("tenants/acme/operations/o2"), State: store.OperationRunning}
+	create(t, s, runs)
+	if err := store.Delete[store.Tenant](s, acme, ""); !errors.Is(err, store.ErrNotEmpty) {
+		t.Errorf("with an operation that runs: %v", err)
+	}
+	runs.State = store.OperationCancelled
+	if err := store.Update(s, runs); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Delete[store.Tenant](s, acme, ""); err != nil {

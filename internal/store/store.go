@@ -20,7 +20,7 @@ var (
 	// ErrConflict is returned by Update and Delete when the etag is not the stored record's, or when others kept
 	// changing it under an update without one.
 	ErrConflict = errors.New("changed by another")
-	// ErrNotEmpty is returned by Delete for a tenant that has resources under it other than operations.
+	// ErrNotEmpty is returned by Delete for a tenant that has resources under it other than operations that ended.
 	ErrNotEmpty = errors.New("has resources under it")
 	// ErrTooLarge is returned for a record that is more than MaxValue octets when encoded.
 	ErrTooLarge = errors.New("record is too large")
@@ -240,7 +240,7 @@ func same(a, b record) bool {
 }
 
 // Delete removes the record of a name; with an etag only if it is the stored record's (ErrConflict). A tenant must
-// have nothing under it (ErrNotEmpty) but operations, which go with it.
+// have nothing under it (ErrNotEmpty) but operations that ended, which go with it.
 func Delete[T Record](s *Store, name, etag string, also ...Also) error {
 	ctx := context.Background()
 	k := KindOf[T]()
@@ -288,6 +288,15 @@ func Delete[T Record](s *Store, name, etag string, also ...Also) error {
 
 // firstChild returns the name of some resource under a tenant that keeps it from being deleted, or "".
 func (s *Store) firstChild(ctx context.Context, tenantName string) (string, error) {
+	operations, _, err := List[Operation](s, tenantName, "", 0)
+	if err != nil {
+		return "", err
+	}
+	for _, o := range operations {
+		if o.State == OperationRunning { // it would go on, and in a tenant that is then made under this name
+			return o.Name, nil
+		}
+	}
 	for _, c := range collections {
 		if !c.inTenant || c.history {
 			continue

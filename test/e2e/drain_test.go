@@ -42,10 +42,13 @@ func TestDrain(t *testing.T) {
 	if err := late.Connect(ctx); err == nil {
 		t.Error("a client was let in")
 	}
-	refused := w.m.Logins(session.LoginFilter{Outcome: session.OutcomeRefused})
-	if len(refused) == 0 || refused[0].Reason != tenant.ReasonDraining || refused[0].Stage != tenant.StageIKEMainMode {
-		t.Errorf("the refusals are %+v", refused)
-	}
+	w.until("the refusal is recorded", func() error { // the client may know a moment earlier
+		refused := w.m.Logins(session.LoginFilter{Outcome: session.OutcomeRefused})
+		if len(refused) == 0 || refused[0].Reason != tenant.ReasonDraining || refused[0].Stage != tenant.StageIKEMainMode {
+			return fmt.Errorf("the refusals are %+v", refused)
+		}
+		return nil
+	})
 
 	const deadline = 2 * time.Second
 	begin := time.Now()

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,20 +16,22 @@ import (
 var demoLine = regexp.MustCompile(`Server (\S+), user (\S+), password (\S+)`)
 
 // TestDemo starts what `make run` starts, on a machine of its own with nothing but the programs, and logs in with what it
-// prints. A second start shows the same password.
+// prints, as does what `make try` starts beside it. A second start shows the same password.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	g := borrow(t, 1)[0]
 	dir := filepath.Join(world.lab.Dir, "demo")
-	script, err := os.ReadFile(filepath.Join("..", "..", "tools", "demo.sh"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := os.MkdirAll(filepath.Join(dir, "tools"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "tools", "demo.sh"), script, 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"demo.sh", "try.sh"} {
+		script, err := os.ReadFile(filepath.Join("..", "..", "tools", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "tools", name), script, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := os.Symlink(world.bin, filepath.Join(dir, "bin")); err != nil {
 		t.Fatal(err)
@@ -60,6 +63,11 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the gateway answers %+v", pings)
 	}
 	link.HangUp(t)
+	try := inside(world.lab.NS("demo"), filepath.Join(dir, "tools", "try.sh"))
+	if out, err := exec.Command(try[0], try[1:]...).CombinedOutput(); err != nil || !strings.Contains(string(out), "L2TP_IPSEC  OPEN") ||
+		!strings.Contains(string(out), "the password of user \"demo\" is wrong") {
+		t.Errorf("make try: %v\n%s", err, out)
+	}
 	if state, err := p.stop(syscall.SIGTERM, 15*time.Second); err != nil || !state.Success() {
 		t.Errorf("make run ended with %v, %v", state, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"os"
 
 	"google.golang.org/grpc"
@@ -43,6 +44,9 @@ func (e *Env) Connect() error {
 }
 
 func (e *Env) dialTLS() (*grpc.ClientConn, error) {
+	if _, _, err := net.SplitHostPort(e.addr); err != nil {
+		return nil, fmt.Errorf("%w: --addr %q is not host:port, as in vpn.example:9443", ErrUsage, e.addr)
+	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if e.caCert != "" {
 		pem, err := e.ReadFile(e.caCert)

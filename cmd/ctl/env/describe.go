@@ -15,6 +15,10 @@ import (
 // Describe says what went wrong, and what to do next where something can be done.
 func Describe(err error) string {
 	text := strings.TrimSpace(rpcPrefix.ReplaceAllString(manifest.Describe(err).Error(), ""))
+	text = connection.ReplaceAllString(text, "no connection: $1")
+	if noGRPC(err) {
+		text, _, _ = strings.Cut(text, "\n") // below is the page that came instead
+	}
 	if hint := next(err); hint != "" {
 		text += " (" + hint + ")"
 	}
@@ -23,6 +27,14 @@ func Describe(err error) string {
 
 // rpcPrefix is what gRPC puts before the message of a status that stands inside another error.
 var rpcPrefix = regexp.MustCompile(`rpc error: code = \w+ desc = `)
+
+// connection is how gRPC tells that there is none.
+var connection = regexp.MustCompile(`connection error: desc = "transport: (?:Error while dialing: )?(.*)"`)
+
+// noGRPC says whether what answered does not speak gRPC, as the REST port.
+func noGRPC(err error) bool {
+	return strings.Contains(status.Convert(err).Message(), "unexpected HTTP status code received from server")
+}
 
 // byReason is what to do next, by the reason of the API's error.
 var byReason = map[string]string{
@@ -57,6 +69,9 @@ func next(err error) string {
 	if hint != "" {
 		return hint
 	}
+	if noGRPC(err) {
+		return "--addr is the API's gRPC port, api.grpc in the daemon's file, 9443 if it says nothing; this is another"
+	}
 	switch st.Code() {
 	case codes.Unavailable:
 		if strings.Contains(st.Message(), "x509:") {
@@ -64,7 +79,7 @@ func next(err error) string {
 		}
 		return "is the daemon running, and is --socket or --addr right?"
 	case codes.Unauthenticated:
-		return "give --token, or --cert; on the daemon's machine root needs neither over its socket"
+		return "give --token, or --cert; one that is given may be mistyped, expired, rotated or deleted; on the daemon's machine root needs neither over its socket"
 	case codes.Unimplemented:
 		return "the daemon is older than this ctl"
 	}
@@ -77,6 +92,8 @@ func byDetails(st *status.Status) string {
 		if d, ok := d.(*errdetails.ErrorInfo); ok {
 			noun := nounOf(d.GetMetadata()["resource"])
 			switch {
+			case d.GetReason() == "RESOURCE_NOT_FOUND" && eitherScope[noun] && !strings.HasPrefix(d.GetMetadata()["resource"], "tenants/"):
+				return "ctl " + noun + " list shows what there is; what is a tenant's needs --tenant"
 			case d.GetReason() == "RESOURCE_NOT_FOUND" && noun != "":
 				return "ctl " + noun + " list shows what there is"
 			case d.GetReason() == "RESOURCE_EXISTS" && noun != "":
@@ -87,6 +104,9 @@ func byDetails(st *status.Status) string {
 	}
 	return ""
 }
+
+// eitherScope are the nouns that the instance has some of, and each tenant too.
+var eitherScope = map[string]bool{"api-token": true, "operation": true, "audit": true}
 
 // nounOf is the noun of ctl for a resource name: radius-server for tenants/acme/radiusServers/one.
 func nounOf(name string) string {

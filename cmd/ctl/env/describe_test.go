@@ -33,7 +33,7 @@ func TestDescribe(t *testing.T) {
 		{with(codes.NotFound, "no such server", reason("RESOURCE_NOT_FOUND", "tenants/acme/radiusServers/one")), "no such server (ctl radius-server list shows what there is)"},
 		{with(codes.NotFound, "no such thing", reason("RESOURCE_NOT_FOUND", "")), "no such thing"},
 		{with(codes.AlreadyExists, "there", reason("RESOURCE_EXISTS", "apiTokens/x")), "there (ctl api-token update changes it)"},
-		{with(codes.NotFound, "gone", reason("RESOURCE_NOT_FOUND", "auditEvents/1")), "gone (ctl audit list shows what there is)"},
+		{with(codes.NotFound, "gone", reason("RESOURCE_NOT_FOUND", "auditEvents/1")), "gone (ctl audit list shows what there is; what is a tenant's needs --tenant)"},
 		{with(codes.Aborted, "changed", reason("ETAG_MISMATCH", "")), "changed (somebody else changed it meanwhile: look at it again, then repeat)"},
 		{
 			with(codes.ResourceExhausted, "too fast", reason("RATE_LIMITED", ""), &errdetails.RetryInfo{RetryDelay: durationpb.New(3 * time.Second)}),
@@ -48,8 +48,17 @@ func TestDescribe(t *testing.T) {
 		},
 		{fmt.Errorf("tenants/acme/users/x: %w", with(codes.NotFound, "not found")), "tenants/acme/users/x: not found"},
 		{with(codes.Unavailable, "refused"), "refused (is the daemon running, and is --socket or --addr right?)"},
+		{
+			with(codes.Unavailable, `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`),
+			"no connection: dial tcp 127.0.0.1:1: connect: connection refused (is the daemon running, and is --socket or --addr right?)",
+		},
+		{
+			with(codes.Unimplemented, "unexpected HTTP status code received from server: 404 (Not Found)\ndata: page"),
+			"unexpected HTTP status code received from server: 404 (Not Found) (--addr is the API's gRPC port, api.grpc in the daemon's file, " +
+				"9443 if it says nothing; this is another)",
+		},
 		{with(codes.Unimplemented, "unknown method"), "unknown method (the daemon is older than this ctl)"},
-		{with(codes.Unauthenticated, "who?"), "who? (give --token, or --cert; on the daemon's machine root needs neither over its socket)"},
+		{with(codes.Unauthenticated, "who?"), "who? (give --token, or --cert; one that is given may be mistyped, expired, rotated or deleted; on the daemon's machine root needs neither over its socket)"},
 	} {
 		if got := Describe(c.err); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)

@@ -125,8 +125,18 @@ func (e *Env) Client() manifest.Client { return manifest.Client{Conn: e.Conn} }
 // Args makes a cobra argument check of a range, with our exit code.
 func Args(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := cobra.RangeArgs(least, most)(cmd, args); err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrUsage, cmd.CommandPath(), err)
+		// The verb's line of help says what it takes: NAME, [NAME...], ADDRESS...
+		what := "NAME"
+		if words := strings.Fields(cmd.Use); len(words) > 1 && words[1][0] != '-' {
+			what = strings.Trim(words[1], "[].")
+		}
+		switch {
+		case len(args) < least:
+			return fmt.Errorf("%w: %s: %s is missing", ErrUsage, cmd.CommandPath(), what)
+		case len(args) > most && most == 0:
+			return fmt.Errorf("%w: %s takes flags only, and not %q", ErrUsage, cmd.CommandPath(), args[0])
+		case len(args) > most:
+			return fmt.Errorf("%w: %s takes %d %s at most, and not %q too", ErrUsage, cmd.CommandPath(), most, what, args[most])
 		}
 		return nil
 	}

@@ -115,8 +115,8 @@ func scalar(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 		if ts, ok := v.Message().Interface().(*timestamppb.Timestamp); ok {
 			return ts.AsTime().Format(time.RFC3339)
 		}
-		if d, ok := v.Message().Interface().(*durationpb.Duration); ok && d.AsDuration().Abs() < time.Second {
-			return d.AsDuration().Round(time.Microsecond).String() // 277µs is easier to read than 0.000277039s
+		if d, ok := v.Message().Interface().(*durationpb.Duration); ok {
+			return seconds(d.AsDuration())
 		}
 		b, err := protojson.Marshal(v.Message().Interface())
 		if err != nil {
@@ -129,6 +129,14 @@ func scalar(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 		return strings.Trim(out.String(), `"`)
 	}
 	return v.String()
+}
+
+// seconds shows a duration as the API spells it, but no finer than people want it: 277µs, 5.22s, 28800s.
+func seconds(d time.Duration) string {
+	if d.Abs() < time.Second {
+		return d.Round(time.Microsecond).String()
+	}
+	return strconv.FormatFloat(d.Round(10*time.Millisecond).Seconds(), 'f', -1, 64) + "s"
 }
 
 // options print every field that has a default as well, so that a reader finds the same keys each time.

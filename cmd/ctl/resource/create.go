@@ -11,7 +11,7 @@ func (n *Noun) create(e *env.Env, k manifest.Kind) *cobra.Command {
 	var dryRun bool
 	var f *fields
 	cmd := &cobra.Command{
-		Use: "create NAME", Short: "Create a " + n.Name, Args: env.Args(1, 1), ValidArgsFunction: cobra.NoFileCompletions,
+		Use: "create NAME", Short: "Create " + n.one(), Args: env.Args(1, 1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
 			name, err := n.FullName(e, nil, args[0])
 			if err != nil {

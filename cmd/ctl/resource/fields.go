@@ -119,6 +119,9 @@ func (f *fields) resource(e *env.Env, k manifest.Kind, name string) (proto.Messa
 		if err != nil {
 			return nil, nil, fmt.Errorf("%w: --%s: %w", env.ErrUsage, fd.flag, err)
 		}
+		if err := f.readable(k, fd, v); err != nil {
+			return nil, nil, err
+		}
 		at, path := doc, make([]string, len(fd.path))
 		for i, p := range fd.path {
 			path[i] = string(p.Name())
@@ -141,9 +144,35 @@ func (f *fields) resource(e *env.Env, k manifest.Kind, name string) (proto.Messa
 	}
 	r := k.New()
 	if err := protojson.Unmarshal(text, r); err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", env.ErrUsage, manifest.Explain(err, r.ProtoReflect().Descriptor()))
+		return nil, nil, fmt.Errorf("%w: %w", env.ErrUsage, manifest.Explain(err, text, r.ProtoReflect().Descriptor()))
 	}
 	return r, mask, nil
+}
+
+// readable says whether a flag's value alone is one of its field, so that an error can name the flag.
+func (f *fields) readable(k manifest.Kind, fd field, v any) error {
+	for i := len(fd.path) - 1; i >= 0; i-- {
+		v = map[string]any{fd.path[i].JSONName(): v}
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("--%s: %w", fd.flag, err)
+	}
+	r := k.New()
+	if err = protojson.Unmarshal(text, r); err == nil {
+		return nil
+	}
+	said := manifest.Explain(err, text, r.ProtoReflect().Descriptor()).Error()
+	// What is said begins with the field, in full or by its last name, if it names it at all.
+	if flag, rest, ok := strings.Cut(said, ": "); ok {
+		if at := f.flagOf(flag); at != "" {
+			return fmt.Errorf("%w: %s: %s", env.ErrUsage, at, rest)
+		}
+		if flag == fd.last().JSONName() {
+			said = rest
+		}
+	}
+	return fmt.Errorf("%w: --%s: %s", env.ErrUsage, fd.flag, said)
 }
 
 // value turns a flag's text into what protojson takes for the field. An empty list is "".

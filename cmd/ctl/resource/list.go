@@ -25,8 +25,8 @@ func (n *Noun) List(e *env.Env) *cobra.Command {
 	flags := cmd.Flags()
 	if a.list.Input().Fields().ByName("filter") != nil {
 		flags.StringVar(&q.filter, "filter", "",
-			`only those that match, as in 'state = OPEN AND user = "alice*"'; fields as -o json spells them`)
-		flags.StringVar(&q.order, "order-by", "", `sort by these fields, as in "inBytes desc, user"`)
+			"only those that match, as in '"+n.Filter+"'; fields as -o json spells them")
+		flags.StringVar(&q.order, "order-by", "", `sort by these fields, as in "`+n.Order+`"`)
 	}
 	flags.IntVar(&q.limit, "limit", n.Limit, "at most so many; 0 is all")
 	flags.BoolVarP(&watch, "watch", "w", false,

@@ -82,7 +82,7 @@ func (n *Noun) FullName(e *env.Env, flags *pflag.FlagSet, arg string) (string, e
 		return "", fmt.Errorf("%w: name the %s in full, %s, or give %s", env.ErrUsage, n.Name, pattern,
 			strings.Join(missing, " and "))
 	case !matches(pattern, name):
-		return "", fmt.Errorf("%w: %q is no name of a %s: those are like %s", env.ErrUsage, arg, n.Name, pattern)
+		return "", fmt.Errorf("%w: %q is no name of %s: those are like %s", env.ErrUsage, arg, n.one(), pattern)
 	}
 	return name, nil
 }

@@ -5,6 +5,8 @@
 package resource
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/proto"
@@ -30,6 +32,8 @@ type Noun struct {
 	Alone string
 	// Line, when set, shows one as a line of watch.
 	Line func(proto.Message) string
+	// Filter and Order are examples of --filter and --order-by.
+	Filter, Order string
 	// Narrow, when set, adds flags of its own to list, and returns what brings them into the request.
 	Narrow func(*pflag.FlagSet) func(protoreflect.Message) error
 	// Related is what describe shows below.
@@ -42,6 +46,14 @@ func (n *Noun) many() string {
 		return n.Many
 	}
 	return n.Name + "s"
+}
+
+// one is the noun with its article, for help.
+func (n *Noun) one() string {
+	if strings.ContainsRune("aeio", rune(n.Name[0])) {
+		return "an " + n.Name
+	}
+	return "a " + n.Name
 }
 
 // Command makes the noun's command: with the verbs that the API has for its kind, and more.

@@ -36,6 +36,7 @@ var configured = []string{"tenant", "profile", "acl", "user", "pool", "radius-se
 var table = []*Noun{
 	{
 		Name: "tenant", Kind: tenantKind, Short: "Customers, each with its own users, addresses and network",
+		Filter: "suspended = true OR realms:acme.example", Order: "displayName, name",
 		Columns: []env.Column{
 			env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Field("REALMS", "realms"),
 			env.Field("SUSPENDED", "suspended"), env.Field("LIMITS", "limits").OnlyWide(), env.Field("NETWORK", "network").OnlyWide(),
@@ -54,6 +55,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "profile", Kind: "Profile", Short: "What sessions are like: methods, encryption, pool, limits",
+		Filter: `pool = "tenants/acme/pools/main" AND mtu < 1400`, Order: "mtu desc, name",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("METHODS", "auth_methods"), env.Field("POOL", "pool"),
 			env.Field("DNS", "dns_servers"), env.Field("MPPE", "mppe").OnlyWide(), env.Field("PLAINTEXT", "allow_plaintext").OnlyWide(),
@@ -69,6 +71,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "acl", Kind: "Acl", Short: "Which packets may pass in a session",
+		Filter: `displayName = "Web*"`, Order: "displayName",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("DISPLAY NAME", "display_name"), env.Count("RULES", "rules"),
 			env.Field("TEXT", "rules").OnlyWide(),
@@ -80,6 +83,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "user", Kind: userKind, Short: "Who may log in, where the tenant decides itself",
+		Filter: `disabled = true OR profile = "*/staff"`, Order: "expireTime desc, name",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("PROFILE", "profile"), env.Field("ADDRESS", "static_address"),
 			env.Field("DISABLED", "disabled"), env.Field("EXPIRES", "expire_time").OnlyWide(), env.Field("ROUTES", "framed_routes").OnlyWide(),
@@ -95,9 +99,11 @@ var table = []*Noun{
 	},
 	{
 		Name: "pool", Kind: "Pool", Short: "Addresses for clients",
+		Filter: "usage.leased > 200", Order: "usage.leased desc",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("RANGES", "ranges"), env.Field("GATEWAY", "gateway"),
-			env.Field("USAGE", "usage"), env.Field("EXCLUDE", "exclude").OnlyWide(), env.Field("QUARANTINE", "quarantine").OnlyWide(),
+			env.Field("SIZE", "usage.size"), env.Field("LEASED", "usage.leased"),
+			env.Field("QUARANTINED", "usage.quarantined").OnlyWide(), env.Field("EXCLUDE", "exclude").OnlyWide(), env.Field("QUARANTINE", "quarantine").OnlyWide(),
 		},
 		Related: []Related{
 			{Head: "PROFILES", Noun: "profile", Filter: same("pool", "name"), Limit: 10},
@@ -106,6 +112,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "radius-server", Kind: "RadiusServer", Short: "Who decides logins, where the tenant asks RADIUS, and takes accounting",
+		Filter: "health.state = DEAD", Order: "priority, name",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PORT", "auth_port"),
 			env.Field("TRANSPORT", "transport"), env.Field("PRIORITY", "priority"), env.Field("PURPOSES", "purposes"),
@@ -118,6 +125,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "listener", Kind: "Listener", Short: "Where clients arrive",
+		Filter: "protocols:PPTP", Order: "address",
 		Columns: []env.Column{
 			env.Name("NAME", 0), env.Field("ADDRESS", "address"), env.Field("PROTOCOLS", "protocols"), env.Field("TENANTS", "tenants"),
 			env.Field("DEFAULT", "default_tenant").OnlyWide(), env.Field("NAMESPACE", "namespace").OnlyWide(),
@@ -126,6 +134,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "session", Kind: "Session", Short: "Who is connected", Line: sessionLine, Many: "live sessions",
+		Filter: `state = OPEN AND user = "alice*"`, Order: "inBytes desc, user",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("USER", "user"), env.Field("PROTOCOL", "protocol"),
 			env.Field("STATE", "state"), env.Field("CLIENT", "client_address"), env.Field("ADDRESS", "address"),
@@ -148,6 +157,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "lease", Kind: "Lease", Short: "Which address of a pool who has, or had last", Narrow: narrowLeases,
+		Filter: `state = LEASED AND user = "alice*"`, Order: "leaseTime desc",
 		Columns: []env.Column{
 			env.Name("TENANT", 2), env.Name("POOL", 1), env.Name("ADDRESS", 0), env.Field("USER", "user"), env.Field("STATE", "state"),
 			env.Field("SESSION", "session"), env.Field("LEASED", "lease_time"), env.Field("RELEASED", "release_time"),
@@ -157,6 +167,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "login", Kind: "LoginAttempt", Short: "Who logged in, who was refused, and why", Trail: true, Narrow: narrowLogins,
+		Filter: `reason = WRONG_CREDENTIALS AND user = "alice*"`, Order: "time",
 		Many: "login attempts, the newest first",
 		Columns: []env.Column{
 			env.Field("TIME", "time"), env.Name("TENANT", 1), env.Field("USER", "user"), env.Field("PROTOCOL", "protocol"),
@@ -169,6 +180,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "lockout", Kind: "Lockout", Short: "Whose log-ins are held up after failed ones",
+		Filter: "kind = USER AND failures > 10", Order: "failures desc",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("KIND", "kind"), env.Field("SUBJECT", "subject"),
 			env.Field("CLIENT", "client_address"), env.Field("FAILURES", "failures"), env.Field("UNTIL", "until"),
@@ -177,6 +189,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "api-token", Kind: "ApiToken", Short: "Who may call the API, and what", Many: "tokens",
+		Filter: "role = ADMIN AND NOT expireTime:*", Order: "lastUseTime desc",
 		Columns: []env.Column{
 			env.Name("TENANT", 1), env.Name("NAME", 0), env.Field("ROLE", "role"),
 			env.Field("DISPLAY NAME", "display_name"), env.Field("EXPIRES", "expire_time"), env.Field("LAST USE", "last_use_time"),
@@ -186,9 +199,11 @@ var table = []*Noun{
 	},
 	{
 		Name: "operation", Kind: "Operation", Short: "Long work: drains, imports, backups", Columns: env.OperationColumns,
+		Filter: "kind = BACKUP AND state = FAILED", Order: "createTime desc",
 	},
 	{
 		Name: "instance", Kind: "Instance", Short: "The instance itself: version, shards, slots, drain", Alone: "instances/-",
+		Filter: "draining = true", Order: "name",
 		Columns: []env.Column{
 			env.Name("NAME", 0), env.Field("VERSION", "version"), env.Field("SINCE", "start_time"),
 			env.Field("SESSIONS", "sessions"), env.Field("MOST", "max_sessions"), env.Field("DRAINING", "draining"),
@@ -201,6 +216,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "audit", Kind: "AuditEvent", Short: "Who changed what, and who was refused", Trail: true, Limit: 100,
+		Filter: `code != "OK" AND caller = "root"`, Order: "time",
 		Many: "audit events, the newest first",
 		Columns: []env.Column{
 			env.Field("TIME", "time"), env.Name("NAME", 0), env.Name("TENANT", 1), env.Field("CALLER", "caller"), env.Field("METHOD", "method"),
@@ -211,6 +227,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "accounting-queue", Kind: "AccountingQueue", Short: "How accounting records get on", Many: "how the records get on",
+		Filter: "unsent > 0", Order: "unsent desc",
 		Columns: []env.Column{
 			env.Part("TENANT", 1), env.Field("UNSENT", "unsent"), env.Field("OLDEST", "oldest_time"),
 			env.Field("LIVE", "live_sessions"), env.Field("SENT", "sent"), env.Field("DROPPED", "dropped"),
@@ -220,6 +237,7 @@ var table = []*Noun{
 	},
 	{
 		Name: "accounting-record", Kind: "AccountingRecord", Short: "Accounting records that wait", Limit: 1000,
+		Filter: `kind = STOP AND user = "alice*"`, Order: "time desc",
 		Many: "records that wait, the oldest first",
 		Columns: []env.Column{
 			env.Part("TENANT", 1), env.Name("RECORD", 0), env.Field("TIME", "time"), env.Field("KIND", "kind"), env.Field("USER", "user"),

@@ -14,7 +14,7 @@ func (n *Noun) update(e *env.Env, k manifest.Kind) *cobra.Command {
 	var etag string
 	var f *fields
 	cmd := &cobra.Command{
-		Use: "update NAME", Short: "Change the fields of a " + n.Name + " that are given", Args: env.Args(1, 1),
+		Use: "update NAME", Short: "Change the fields of " + n.one() + " that are given", Args: env.Args(1, 1),
 		ValidArgsFunction: n.Complete(e, 1),
 		RunE: e.Verb(func(cmd *cobra.Command, args []string) error {
 			name, err := n.FullName(e, nil, args[0])

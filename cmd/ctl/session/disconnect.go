@@ -68,7 +68,7 @@ func byFilter(ctx context.Context, e *env.Env, filter string, dryRun, detach, ye
 			return err
 		}
 		if dryRun {
-			_, err := fmt.Fprintf(e.Err, "%d sessions match\n", count.GetTotal())
+			_, err := fmt.Fprintln(e.Err, "sessions that match:", count.GetTotal())
 			return err
 		}
 		ok, err := e.Confirm(fmt.Sprintf("end %d sessions?", count.GetTotal()))

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -197,13 +195,7 @@ func TestFilterErrors(t *testing.T) {
 		{&concentratorv1.AuditEvent{}, `before.x = 1`, `before:* asks whether there is one`},
 	} {
 		_, err := ParseFilter(tt.about.ProtoReflect().Descriptor(), tt.text)
-		var violation *errdetails.BadRequest_FieldViolation
-		for _, d := range status.Convert(err).Details() {
-			if bad, ok := d.(*errdetails.BadRequest); ok {
-				violation = bad.GetFieldViolations()[0]
-			}
-		}
-		if violation.GetField() != "filter" || !strings.Contains(violation.GetDescription(), tt.want) {
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.60s: got %v, want %q", tt.text, err, tt.want)
 		}
 	}

@@ -140,6 +140,10 @@ func TestRestore(t *testing.T) {
 		t.Errorf("bob, who came after the backup: %v", err)
 	}
 	bare := w.fresh(t)
+	left := filepath.Join(bare, ".restore", backup.StateFile) // by one that was killed
+	if err := errors.Join(os.Mkdir(filepath.Dir(left), 0o700), os.WriteFile(left, []byte("half"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := backup.Restore(t.Context(), bytes.NewReader(b), bare, filepath.Join(bare, "master.key"), backup.LeasesFile); err != nil {
 		t.Fatal(err)
 	}

@@ -27,8 +27,12 @@ var (
 	ErrOccupied = errors.New("holds a state already")
 )
 
-// maxInfo bounds backup.json, octets.
-const maxInfo = 64 << 10
+const (
+	// maxInfo bounds backup.json, octets.
+	maxInfo = 64 << 10
+	// unpacked is where the files lie, in the state directory, until they are known to be good.
+	unpacked = ".restore"
+)
 
 // Restore lays the files of a backup into a state directory, which may have a key file but no state in it (ErrOccupied), and
 // sees that they can be used: nothing is left there otherwise. The key file must be the one of the instance that was
@@ -45,8 +49,8 @@ func Restore(ctx context.Context, archive io.Reader, dir, keyFile string, leave 
 			return Info{}, fmt.Errorf("look at the state directory: %w", err)
 		}
 	}
-	tmp, err := os.MkdirTemp(dir, ".restore-")
-	if err != nil {
+	tmp := filepath.Join(dir, unpacked)
+	if err := errors.Join(os.RemoveAll(tmp), os.Mkdir(tmp, 0o700)); err != nil { // one that was killed has left it
 		return Info{}, fmt.Errorf("restore: %w", err)
 	}
 	info, err := restore(ctx, archive, dir, tmp, keyFile, leave)
