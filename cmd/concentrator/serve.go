@@ -46,6 +46,9 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return fmt.Errorf("make the state directory: %w", err)
 	}
+	if err := backup.CutOff(cfg.StateDir); err != nil {
+		return err
+	}
 	var kept files
 	copies := copies{instance: cfg.Instance}
 	statePath := filepath.Join(cfg.StateDir, backup.StateFile)

@@ -315,3 +315,31 @@ func TestBackupCancelled(t *testing.T) {
 		t.Errorf("left %s", left)
 	}
 }
+
+// A restore that was killed between two files is known as one, by the daemon too, and the next one begins anew.
+func TestRestoreCutOff(t *testing.T) {
+	w := begin(t)
+	b := w.backup(t, nil)
+	dir := w.fresh(t)
+	tmp := filepath.Join(dir, ".restore")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{filepath.Join(tmp, backup.StateFile), filepath.Join(dir, backup.LeasesFile)} {
+		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if backup.CutOff(dir) == nil {
+		t.Error("it is not seen that a restore was cut off")
+	}
+	if _, err := backup.Restore(t.Context(), bytes.NewReader(b), dir, filepath.Join(dir, "master.key")); err != nil {
+		t.Fatal(err)
+	}
+	if err := backup.CutOff(dir); err != nil {
+		t.Error(err)
+	}
+	if got, want := names(t, dir), "leases.db master.key state.db"; got != want {
+		t.Errorf("there is %s, want %s", got, want)
+	}
+}

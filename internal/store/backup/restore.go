@@ -42,6 +42,14 @@ func Restore(ctx context.Context, archive io.Reader, dir, keyFile string, leave 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Info{}, fmt.Errorf("make the state directory: %w", err)
 	}
+	if CutOff(dir) != nil {
+		// Nobody else put files there: the restore that was cut off had found none.
+		for _, name := range known {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return Info{}, fmt.Errorf("restore: %w", err)
+			}
+		}
+	}
 	for _, name := range known {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return Info{}, fmt.Errorf("%s %w: %s", dir, ErrOccupied, name)
@@ -58,6 +66,17 @@ func Restore(ctx context.Context, archive io.Reader, dir, keyFile string, leave 
 		return Info{}, fmt.Errorf("restore: %w", err)
 	}
 	return info, nil
+}
+
+// CutOff returns an error if the last restore into a state directory was cut off while it laid its files there. A daemon must not
+// begin with those.
+func CutOff(dir string) error {
+	_, err := os.Lstat(filepath.Join(dir, unpacked, StateFile))
+	_, err2 := os.Lstat(filepath.Join(dir, StateFile))
+	if err == nil && errors.Is(err2, os.ErrNotExist) {
+		return fmt.Errorf("a restore into %s was cut off: run it again, or empty that directory", dir)
+	}
+	return nil
 }
 
 func restore(ctx context.Context, archive io.Reader, dir, tmp, keyFile string, leave []string) (Info, error) {
