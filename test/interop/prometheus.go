@@ -129,8 +129,12 @@ func (p *Prometheus) Query(expr string, over time.Duration) (series int, largest
 
 // Rule is an alert rule as Prometheus has it.
 type Rule struct {
-	Name, Health, LastError, State string
-	Labels                         map[string]string
+	Name, Health, LastError string
+	Labels                  map[string]string
+	Alerts                  []struct {
+		State  string
+		Labels map[string]string
+	}
 }
 
 // Rules returns the alert rules.
