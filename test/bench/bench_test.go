@@ -387,7 +387,16 @@ func TestRealPaths(t *testing.T) {
 	dir := t.TempDir()
 	var out, progress bytes.Buffer
 	args := []string{"-only", "paths", "-rounds", "1", "-queues", "hot", "-out", dir, "-paths", "L2TP,ESP-AES-128-GCM,PPTP-MPPE-128"}
-	if err := command(t.Context(), args, &out, &progress); err != nil {
+	err := command(t.Context(), args, &out, &progress)
+	for range 2 {
+		// Nothing was dropped, but a shard had no turn for 20 ms: other tests have both CPUs.
+		if err == nil || !strings.Contains(err.Error(), "dropped since the start: map[]") {
+			break
+		}
+		t.Log(err)
+		err = command(t.Context(), args, &out, &progress)
+	}
+	if err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
 	}
 	var rows []Row
