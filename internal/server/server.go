@@ -142,7 +142,12 @@ func New(c Config) (*Server, error) {
 		c.Metrics = telemetry.NewMetrics()
 	}
 	s.audit = newAuditTrail(c.Store, c.Metrics, c.Log)
-	b := &backend{watches: newWatches(c.WatchPatience), quota: newQuotas(c.RequestsPerSecond), requests: requests, metrics: c.Metrics, audit: s.audit, store: c.Store, live: c.Live, claims: taken, keys: keys, about: self, makeBackup: c.Backup, stopping: s.stopping}
+	b := &backend{
+		store: c.Store, live: c.Live, metrics: c.Metrics, audit: s.audit,
+		claims: taken, keys: keys, requests: requests,
+		watches: newWatches(c.WatchPatience), quota: newQuotas(c.RequestsPerSecond),
+		about: self, makeBackup: c.Backup, stopping: s.stopping,
+	}
 	s.readiness = newReadiness(c.Store, c.Live, s.publish)
 	s.ops = newOperations(s.stopping, c.Store, c.StateDir, c.Metrics, c.Log, b.jobs())
 	b.readiness, b.ops = s.readiness, s.ops
