@@ -21,6 +21,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
@@ -206,6 +207,7 @@ func start(t *testing.T, change ...func(*Config)) *fixture {
 	return f
 }
 
+// serve returns when calls are answered: from then on the operations of an earlier run are taken up, and their files swept.
 func (f *fixture) serve(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -217,6 +219,11 @@ func (f *fixture) serve(t *testing.T) {
 			t.Errorf("Serve: %v", err)
 		}
 	})
+	conn, err := f.Dial()
+	must(t)(conn, err)
+	defer conn.Close() //nolint:errcheck // nothing is under way
+	_, err = grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
+	must(t)(nil, err)
 }
 
 // seed makes tenant acme with pool main, profile staff and user alice.
