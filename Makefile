@@ -4,6 +4,7 @@ GO        ?= go
 BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 INTEROP   := $(GO) test -count=1 -parallel 3
+RELIABILITY := $(GO) test -count=1 -p 1
 FUZZTIME  ?= 10s
 # What make gen writes, as git names it.
 GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
@@ -28,9 +29,10 @@ test: ## installs what is needed, then unit, in-process and real-client tests (r
 	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on ./...
 	$(MAKE) interop
 
-test-long: ## real clients, the full matrix (root)
+test-long: ## real clients, the full matrix; kills, floods and an hour's soak (root)
 	test/setup.sh
 	$(INTEROP) -timeout 60m -tags=interop,interop_long ./test/interop
+	$(RELIABILITY) -timeout 120m -tags=interop,interop_long ./test/reliability/...
 
 unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...
@@ -60,8 +62,9 @@ gen-check: gen ## fails if what is generated is not what make gen writes
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	test/fuzz.sh $(FUZZTIME)
 
-interop: ## real Linux clients in guests (root, test/setup.sh)
+interop: ## real Linux clients in guests, and what may break it, in short (root, test/setup.sh)
 	$(INTEROP) -timeout 10m -tags=interop ./test/interop
+	$(RELIABILITY) -timeout 5m -tags=interop ./test/reliability/...
 
 bench: ## what a packet and a log-in cost, out/bench.json; about 15 minutes (root, test/setup.sh)
 	test/setup.sh

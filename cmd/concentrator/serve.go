@@ -64,8 +64,10 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	}
 	st.LimitAudit(cfg.Audit.MaxBytes)
 
+	metrics := telemetry.NewMetrics()
+	faults := telemetry.NewFaults(log, metrics)
 	plane, err := dataplane.Start(dataplane.Config{
-		Shards: cfg.Shards, MaxSessions: cfg.MaxSessions, Opener: netio.Linux{}, Log: log,
+		Shards: cfg.Shards, MaxSessions: cfg.MaxSessions, Opener: netio.Linux{}, Log: log, Faults: faults,
 	})
 	if err != nil {
 		return fmt.Errorf("start the dataplane: %w", err)
@@ -102,7 +104,6 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 		}
 	}
 
-	metrics := telemetry.NewMetrics()
 	kept.observe(metrics, log)
 	tracer, endTracing, err := startTracing(cfg, log)
 	if err != nil {
@@ -114,15 +115,15 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 		endTracing(bounded)
 	}()
 	manager := session.New(session.Config{
-		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Tracer: tracer, Log: log,
-		MaxSessions: cfg.MaxSessions, Ledger: books.ledger, LocalAccounting: books.local, CoA: coa,
+		Store: st, Plane: session.Planed(plane), Pools: ippool.New(), Metrics: metrics, Tracer: tracer, Faults: faults,
+		Log: log, MaxSessions: cfg.MaxSessions, Ledger: books.ledger, LocalAccounting: books.local, CoA: coa,
 		Leases: leases, Guesses: guesses,
 		Instance: cfg.Instance, Version: version(),
 	})
 	books.sink.Store(manager)
 	copies.flush = manager.Flush
 	api, err := server.New(server.Config{
-		Store: st, Live: manager, Metrics: metrics, Tracer: tracer, Log: log, StateDir: cfg.StateDir,
+		Store: st, Live: manager, Metrics: metrics, Tracer: tracer, Faults: faults, Log: log, StateDir: cfg.StateDir,
 		GRPC: cfg.API.GRPC, REST: cfg.API.REST, Socket: cfg.API.Socket, TLS: server.TLS(cfg.API.TLS),
 		CORSOrigins: cfg.API.CORSOrigins, RequestsPerSecond: cfg.API.RequestsPerSecond,
 		Backup: copies.write, Build: build(), Configuration: cfg.Effective(),

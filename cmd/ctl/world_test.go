@@ -135,6 +135,7 @@ func newWorld() *world {
 			Build:         &pb.Instance_Build{Version: "v1.2.3", Commit: "0123abcd", GoVersion: "go1.26.0"},
 			Configuration: struct1,
 			Conditions:    []*pb.Instance_Condition{{Type: "STORE", Ok: true}, {Type: "NETWORKS", Detail: "tenants/beta: no such device"}},
+			Faults:        []*pb.Instance_Fault{{Type: "NETWORK", Subject: "tenants/beta", Detail: "no such device", BeginTime: at(0)}},
 		},
 		&pb.AuditEvent{
 			Name: "tenants/acme/auditEvents/0000000000000007", Sequence: 7, Time: at(0), Caller: "tenants/acme/apiTokens/ci", Role: "OPERATOR",

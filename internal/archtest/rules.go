@@ -53,6 +53,8 @@ var mayImport = map[string][]string{
 	// The benchmark builds sessions by hand; what it compares them with is a room of its own, which knows nothing.
 	"test/bench":       {"internal/dataplane", "internal/wire", "test/bench/rawio"},
 	"test/bench/rawio": {},
+	// The reliability tests know the product as those of test/interop do; what they send by hand is made by the codecs.
+	"test/reliability": {"internal/wire", "internal/dataplane/netns", "test/reliability/lab"},
 }
 
 // mayUse says, for each third-party import path and all below it, which rooms or packages may import it. The longest
@@ -69,7 +71,7 @@ var mayUse = map[string][]string{
 
 	// ctl asks whether something is a terminal.
 	"golang.org/x/sys/unix": {
-		"internal/dataplane", "internal/simclient", "test/bench", "test/interop", "cmd/ctl", "internal/ptytest",
+		"internal/dataplane", "internal/simclient", "test/bench", "test/interop", "test/reliability", "cmd/ctl", "internal/ptytest",
 	},
 	"github.com/cilium/ebpf":         {"internal/dataplane"},
 	"github.com/vishvananda/netlink": {"internal/dataplane"},

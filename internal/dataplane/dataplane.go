@@ -49,11 +49,12 @@ var (
 
 // Config says how to start.
 type Config struct {
-	Shards      int          // 0: one for each CPU; at most 16
-	MaxSessions int          // 0: as many as there are call IDs
-	Opener      netio.Opener // nil: netio.Linux
-	NoOffload   bool         // packet by packet through the kernel, without its segmentation offloads
-	Log         *slog.Logger // nil: slog.Default
+	Shards      int               // 0: one for each CPU; at most 16
+	MaxSessions int               // 0: as many as there are call IDs
+	Opener      netio.Opener      // nil: netio.Linux
+	NoOffload   bool              // packet by packet through the kernel, without its segmentation offloads
+	Log         *slog.Logger      // nil: slog.Default
+	Faults      *telemetry.Faults // where what is wrong is told; nil: nowhere but in the log
 }
 
 // Dataplane is a set of running shards. Its methods are safe for concurrent use and must not be called by a Sink.

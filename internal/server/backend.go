@@ -75,6 +75,7 @@ type backend struct {
 	service   sync.Mutex
 	ops       *operations
 	readiness *readiness
+	faults    *telemetry.Faults
 
 	keys     *keyring
 	watches  *watches

@@ -41,6 +41,11 @@ func (s instanceService) this() *concentratorv1.Instance {
 	m := encodeInstance(s.live.Instance())
 	m.Reencrypting, m.Conditions = s.store.Reencrypting(), s.readiness.conditions()
 	m.Build, m.Configuration = s.about.build, s.about.configuration
+	for _, f := range s.faults.Standing() {
+		m.Faults = append(m.Faults, &concentratorv1.Instance_Fault{
+			Type: string(f.Fault), Subject: f.Subject, Detail: f.Detail, BeginTime: timestamp(f.Begin),
+		})
+	}
 	return m
 }
 

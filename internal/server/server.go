@@ -37,6 +37,7 @@ type Config struct {
 
 	Metrics *telemetry.Metrics // that calls are counted in; nil: nobody reads them
 	Tracer  *telemetry.Tracer  // nil: calls are not traced
+	Faults  *telemetry.Faults  // that Instance shows; nil: none
 
 	GRPC   string // host:port of gRPC over TLS; empty: not served
 	REST   string // host:port of REST over TLS; empty: not served
@@ -145,7 +146,7 @@ func New(c Config) (*Server, error) {
 	b := &backend{
 		store: c.Store, live: c.Live, metrics: c.Metrics, audit: s.audit,
 		claims: taken, keys: keys, requests: requests,
-		watches: newWatches(c.WatchPatience), quota: newQuotas(c.RequestsPerSecond),
+		watches: newWatches(c.WatchPatience), quota: newQuotas(c.RequestsPerSecond), faults: c.Faults,
 		about: self, makeBackup: c.Backup, stopping: s.stopping,
 	}
 	s.readiness = newReadiness(c.Store, c.Live, s.publish)

@@ -40,6 +40,7 @@ type Config struct {
 	Guesses         *guess.Guard      // nil: one that forgets with the process. The Manager runs it
 	CoA             netip.AddrPort    // where CoA- and Disconnect-Requests come in; zero: nowhere
 	Tracer          *telemetry.Tracer // nil: log-ins are not traced
+	Faults          *telemetry.Faults // where what is wrong is told; nil: nowhere but in the log
 	Instance        string
 	Version         string
 }

@@ -44,4 +44,5 @@ const (
 	Identity  = "identity"    // who a peer has proved to be by IKE
 	Tunnel    = "tunnel"      // L2TP tunnel ID that we gave out
 	Stack     = "stack"       // of a panic
+	FaultName = "fault"       // name of a fault
 )

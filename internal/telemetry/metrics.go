@@ -50,6 +50,8 @@ var (
 	runningSpec  = define(kindGauge, "operations_running", "Operations under way, by kind.", []string{"kind"})
 	capturedSpec = define(kindCounter, "captured_packets_total",
 		"Packets of sessions that are captured: taken, or missed because the caller read too slowly.", []string{"outcome"})
+	faultsSpec = define(kindGauge, "faults", "Faults that stand now, by name.", []string{"fault"})
+	begunSpec  = define(kindCounter, "faults_total", "Faults that have begun, by name.", []string{"fault"})
 )
 
 // Metrics is the instance's registry with the metrics that rooms write to. It is safe for concurrent use.
@@ -70,6 +72,8 @@ type Metrics struct {
 	operations *prometheus.CounterVec
 	running    *prometheus.GaugeVec
 	captured   *prometheus.CounterVec
+	faults     *prometheus.GaugeVec
+	begun      *prometheus.CounterVec
 }
 
 // NewMetrics makes an empty set of metrics with the Go runtime's and the process's own.
@@ -88,14 +92,20 @@ func NewMetrics() *Metrics {
 		operations: counters(operationsSpec),
 		running:    gauges(runningSpec),
 		captured:   counters(capturedSpec),
+		faults:     gauges(faultsSpec),
+		begun:      counters(begunSpec),
 	}
 	m.reg.MustRegister(m.logins, m.stages, m.loginTime, m.ended, m.inbox, m.apiCalls, m.apiTime, m.apiStreams, m.audit,
-		m.operations, m.running, m.captured, buildInfo(),
+		m.operations, m.running, m.captured, m.faults, m.begun, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// What is known beforehand is 0 from the begin on: Prometheus does not see how a series comes that begins with 1.
 	m.inbox.WithLabelValues()
 	for _, p := range []tenant.Protocol{tenant.ProtocolPPTP, tenant.ProtocolL2TP, tenant.ProtocolL2TPIPsec} {
 		m.loginTime.WithLabelValues(string(p))
+	}
+	for _, f := range AllFaults() {
+		m.faults.WithLabelValues(string(f))
+		m.begun.WithLabelValues(string(f))
 	}
 	return m
 }
@@ -201,4 +211,18 @@ func (m *Metrics) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve metrics on %s: %w", l.Addr(), err)
 	}
 	return nil
+}
+
+// faultStands adds n to the faults of a name that stand. A nil Metrics counts none.
+func (m *Metrics) faultStands(f Fault, n float64) {
+	if m != nil {
+		m.faults.WithLabelValues(string(f)).Add(n)
+	}
+}
+
+// faultBegan counts one more fault of a name. A nil Metrics counts none.
+func (m *Metrics) faultBegan(f Fault) {
+	if m != nil {
+		m.begun.WithLabelValues(string(f)).Inc()
+	}
 }

@@ -55,6 +55,8 @@ type Instance struct {
 	LoginsAccepted int64 `protobuf:"varint,12,opt,name=logins_accepted,json=loginsAccepted,proto3" json:"logins_accepted,omitempty"`
 	// Log-ins that were refused since the start.
 	LoginsRefused int64 `protobuf:"varint,13,opt,name=logins_refused,json=loginsRefused,proto3" json:"logins_refused,omitempty"`
+	// Faults that stand now.
+	Faults        []*Instance_Fault `protobuf:"bytes,14,rep,name=faults,proto3" json:"faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -178,6 +180,13 @@ func (x *Instance) GetLoginsRefused() int64 {
 		return x.LoginsRefused
 	}
 	return 0
+}
+
+func (x *Instance) GetFaults() []*Instance_Fault {
+	if x != nil {
+		return x.Faults
+	}
+	return nil
 }
 
 // GetInstanceRequest is the input of GetInstance.
@@ -784,12 +793,85 @@ func (x *Instance_Condition) GetDetail() string {
 	return ""
 }
 
+// Fault is something wrong that the instance copes with and that somebody should know of. Most end by themselves when their
+// cause does. The same words are in the log and in the metrics.
+type Instance_Fault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is, as in NETWORK, RADIUS, DISK.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// What it is about: a resource's name, a shard, a file; may be empty.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// What is known of it, for people.
+	Detail string `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	// Since when.
+	BeginTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=begin_time,json=beginTime,proto3" json:"begin_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Instance_Fault) Reset() {
+	*x = Instance_Fault{}
+	mi := &file_concentrator_v1_instance_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Instance_Fault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Instance_Fault) ProtoMessage() {}
+
+func (x *Instance_Fault) ProtoReflect() protoreflect.Message {
+	mi := &file_concentrator_v1_instance_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Instance_Fault.ProtoReflect.Descriptor instead.
+func (*Instance_Fault) Descriptor() ([]byte, []int) {
+	return file_concentrator_v1_instance_proto_rawDescGZIP(), []int{0, 3}
+}
+
+func (x *Instance_Fault) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Instance_Fault) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Instance_Fault) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Instance_Fault) GetBeginTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.BeginTime
+	}
+	return nil
+}
+
 var File_concentrator_v1_instance_proto protoreflect.FileDescriptor
 
 const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"\n" +
-	"\x1econcentrator/v1/instance.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fconcentrator/v1/operation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\n" +
-	"\n" +
+	"\x1econcentrator/v1/instance.proto\x12\x0fconcentrator.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fconcentrator/v1/operation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\f\n" +
 	"\bInstance\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tB\x03\xe0A\bR\x04name\x12\x1d\n" +
 	"\aversion\x18\x02 \x01(\tB\x03\xe0A\x03R\aversion\x12>\n" +
@@ -807,7 +889,8 @@ const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"conditions\x18\v \x03(\v2#.concentrator.v1.Instance.ConditionB\x03\xe0A\x03R\n" +
 	"conditions\x12,\n" +
 	"\x0flogins_accepted\x18\f \x01(\x03B\x03\xe0A\x03R\x0eloginsAccepted\x12*\n" +
-	"\x0elogins_refused\x18\r \x01(\x03B\x03\xe0A\x03R\rloginsRefused\x1a\xef\x02\n" +
+	"\x0elogins_refused\x18\r \x01(\x03B\x03\xe0A\x03R\rloginsRefused\x12<\n" +
+	"\x06faults\x18\x0e \x03(\v2\x1f.concentrator.v1.Instance.FaultB\x03\xe0A\x03R\x06faults\x1a\xef\x02\n" +
 	"\x05Shard\x12\x19\n" +
 	"\x05shard\x18\x01 \x01(\x05B\x03\xe0A\x03R\x05shard\x12\x1f\n" +
 	"\bsessions\x18\x02 \x01(\x05B\x03\xe0A\x03R\bsessions\x12\"\n" +
@@ -833,7 +916,13 @@ const file_concentrator_v1_instance_proto_rawDesc = "" +
 	"\tCondition\x12\x17\n" +
 	"\x04type\x18\x01 \x01(\tB\x03\xe0A\x03R\x04type\x12\x13\n" +
 	"\x02ok\x18\x02 \x01(\bB\x03\xe0A\x03R\x02ok\x12\x1b\n" +
-	"\x06detail\x18\x03 \x01(\tB\x03\xe0A\x03R\x06detail:E\xeaAB\n" +
+	"\x06detail\x18\x03 \x01(\tB\x03\xe0A\x03R\x06detail\x1a\x9c\x01\n" +
+	"\x05Fault\x12\x17\n" +
+	"\x04type\x18\x01 \x01(\tB\x03\xe0A\x03R\x04type\x12\x1d\n" +
+	"\asubject\x18\x02 \x01(\tB\x03\xe0A\x03R\asubject\x12\x1b\n" +
+	"\x06detail\x18\x03 \x01(\tB\x03\xe0A\x03R\x06detail\x12>\n" +
+	"\n" +
+	"begin_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\tbeginTime:E\xeaAB\n" +
 	"\x15concentrator/Instance\x12\x14instances/{instance}*\tinstances2\binstance\"G\n" +
 	"\x12GetInstanceRequest\x121\n" +
 	"\x04name\x18\x01 \x01(\tB\x1d\xe0A\x02\xfaA\x17\n" +
@@ -882,7 +971,7 @@ func file_concentrator_v1_instance_proto_rawDescGZIP() []byte {
 	return file_concentrator_v1_instance_proto_rawDescData
 }
 
-var file_concentrator_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_concentrator_v1_instance_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_concentrator_v1_instance_proto_goTypes = []any{
 	(*Instance)(nil),                 // 0: concentrator.v1.Instance
 	(*GetInstanceRequest)(nil),       // 1: concentrator.v1.GetInstanceRequest
@@ -895,40 +984,43 @@ var file_concentrator_v1_instance_proto_goTypes = []any{
 	(*Instance_Shard)(nil),           // 8: concentrator.v1.Instance.Shard
 	(*Instance_Build)(nil),           // 9: concentrator.v1.Instance.Build
 	(*Instance_Condition)(nil),       // 10: concentrator.v1.Instance.Condition
-	nil,                              // 11: concentrator.v1.Instance.Shard.DropsEntry
-	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
-	(*structpb.Struct)(nil),          // 13: google.protobuf.Struct
-	(*durationpb.Duration)(nil),      // 14: google.protobuf.Duration
-	(*Operation)(nil),                // 15: concentrator.v1.Operation
+	(*Instance_Fault)(nil),           // 11: concentrator.v1.Instance.Fault
+	nil,                              // 12: concentrator.v1.Instance.Shard.DropsEntry
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),          // 14: google.protobuf.Struct
+	(*durationpb.Duration)(nil),      // 15: google.protobuf.Duration
+	(*Operation)(nil),                // 16: concentrator.v1.Operation
 }
 var file_concentrator_v1_instance_proto_depIdxs = []int32{
-	12, // 0: concentrator.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
+	13, // 0: concentrator.v1.Instance.start_time:type_name -> google.protobuf.Timestamp
 	8,  // 1: concentrator.v1.Instance.shards:type_name -> concentrator.v1.Instance.Shard
 	9,  // 2: concentrator.v1.Instance.build:type_name -> concentrator.v1.Instance.Build
-	13, // 3: concentrator.v1.Instance.configuration:type_name -> google.protobuf.Struct
+	14, // 3: concentrator.v1.Instance.configuration:type_name -> google.protobuf.Struct
 	10, // 4: concentrator.v1.Instance.conditions:type_name -> concentrator.v1.Instance.Condition
-	0,  // 5: concentrator.v1.ListInstancesResponse.instances:type_name -> concentrator.v1.Instance
-	14, // 6: concentrator.v1.DrainInstanceRequest.deadline:type_name -> google.protobuf.Duration
-	14, // 7: concentrator.v1.Instance.Shard.cpu_time:type_name -> google.protobuf.Duration
-	11, // 8: concentrator.v1.Instance.Shard.drops:type_name -> concentrator.v1.Instance.Shard.DropsEntry
-	12, // 9: concentrator.v1.Instance.Build.commit_time:type_name -> google.protobuf.Timestamp
-	1,  // 10: concentrator.v1.InstanceService.GetInstance:input_type -> concentrator.v1.GetInstanceRequest
-	2,  // 11: concentrator.v1.InstanceService.ListInstances:input_type -> concentrator.v1.ListInstancesRequest
-	4,  // 12: concentrator.v1.InstanceService.ReencryptInstance:input_type -> concentrator.v1.ReencryptInstanceRequest
-	5,  // 13: concentrator.v1.InstanceService.DrainInstance:input_type -> concentrator.v1.DrainInstanceRequest
-	6,  // 14: concentrator.v1.InstanceService.UndrainInstance:input_type -> concentrator.v1.UndrainInstanceRequest
-	7,  // 15: concentrator.v1.InstanceService.BackupInstance:input_type -> concentrator.v1.BackupInstanceRequest
-	0,  // 16: concentrator.v1.InstanceService.GetInstance:output_type -> concentrator.v1.Instance
-	3,  // 17: concentrator.v1.InstanceService.ListInstances:output_type -> concentrator.v1.ListInstancesResponse
-	15, // 18: concentrator.v1.InstanceService.ReencryptInstance:output_type -> concentrator.v1.Operation
-	15, // 19: concentrator.v1.InstanceService.DrainInstance:output_type -> concentrator.v1.Operation
-	0,  // 20: concentrator.v1.InstanceService.UndrainInstance:output_type -> concentrator.v1.Instance
-	15, // 21: concentrator.v1.InstanceService.BackupInstance:output_type -> concentrator.v1.Operation
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 5: concentrator.v1.Instance.faults:type_name -> concentrator.v1.Instance.Fault
+	0,  // 6: concentrator.v1.ListInstancesResponse.instances:type_name -> concentrator.v1.Instance
+	15, // 7: concentrator.v1.DrainInstanceRequest.deadline:type_name -> google.protobuf.Duration
+	15, // 8: concentrator.v1.Instance.Shard.cpu_time:type_name -> google.protobuf.Duration
+	12, // 9: concentrator.v1.Instance.Shard.drops:type_name -> concentrator.v1.Instance.Shard.DropsEntry
+	13, // 10: concentrator.v1.Instance.Build.commit_time:type_name -> google.protobuf.Timestamp
+	13, // 11: concentrator.v1.Instance.Fault.begin_time:type_name -> google.protobuf.Timestamp
+	1,  // 12: concentrator.v1.InstanceService.GetInstance:input_type -> concentrator.v1.GetInstanceRequest
+	2,  // 13: concentrator.v1.InstanceService.ListInstances:input_type -> concentrator.v1.ListInstancesRequest
+	4,  // 14: concentrator.v1.InstanceService.ReencryptInstance:input_type -> concentrator.v1.ReencryptInstanceRequest
+	5,  // 15: concentrator.v1.InstanceService.DrainInstance:input_type -> concentrator.v1.DrainInstanceRequest
+	6,  // 16: concentrator.v1.InstanceService.UndrainInstance:input_type -> concentrator.v1.UndrainInstanceRequest
+	7,  // 17: concentrator.v1.InstanceService.BackupInstance:input_type -> concentrator.v1.BackupInstanceRequest
+	0,  // 18: concentrator.v1.InstanceService.GetInstance:output_type -> concentrator.v1.Instance
+	3,  // 19: concentrator.v1.InstanceService.ListInstances:output_type -> concentrator.v1.ListInstancesResponse
+	16, // 20: concentrator.v1.InstanceService.ReencryptInstance:output_type -> concentrator.v1.Operation
+	16, // 21: concentrator.v1.InstanceService.DrainInstance:output_type -> concentrator.v1.Operation
+	0,  // 22: concentrator.v1.InstanceService.UndrainInstance:output_type -> concentrator.v1.Instance
+	16, // 23: concentrator.v1.InstanceService.BackupInstance:output_type -> concentrator.v1.Operation
+	18, // [18:24] is the sub-list for method output_type
+	12, // [12:18] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_concentrator_v1_instance_proto_init() }
@@ -943,7 +1035,7 @@ func file_concentrator_v1_instance_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_concentrator_v1_instance_proto_rawDesc), len(file_concentrator_v1_instance_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
