@@ -175,7 +175,7 @@ type fixture struct {
 }
 
 // start serves an API over a store in a temporary directory; change may alter what New gets.
-func start(t *testing.T, change ...func(*Config)) *fixture {
+func start(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{live: &fakeLive{}, log: &logBuffer{}, dir: t.TempDir()}
 	c := Config{
@@ -208,7 +208,7 @@ func start(t *testing.T, change ...func(*Config)) *fixture {
 }
 
 // serve returns when calls are answered: from then on the operations of an earlier run are taken up, and their files swept.
-func (f *fixture) serve(t *testing.T) {
+func (f *fixture) serve(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	served := make(chan error, 1)
@@ -221,13 +221,13 @@ func (f *fixture) serve(t *testing.T) {
 	})
 	conn, err := f.Dial()
 	must(t)(conn, err)
-	defer conn.Close() //nolint:errcheck // nothing is under way
+	defer conn.Close()
 	_, err = grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true))
 	must(t)(nil, err)
 }
 
 // seed makes tenant acme with pool main, profile staff and user alice.
-func (f *fixture) seed(t *testing.T) {
+func (f *fixture) seed(t testing.TB) {
 	t.Helper()
 	must(t)(concentratorv1.NewTenantServiceClient(f.conn).CreateTenant(t.Context(), &concentratorv1.CreateTenantRequest{
 		TenantId: "acme", Tenant: &concentratorv1.Tenant{
@@ -263,7 +263,7 @@ func (f *fixture) seed(t *testing.T) {
 }
 
 // acl makes the ACL web of tenant acme.
-func (f *fixture) acl(t *testing.T) {
+func (f *fixture) acl(t testing.TB) {
 	t.Helper()
 	must(t)(concentratorv1.NewAclServiceClient(f.conn).CreateAcl(t.Context(), &concentratorv1.CreateAclRequest{
 		Parent: "tenants/acme", AclId: "web", Acl: &concentratorv1.Acl{Rules: []*concentratorv1.Acl_Rule{
@@ -285,7 +285,7 @@ func (f *fixture) tenant(t *testing.T, id, namespace, ranges string) {
 }
 
 // must ends the test if a call failed; it wants any message and an error.
-func must(t *testing.T) func(any, error) {
+func must(t testing.TB) func(any, error) {
 	t.Helper()
 	return func(_ any, err error) {
 		t.Helper()
