@@ -3,14 +3,15 @@
 GO        ?= go
 BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
-INTEROP   := $(GO) test -count=1 -parallel 3
-RELIABILITY := $(GO) test -count=1 -p 1
+INTEROP   := $(GO) test -count=1 -parallel 3 -vet=off
+# They measure, so the packages run one after the other, with programs that are built once.
+RELIABILITY := CONCENTRATOR_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 1 -vet=off
 FUZZTIME  ?= 10s
 # What make gen writes, as git names it.
 GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
 
 .DEFAULT_GOAL := help
-.PHONY: help build run try test test-long unit race check gen accept gen-check fuzz interop bench microbench clean
+.PHONY: help build run try test test-long unit race check gen accept gen-check fuzz corpus interop bench microbench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,10 +27,10 @@ try: ## beside make run: simulated clients log in, and the API tells of them (ro
 
 test: ## installs what is needed, then unit, in-process and real-client tests (root)
 	test/setup.sh
-	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on ./...
+	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on -vet=off ./... # make check vets
 	$(MAKE) interop
 
-test-long: ## real clients, the full matrix; kills, floods and an hour's soak (root)
+test-long: build ## real clients, the full matrix; kills, floods and an hour's soak (root)
 	test/setup.sh
 	$(INTEROP) -timeout 60m -tags=interop,interop_long ./test/interop
 	$(RELIABILITY) -timeout 120m -tags=interop,interop_long ./test/reliability/...
@@ -38,7 +39,7 @@ unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...
 
 race: ## the same under the race detector
-	$(GO) test -race -shuffle=on ./...
+	$(GO) test -race -shuffle=on -vet=off -p 3 ./...
 
 check: ## format, vet, linters, import rules, go.mod, API lint
 	$(LINT) run
@@ -59,10 +60,13 @@ gen-check: gen ## fails if what is generated is not what make gen writes
 	git diff --exit-code --stat -- $(GENERATED)
 	test -z "$$(git ls-files --others --exclude-standard -- $(GENERATED))"
 
-fuzz: ## every fuzz target for FUZZTIME (10s)
-	test/fuzz.sh $(FUZZTIME)
+fuzz: ## every fuzz target for FUZZTIME (10s), two at once
+	$(GO) run ./test/fuzz run -time $(FUZZTIME)
 
-interop: ## real Linux clients in guests, and what may break it, in short (root, test/setup.sh)
+corpus: ## what fuzzing has found becomes the targets' testdata/corpus
+	$(GO) run ./test/fuzz keep
+
+interop: build ## real Linux clients in guests, and what may break it, in short (root, test/setup.sh)
 	$(INTEROP) -timeout 10m -tags=interop ./test/interop
 	$(RELIABILITY) -timeout 5m -tags=interop ./test/reliability/...
 

@@ -10,6 +10,7 @@ packages="
 	libcharon-extra-plugins libcharon-extauth-plugins libstrongswan-standard-plugins
 	iproute2 iputils-ping ethtool util-linux iperf3
 	gcc libc6-dev prometheus tshark
+	dmsetup e2fsprogs
 "
 
 # Node for the generated client of the REST API. Other distributors' nodejs has npm in it, and Debian's can't be beside it.
@@ -44,10 +45,10 @@ fi
 
 # A package that is there and does not have what we need is no better than one that is missing.
 PATH=$PATH:/usr/sbin:/sbin
-for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius radclient nft ip nsenter taskset ping ethtool iperf3 gcc prometheus promtool node npm tshark script; do
+for program in linux.uml modprobe busybox pppd pptp xl2tpd ipsec freeradius radclient nft ip nsenter taskset ping ethtool iperf3 gcc prometheus promtool node npm tshark script dmsetup mkfs.ext4 losetup; do
 	command -v "$program" >/dev/null || fail "$program is missing though its package is installed"
 done
-for module in drivers/net/ppp/ppp_mppe net/l2tp/l2tp_ppp net/ipv4/esp4; do
+for module in drivers/net/ppp/ppp_mppe net/l2tp/l2tp_ppp net/ipv4/esp4 drivers/md/dm-log-writes; do
 	ls /usr/lib/uml/modules/*/kernel/$module.ko >/dev/null 2>&1 || fail "user-mode-linux has no module ${module##*/}"
 done
 [ -c /dev/net/tun ] || fail "/dev/net/tun is missing: the kernel has no TUN, or this is a container without it"

@@ -28,18 +28,19 @@ type books struct {
 
 // openBooks opens the ledger. Sessions that were live when the last run was cut off end in it now.
 func openBooks(cfg config.Config, f *files, log *slog.Logger) (*books, error) {
-	b := &books{local: &local{log: log}}
+	b := &books{local: &local{log: log, faults: f.faults}}
 	fail := func(what string, err error) (*books, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", what, err), b.close())
 	}
 	var err error
 	// Nobody watches the ledger, so its log of changes is as short as it can be.
 	path := filepath.Join(cfg.StateDir, backup.AccountingFile)
-	b.kv, err = bolt.OpenWith(path, f.measure(path, bolt.Options{LogRevisions: 1, LogBytes: 1}))
+	b.kv, err = f.open(path, telemetry.FaultAccounting, bolt.Options{LogRevisions: 1, LogBytes: 1})
 	if err != nil {
 		return fail("the accounting ledger", err)
 	}
 	if cfg.Accounting.File != "" {
+		b.local.path = cfg.Accounting.File
 		if b.local.file, err = accounting.NewFile(cfg.Accounting.File, 0); err != nil {
 			return fail("accounting.file", err)
 		}
@@ -81,8 +82,11 @@ func (b *books) close() error {
 // and each is acknowledged at once.
 type local struct {
 	file   *accounting.File   // nil: none
+	path   string             // of the file
 	syslog *accounting.Syslog // nil: none
 	log    *slog.Logger
+	faults *telemetry.Faults // may be nil
+	failed atomic.Bool       // the file did not take the last record
 
 	mu     sync.Mutex
 	warned time.Time
@@ -92,7 +96,9 @@ type local struct {
 // again, and the file would have it twice.
 func (l *local) Account(ctx context.Context, r accounting.Record) error {
 	if l.file != nil {
-		if err := l.file.Account(ctx, r); err != nil {
+		err := l.file.Account(ctx, r)
+		l.written(err)
+		if err != nil {
 			return err
 		}
 	}
@@ -105,6 +111,25 @@ func (l *local) Account(ctx context.Context, r accounting.Record) error {
 		return nil
 	}
 	return err
+}
+
+// written says whether the file can be written. Of records that come at once the last word may be of another than the last
+// record: the next one puts it right, and one that failed is tried again.
+func (l *local) written(err error) {
+	switch {
+	case err != nil:
+		l.failed.Store(true)
+		l.faults.Raise(telemetry.FaultAccounting, l.path, err.Error())
+	case l.failed.CompareAndSwap(true, false):
+		l.faults.Clear(telemetry.FaultAccounting, l.path)
+	}
+}
+
+// probe has records sent again at once that the file did not take: their pauses are made for servers.
+func (b *books) probe() {
+	if b.local.failed.Load() {
+		b.ledger.Poke("")
+	}
 }
 
 // warn logs what the syslog has missed, once a minute.

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -47,6 +48,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	fmt.Fprintf(stderr, "concentrator: %v\n", err)
+	if args[0] == "serve" && errors.Is(err, fs.ErrPermission) {
+		fmt.Fprintf(stderr, "concentrator: root too passes only where permissions let it: docs/operations.md, \"Rights\"\n")
+	}
 	return 1
 }
 
@@ -67,7 +71,11 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		if err != nil {
 			return err
 		}
-		return serve(ctx, cfg, *apply, stderr)
+		rights, err := confine(ctx, cfg, *file, *apply)
+		if err != nil {
+			return err
+		}
+		return serve(ctx, cfg, rights, *apply, stderr)
 	case "check":
 		if err := parse(flags, args[1:]); err != nil {
 			return err

@@ -16,16 +16,17 @@ import (
 func openMemory(dir, name string, f *files, log *slog.Logger) *bolt.DB {
 	path := filepath.Join(dir, name)
 	// Nobody watches it, so its log of changes is as short as it can be.
-	options := f.measure(path, bolt.Options{LogRevisions: 1, LogBytes: 1})
-	kv, err := bolt.OpenWith(path, options)
+	options := bolt.Options{LogRevisions: 1, LogBytes: 1}
+	kv, err := f.open(path, telemetry.FaultMemory, options)
 	if errors.Is(err, store.ErrCorrupt) {
 		log.Warn("what the last run remembered is lost", telemetry.Detail, path, telemetry.Error, err)
 		if err = os.Rename(path, path+".damaged"); err == nil {
-			kv, err = bolt.OpenWith(path, options)
+			kv, err = f.open(path, telemetry.FaultMemory, options)
 		}
 	}
 	if err != nil {
 		log.Warn("nothing is remembered for the next run", telemetry.Detail, path, telemetry.Error, err)
+		f.faults.Raise(telemetry.FaultMemory, name, "not opened, until the next start: "+err.Error())
 		return nil
 	}
 	return kv

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,28 +18,64 @@ import (
 	"concentrator/internal/telemetry/tracing"
 )
 
-// files measures those of the state directory that are written all the time. They are added before observe.
-type files struct{ all []*measured }
+// files measures those of the state directory that are written all the time, and says which can't be. They are opened before
+// observe.
+type files struct {
+	faults *telemetry.Faults // may be nil
+	all    []*measured
+}
 
 // measured is one file.
 type measured struct {
 	name, path string
+	fault      telemetry.Fault // what stands while it can't be written
+	db         *bolt.DB        // nil: it could not be opened
 	took       telemetry.Histogram
 	errors     atomic.Uint64
+	failed     atomic.Bool // the last transaction could not be written
 }
 
-// measure adds the file at path, and returns o with what measures it.
-func (f *files) measure(path string, o bolt.Options) bolt.Options {
-	m := &measured{name: strings.TrimSuffix(filepath.Base(path), ".db"), path: path}
-	f.all = append(f.all, m)
-	o.Committed = func(took time.Duration, err error) {
-		if err != nil {
-			m.errors.Add(1)
-			return
-		}
-		m.took.Add(took)
+// open opens the file at path, whose fault stands while it can't be written.
+func (f *files) open(path string, fault telemetry.Fault, o bolt.Options) (*bolt.DB, error) {
+	m := &measured{name: strings.TrimSuffix(filepath.Base(path), ".db"), path: path, fault: fault}
+	if i := slices.IndexFunc(f.all, func(m *measured) bool { return m.path == path }); i >= 0 {
+		m = f.all[i] // a second try
+	} else {
+		f.all = append(f.all, m)
 	}
-	return o
+	o.Committed, o.Written = m.committed, func(err error) { m.written(f.faults, err) }
+	var err error
+	m.db, err = bolt.OpenWith(path, o)
+	return m.db, err
+}
+
+func (m *measured) committed(took time.Duration, err error) {
+	if err != nil {
+		m.errors.Add(1)
+		return
+	}
+	m.took.Add(took)
+}
+
+// written notes how the last transaction went.
+func (m *measured) written(faults *telemetry.Faults, err error) {
+	switch {
+	case err != nil:
+		m.failed.Store(true)
+		faults.Raise(m.fault, filepath.Base(m.path), err.Error())
+	case m.failed.Load():
+		m.failed.Store(false)
+		faults.Clear(m.fault, filepath.Base(m.path))
+	}
+}
+
+// probe tries those again that could not be written: who wants to write may come back late, or not at all.
+func (f *files) probe(ctx context.Context) {
+	for _, m := range f.all {
+		if m.failed.Load() {
+			_ = m.db.Probe(ctx) // written is told
+		}
+	}
 }
 
 // observe registers their metrics.

@@ -17,11 +17,14 @@ import (
 func TestFilesAreMeasured(t *testing.T) {
 	var f files
 	path := filepath.Join(t.TempDir(), "state.db")
-	kv, err := bolt.OpenWith(path, f.measure(path, bolt.Options{}))
+	kv, err := f.open(path, telemetry.FaultStore, bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.measure(filepath.Join(t.TempDir(), "leases.db"), bolt.Options{}).Committed(0, errors.New("disk full"))
+	if _, err := f.open("/dev/null/leases.db", telemetry.FaultMemory, bolt.Options{}); err == nil {
+		t.Fatal("a file was opened in what is no folder")
+	}
+	f.all[1].committed(0, errors.New("disk full"))
 	m := telemetry.NewMetrics()
 	f.observe(m, slog.New(slog.DiscardHandler))
 	for range 3 {

@@ -19,20 +19,27 @@ import (
 	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/ippool"
 	"concentrator/internal/manifest"
+	"concentrator/internal/privilege"
 	"concentrator/internal/server"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
 	"concentrator/internal/store/backup"
 	"concentrator/internal/store/bolt"
 	"concentrator/internal/telemetry"
+	"concentrator/internal/vitals"
 )
 
 // goodbye is how long clients and API callers have when the daemon stops.
 const goodbye = 5 * time.Second
 
 // serve builds the rooms from the inside out, waits for ctx, and takes them down in the opposite order.
-func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.Writer) (err error) {
+func serve(ctx context.Context, cfg config.Config, rights privilege.State, applyFile string, stderr io.Writer) (err error) {
 	log := logger(cfg.Log, stderr)
+	tellRights(rights, cfg.Privileges, log)
+	starter := newSupervisor(log)
+	if limit := vitals.LimitMemory(); limit > 0 {
+		log.Info("memory is limited", telemetry.Count, limit)
+	}
 	docs, err := readDocuments(applyFile)
 	if err != nil {
 		return err
@@ -49,10 +56,12 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	if err := backup.CutOff(cfg.StateDir); err != nil {
 		return err
 	}
-	var kept files
+	metrics := telemetry.NewMetrics()
+	faults := telemetry.NewFaults(log, metrics)
+	kept := files{faults: faults}
 	copies := copies{instance: cfg.Instance}
 	statePath := filepath.Join(cfg.StateDir, backup.StateFile)
-	kv, err := bolt.OpenWith(statePath, kept.measure(statePath, bolt.Options{}))
+	kv, err := kept.open(statePath, telemetry.FaultStore, bolt.Options{})
 	if err != nil {
 		return fmt.Errorf("open the state in %s: %w", cfg.StateDir, err)
 	}
@@ -64,8 +73,6 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	}
 	st.LimitAudit(cfg.Audit.MaxBytes)
 
-	metrics := telemetry.NewMetrics()
-	faults := telemetry.NewFaults(log, metrics)
 	plane, err := dataplane.Start(dataplane.Config{
 		Shards: cfg.Shards, MaxSessions: cfg.MaxSessions, Opener: netio.Linux{}, Log: log, Faults: faults,
 	})
@@ -126,7 +133,7 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 		Store: st, Live: manager, Metrics: metrics, Tracer: tracer, Faults: faults, Log: log, StateDir: cfg.StateDir,
 		GRPC: cfg.API.GRPC, REST: cfg.API.REST, Socket: cfg.API.Socket, TLS: server.TLS(cfg.API.TLS),
 		CORSOrigins: cfg.API.CORSOrigins, RequestsPerSecond: cfg.API.RequestsPerSecond,
-		Backup: copies.write, Build: build(), Configuration: cfg.Effective(),
+		Backup: copies.write, Build: build(), Configuration: cfg.Effective(), NoNamespaces: !rights.Namespaces,
 	})
 	if err != nil {
 		return fmt.Errorf("open the API: %w", err)
@@ -134,6 +141,11 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	go vitals.Watch(running, faults)
+	go newDisk(cfg, faults).watch(running, func(ctx context.Context) {
+		kept.probe(ctx)
+		books.probe()
+	})
 	failed := make(chan error, 3)
 	go func() { failed <- api.Serve(running) }()
 	if cfg.API.Metrics != "" {
@@ -166,6 +178,9 @@ func serve(ctx context.Context, cfg config.Config, applyFile string, stderr io.W
 	}
 	api.SetReady(true)
 	log.Info("ready", telemetry.Shards, plane.Shards(), telemetry.Kernels, multibuf.Kernels(), telemetry.Address, cfg.API.REST)
+	starter.tell("READY=1")
+	go starter.watch(running, func() { plane.ShardStats() })
+	defer starter.tell("STOPPING=1")
 	select {
 	case err := <-failed:
 		return err

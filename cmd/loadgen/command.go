@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ type job struct {
 	env
 	command string
 	dialer  *load.Dialer
+	keys    *keyLog // nil: none
 	load    *load.Load
 	watch   *watch
 
@@ -42,13 +44,21 @@ func (o *options) start(ctx context.Context, e env, command string) (*job, error
 			return nil, err
 		}
 	}
+	if j.keyLog != "" {
+		var err error
+		if j.keys, err = openKeyLog(j.keyLog); err != nil {
+			return nil, err
+		}
+		j.config.KeyLog = j.keys.write
+	}
 	d, err := load.NewDialer(j.config, j.count)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, j.keys.close())
 	}
 	j.dialer = d
 	j.load = load.New(load.Plan{
 		Dial: d.Dial, Count: j.count, Parallel: j.parallel, Rate: j.rate, Timeout: j.timeout, Goodbye: goodbye,
+		Together: len(j.config.Sources) >= j.count,
 	})
 	if !j.quiet {
 		j.watch = startWatch(e, j.load)
@@ -83,9 +93,9 @@ func (j *job) end() error {
 	err := j.dialer.Close(ctx)
 	j.watch.stop()
 	if err != nil {
-		return fmt.Errorf("end IKE: %w", err)
+		err = fmt.Errorf("end IKE: %w", err)
 	}
-	return nil
+	return errors.Join(err, j.keys.close())
 }
 
 // report prints what came of it and says whether all went well.
@@ -96,6 +106,12 @@ func (j *job) report(ctx context.Context) error {
 	if j.serverCPU != nil {
 		s := j.serverCPU.Seconds()
 		r.ServerCPUS = &s
+	}
+	if ike, esp := j.dialer.SAs(); ike > 0 {
+		r.SAs = &load.SAs{IKE: ike, ESP: esp}
+	}
+	if r.Pings != nil {
+		r.Pings.Answered = j.dialer.Answered()
 	}
 	out := output{
 		Command: j.command, Server: j.config.Server.String(), Protocol: j.protocol, Count: j.count, Report: r, Traffic: j.traffic,
@@ -140,18 +156,19 @@ logins have failed. CPU times are those of the logins alone.`,
 
 func holdCommand(e env) *cobra.Command {
 	var o options
-	var duration time.Duration
-	var churn float64
+	var st load.Standing
+	var pingTo string
 	cmd := &cobra.Command{
 		Use:   "hold",
 		Short: "Log clients in and keep them",
-		Long: `hold logs clients in and keeps them for a time. Each second it may hang some up and log them in again. A session
-that ends by itself is counted as lost, with the reason, and logged in again. CPU times are those until hanging up begins.`,
+		Long: `hold logs clients in and keeps them for a time. Each second it may hang some up and log them in again, give some
+another port of the NAT that they are behind, and send pings through all. A session that ends by itself is counted as lost,
+with the reason, and logged in again. CPU times are those until hanging up begins.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if churn < 0 || duration <= 0 {
-				return fmt.Errorf("%w: --churn and --duration must be positive", errUsage)
+			if err := readStanding(&st, pingTo); err != nil {
+				return err
 			}
 			j, err := o.start(ctx, e, "hold")
 			if err != nil {
@@ -160,14 +177,33 @@ that ends by itself is counted as lost, with the reason, and logged in again. CP
 			j.clock()
 			j.load.Login(ctx)
 			if ctx.Err() == nil {
-				j.load.Hold(ctx, duration, churn)
+				j.load.Hold(ctx, st)
 			}
 			j.stop()
 			return errors.Join(j.end(), j.report(ctx))
 		},
 	}
 	o.flags(cmd)
-	cmd.Flags().DurationVar(&duration, "duration", time.Minute, "how long")
-	cmd.Flags().Float64Var(&churn, "churn", 0, "sessions a second that hang up and log in again")
+	f := cmd.Flags()
+	f.DurationVar(&st.Duration, "duration", time.Minute, "how long")
+	f.Float64Var(&st.Churn, "churn", 0, "sessions a second that hang up and log in again")
+	f.Float64Var(&st.Rebind, "rebind", 0, "IPsec sessions a second whose NAT gives them another port; with --nat-t")
+	f.Float64Var(&st.Rekey, "rekey", 0, "IPsec sessions a second that make new SAs, of ESP and of IKE in turn")
+	f.Float64Var(&st.Ping, "ping", 0, "echo requests a second through each session")
+	f.StringVar(&pingTo, "ping-to", "", "where these go (default the server's inner address)")
 	return cmd
+}
+
+func readStanding(st *load.Standing, pingTo string) error {
+	if st.Churn < 0 || st.Rebind < 0 || st.Rekey < 0 || st.Ping < 0 || st.Duration <= 0 {
+		return fmt.Errorf("%w: --churn, --rebind, --rekey, --ping and --duration must be positive", errUsage)
+	}
+	if pingTo == "" {
+		return nil
+	}
+	var err error
+	if st.PingTo, err = netip.ParseAddr(pingTo); err != nil || !st.PingTo.Is4() {
+		return fmt.Errorf("%w: --ping-to %s is no IPv4 address", errUsage, pingTo)
+	}
+	return nil
 }

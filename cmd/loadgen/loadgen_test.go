@@ -52,6 +52,9 @@ func TestUsage(t *testing.T) {
 		{"login --server 2001:db8::1 --password x --psk k", "no IPv4 address"},
 		{"hold --server 192.0.2.1 --password x --psk k --churn -1", "must be positive"},
 		{"hold --server 192.0.2.1 --password x --psk k --duration 0s", "must be positive"},
+		{"hold --server 192.0.2.1 --password x --psk k --rebind -1", "must be positive"},
+		{"hold --server 192.0.2.1 --password x --psk k --ping 1 --ping-to here", "no IPv4 address"},
+		{"login --server 192.0.2.1 --password x --psk k --esp-lifetime 1500ms", "at least 4s"},
 		{"traffic --server 192.0.2.1 --password x --psk k", "required flag"},
 		{"traffic --server 192.0.2.1 --password x --psk k --responder here", "--responder"},
 		{"traffic --server 192.0.2.1 --password x --psk k --responder 10.0.0.1:1 --size 9", "--size"},
@@ -133,7 +136,8 @@ func TestText(t *testing.T) {
 			Protocols: map[tenant.Protocol]load.Part{
 				tenant.ProtocolPPTP: {OK: 50, P50Ms: 1, P99Ms: 3}, tenant.ProtocolL2TP: {OK: 48, Failed: 2, P50Ms: 2, P99Ms: 3},
 			},
-			Interrupted: true,
+			Rebound: 7, Pings: &load.Pings{Sent: 200, Answered: 199}, SAs: &load.SAs{IKE: 60, ESP: 120},
+			Rekeys: &load.Rekeys{OK: 80, Failed: 1}, Interrupted: true,
 		},
 		Traffic: &traffic.Report{Up: &traffic.Stream{
 			Sent: 1000, Received: 999, Lost: 1, PPS: 500, BitsPerSecond: 5_600_000, P50Ms: 0.1, P99Ms: 0.2, P999Ms: 0.3, MaxMs: 0.4,
@@ -145,6 +149,10 @@ latency   p50 1.5 ms, p90 2.0 ms, p99 3.0 ms, at most 4.0 ms
           PPTP       50 ok, 0 failed, p50 1.0 ms, p99 3.0 ms
 failed    2 WRONG_CREDENTIALS: refused; again
 lost      1 SHUTDOWN: the server shuts down
+pings     199 of 200 answered
+NAT       7 times another port
+new SAs   80 times; 1 failed
+IPsec     60 ISAKMP SAs, 120 pairs of ESP SAs
 up        999 of 1000 arrived, 500 a second, 5.6 Mbit/s; 1 lost, 0 overtaken, 0 twice
           latency p50 0.100 ms, p99 0.200 ms, p99.9 0.300 ms, at most 0.400 ms
 CPU       own 1.25 s, server 2.50 s

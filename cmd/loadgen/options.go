@@ -30,12 +30,15 @@ type options struct {
 	certName          string
 	cipher, group     string
 	pfs, natT         bool
+	ikeLife, espLife  time.Duration
+	hello             time.Duration
 	notice            string // something that was decided for the user
 	sourceNet         string
 	parallel          int
 	rate              float64
 	timeout           time.Duration
 	serverPID         int
+	keyLog            string
 	output            string
 	quiet             bool
 	config            load.Config
@@ -72,6 +75,9 @@ func (o *options) flags(cmd *cobra.Command) {
 	f.StringVar(&o.cipher, "cipher", "AES-128-CBC-SHA1", "of ESP: "+strings.Join(load.Ciphers(), ", "))
 	f.StringVar(&o.group, "group", "ecp256", "Diffie-Hellman: "+strings.Join(load.Groups(), ", "))
 	f.BoolVar(&o.pfs, "pfs", false, "a Diffie-Hellman for ESP too")
+	f.DurationVar(&o.ikeLife, "ike-lifetime", 0, "of ISAKMP SAs; the client makes new ones at 85 to 90 % of it (default 3h)")
+	f.DurationVar(&o.espLife, "esp-lifetime", 0, "the same of ESP SAs (default 1h)")
+	f.DurationVar(&o.hello, "hello", 0, "silence after which L2TP asks whether the server is alive (default 20s)")
 	f.BoolVar(&o.natT, "nat-t", false,
 		"IPsec as from behind a NAT: ESP in UDP, a port for each client; else raw ESP, if each client has an address")
 	f.StringVar(&o.sourceNet, "source-net", "",
@@ -80,6 +86,7 @@ func (o *options) flags(cmd *cobra.Command) {
 	f.Float64Var(&o.rate, "rate", 0, "logins begun a second; 0: as many as go")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "time for one login")
 	f.IntVar(&o.serverPID, "server-pid", 0, "process of the server on this machine, whose CPU time is reported")
+	f.StringVar(&o.keyLog, "key-log", "", "file that the keys of all sessions are written to, one a line: name, tab, hexadecimal")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress on stderr")
 	_ = cmd.MarkFlagRequired("server") // it is there
@@ -89,6 +96,7 @@ func (o *options) flags(cmd *cobra.Command) {
 func (o *options) read(ctx context.Context) error {
 	c := load.Config{
 		User: o.user, Password: o.password, First: o.first, PSK: tenant.Secret(o.psk), PFS: o.pfs, NATT: o.natT,
+		IKELifetime: o.ikeLife, ESPLifetime: o.espLife, Hello: o.hello,
 	}
 	if o.tunnelSecret != "" {
 		c.TunnelSecret = tenant.Secret(o.tunnelSecret)
@@ -123,8 +131,8 @@ func (o *options) read(ctx context.Context) error {
 	switch {
 	case !slices.Contains([]string{"text", "json"}, o.output):
 		return fmt.Errorf("%w: -o is text or json", errUsage)
-	case o.parallel < 0 || o.rate < 0 || o.timeout <= 0 || o.first < 0 || o.serverPID < 0:
-		return fmt.Errorf("%w: --parallel, --rate, --timeout, --first and --server-pid must be positive", errUsage)
+	case o.parallel < 0 || o.rate < 0 || o.timeout <= 0 || o.first < 0 || o.serverPID < 0 || o.hello < 0:
+		return fmt.Errorf("%w: --parallel, --rate, --timeout, --first, --hello and --server-pid must be positive", errUsage)
 	case o.parallel == 0:
 		o.parallel = min(parallelPerSource*max(1, len(c.Sources)), maxParallel)
 	}

@@ -54,6 +54,18 @@ func (o output) text() string {
 	if o.HangUpFailed > 0 {
 		line("hanging up", "%d were not answered: %s", o.HangUpFailed, o.Examples[load.ReasonHangUp])
 	}
+	if p := o.Pings; p != nil {
+		line("pings", "%d of %d answered", p.Answered, p.Sent)
+	}
+	if o.Rebound > 0 {
+		line("NAT", "%d times another port", o.Rebound)
+	}
+	if r := o.Rekeys; r != nil {
+		line("new SAs", "%d times; %d failed", r.OK, r.Failed)
+	}
+	if s := o.SAs; s != nil {
+		line("IPsec", "%d ISAKMP SAs, %d pairs of ESP SAs", s.IKE, s.ESP)
+	}
 	if t := o.Traffic; t != nil {
 		stream(line, "up", t.Up)
 		stream(line, "down", t.Down)

@@ -44,7 +44,7 @@ func TestViolations(t *testing.T) {
 		{"major version of a third party", "internal/secret", "github.com/tink-crypto/tink-go/v2/aead", ""},
 		{
 			"forbidden room", "internal/wire/bad", module + "/internal/dataplane/pktbuf",
-			"internal/wire/bad imports internal/dataplane/pktbuf: internal/wire may only import []",
+			"internal/wire/bad imports internal/dataplane/pktbuf: internal/wire may only import [internal/wipe]",
 		},
 		{
 			"forbidden part of a room", "internal/simclient", module + "/internal/dataplane/netio",

@@ -3,13 +3,13 @@ package archtest
 // module is the module path; every room is a folder below it.
 const module = "concentrator"
 
-// core are the three rooms that nearly everybody may use.
-var core = []string{"internal/wire", "internal/tenant", "internal/telemetry"}
+// core are the rooms that nearly everybody may use.
+var core = []string{"internal/wire", "internal/tenant", "internal/telemetry", "internal/wipe"}
 
 // inner are the rooms between the wire and the API: all that internal/session conducts.
 var inner = []string{
 	"internal/wire", "internal/tenant", "internal/secret", "internal/telemetry", "internal/config", "internal/ippool",
-	"internal/store", "internal/ppp", "internal/ike", "internal/tunnel", "internal/dataplane", "internal/authz",
+	"internal/store", "internal/ppp", "internal/ike", "internal/tunnel", "internal/dataplane", "internal/authz", "internal/wipe",
 }
 
 // mayImport says, for each room, which rooms (or packages of a room) its packages may import besides their own room.
@@ -17,7 +17,8 @@ var inner = []string{
 var mayImport = map[string][]string{
 	"api/gen": {},
 
-	"internal/wire":      {},
+	"internal/wipe":      {}, // clears secrets from memory
+	"internal/wire":      {"internal/wipe"},
 	"internal/tenant":    {},
 	"internal/secret":    {"internal/tenant"},
 	"internal/telemetry": {"internal/tenant"},
@@ -37,12 +38,17 @@ var mayImport = map[string][]string{
 		"internal/dataplane/esp", "internal/dataplane/gre", "internal/dataplane/l2tpdata", "internal/dataplane/mppe",
 		"internal/dataplane/netns", "internal/dataplane/pktbuf",
 	}, core...),
-	"internal/archtest": {},
-	"internal/ptytest":  {}, // a pseudo-terminal and its screen: for tests only
+	"internal/archtest":  {},
+	"internal/privilege": {},
+	"internal/vitals":    {"internal/telemetry"},
+	"internal/ptytest":   {}, // a pseudo-terminal and its screen: for tests only
+	"internal/corpus":    {}, // inputs that fuzzing has found: for tests only
 
-	"cmd/concentrator": append([]string{"internal/session", "internal/manifest", "internal/server", "api/gen"}, inner...),
-	"cmd/ctl":          {"api/gen", "internal/manifest"},
-	"cmd/loadgen":      append([]string{"internal/simclient"}, core...),
+	"cmd/concentrator": append([]string{
+		"internal/session", "internal/manifest", "internal/server", "internal/privilege", "internal/vitals", "api/gen",
+	}, inner...),
+	"cmd/ctl":     {"api/gen", "internal/manifest"},
+	"cmd/loadgen": append([]string{"internal/simclient"}, core...),
 
 	// The tests of the inside as a whole, with simulated clients.
 	"test/e2e": append([]string{"internal/session", "internal/simclient", "internal/server", "api/gen"}, inner...),
@@ -53,8 +59,15 @@ var mayImport = map[string][]string{
 	// The benchmark builds sessions by hand; what it compares them with is a room of its own, which knows nothing.
 	"test/bench":       {"internal/dataplane", "internal/wire", "test/bench/rawio"},
 	"test/bench/rawio": {},
+	// What runs the fuzz targets and keeps what they find.
+	"test/fuzz": {"internal/corpus"},
 	// The reliability tests know the product as those of test/interop do; what they send by hand is made by the codecs.
 	"test/reliability": {"internal/wire", "internal/dataplane/netns", "test/reliability/lab"},
+	// But for what writes the daemon's files on a disk whose power is cut, and reads them again.
+	"test/reliability/crash": {
+		"internal/dataplane/netns", "internal/authz/accounting", "internal/ippool", "internal/session", "internal/store",
+		"internal/tenant", "test/reliability/lab",
+	},
 }
 
 // mayUse says, for each third-party import path and all below it, which rooms or packages may import it. The longest
@@ -71,7 +84,7 @@ var mayUse = map[string][]string{
 
 	// ctl asks whether something is a terminal.
 	"golang.org/x/sys/unix": {
-		"internal/dataplane", "internal/simclient", "test/bench", "test/interop", "test/reliability", "cmd/ctl", "internal/ptytest",
+		"internal/dataplane", "internal/privilege", "internal/simclient", "test/bench", "test/interop", "test/reliability", "cmd/ctl", "internal/ptytest",
 	},
 	"github.com/cilium/ebpf":         {"internal/dataplane"},
 	"github.com/vishvananda/netlink": {"internal/dataplane"},

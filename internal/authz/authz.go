@@ -15,7 +15,8 @@ type Authenticator interface {
 	// and is usually a *NoAnswerError. The Verdict that comes with an error is a refusal too, with the same reason and
 	// detail, so that a caller with nobody else to ask can pass it on, and a caller that forgets the error lets nobody in.
 	//
-	// It may block on the network until ctx ends. It keeps nothing of r after it returns.
+	// It may block on the network until ctx ends. It keeps nothing of r after it returns, so the caller may clear it. The keys
+	// in the Verdict are the caller's, who clears them.
 	Authenticate(ctx context.Context, r Request) (Verdict, error)
 }
 

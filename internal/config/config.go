@@ -37,6 +37,7 @@ type Config struct {
 	Audit       Audit
 	Log         Log
 	Tracing     Tracing
+	Privileges  Privileges
 }
 
 // API is where the API is served. An address is host:port; an empty one is not served.
@@ -94,6 +95,22 @@ type Tracing struct {
 	SampleRatio float64 // share of traces that are made, 0 to 1
 }
 
+// Namespaces says whether the process keeps the right to make and enter network namespaces.
+type Namespaces string
+
+// The choices of Namespaces.
+const (
+	NamespacesAuto   Namespaces = "auto" // if a resource that is stored or applied at the start names one
+	NamespacesAlways Namespaces = "always"
+	NamespacesNever  Namespaces = "never"
+)
+
+// Privileges is what the process keeps of its rights beyond what it always needs.
+type Privileges struct {
+	Namespaces Namespaces
+	Debug      bool // core dumps and debuggers are allowed
+}
+
 // Log is what is logged and how.
 type Log struct {
 	Level  slog.Level
@@ -119,6 +136,7 @@ func Default() Config {
 		Audit:      Audit{MaxBytes: DefaultAuditBytes},
 		Log:        Log{Level: slog.LevelInfo, Format: LogText},
 		Tracing:    Tracing{SampleRatio: 1},
+		Privileges: Privileges{Namespaces: NamespacesAuto},
 	}
 	c.KeyFile = defaultKeyFile(c.StateDir)
 	c.Accounting.File = defaultAccountingFile(c.StateDir)

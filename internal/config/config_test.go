@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
@@ -26,6 +27,7 @@ func TestDefault(t *testing.T) {
 		Audit:      Audit{MaxBytes: 64 << 20},
 		Log:        Log{Level: slog.LevelInfo, Format: LogText},
 		Tracing:    Tracing{SampleRatio: 1},
+		Privileges: Privileges{Namespaces: NamespacesAuto},
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
@@ -84,6 +86,9 @@ tracing:
   endpoint: otel.example.net:4317
   insecure: true
   sample_ratio: 0.25
+privileges:
+  namespaces: always
+  debug: true
 `
 
 func TestFull(t *testing.T) {
@@ -99,6 +104,8 @@ func TestFull(t *testing.T) {
 		Audit:   Audit{MaxBytes: 2 << 20},
 		Log:     Log{Level: slog.LevelDebug, Format: LogJSON},
 		Tracing: Tracing{Endpoint: "otel.example.net:4317", Insecure: true, SampleRatio: 0.25},
+
+		Privileges: Privileges{Namespaces: NamespacesAlways, Debug: true},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -118,7 +125,7 @@ func TestErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{
 			"unknown key", "state_dir: /s\nstate_dri: /x\n",
-			"f:2: state_dri: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, radius, shards, state_dir, tracing",
+			"f:2: state_dri: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, privileges, radius, shards, state_dir, tracing",
 		},
 		{"a relative file", "accounting: {file: log}\n", `f:1: accounting.file: "log": must be an absolute path, or "" for none`},
 		{"not given", "accounting: {file: (not given)}\n", `f:1: accounting.file: "(not given)": must be an absolute path, or "" for none`},
@@ -137,8 +144,8 @@ func TestErrors(t *testing.T) {
 			"f:5: api.tls.crt: unknown key, allowed here: cert, client_ca, key",
 		},
 		{"unknown key in one line", "log: {lebel: info}\n", "f:1: log.lebel: unknown key, allowed here: format, level"},
-		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, radius, shards, state_dir, tracing"},
-		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, radius, shards, state_dir, tracing"},
+		{"camel case", "stateDir: /s\n", "f:1: stateDir: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, privileges, radius, shards, state_dir, tracing"},
+		{"number as a key", "7: x\n", "f:1: 7: unknown key, allowed here: accounting, api, audit, instance, key_file, log, max_sessions, privileges, radius, shards, state_dir, tracing"},
 		{"relative path", "state_dir: run\n", `f:1: state_dir: "run": must be an absolute path`},
 		{"empty path", "state_dir: ''\n", `f:1: state_dir: "": must be an absolute path`},
 		{"empty value", "state_dir:\n", `f:1: state_dir: (empty): must be an absolute path`},
@@ -159,6 +166,7 @@ func TestErrors(t *testing.T) {
 		},
 		{"more than all", "tracing: {sample_ratio: 1.5}\n", "f:1: tracing.sample_ratio: 1.5: must be a number from 0 (none) to 1 (all)"},
 		{"less than none", "tracing: {sample_ratio: -0.5}\n", "f:1: tracing.sample_ratio: -0.5: must be a number from 0 (none) to 1 (all)"},
+		{"namespaces in capitals", "privileges: {namespaces: AUTO}\n", `f:1: privileges.namespaces: "AUTO": must be one of auto, always, never`},
 		{"share as a word", "tracing: {sample_ratio: some}\n", `f:1: tracing.sample_ratio: "some": must be a number from 0 (none) to 1 (all)`},
 		{"a url", "tracing: {endpoint: 'http://otel'}\n", `f:1: tracing.endpoint: "http://otel": must be an address and port such as 127.0.0.1:9443, or "" for none`},
 		{"no port", "api:\n  grpc: 127.0.0.1\n", `f:2: api.grpc: "127.0.0.1": must be an address and port such as 127.0.0.1:9443, or "" for none`},
@@ -216,6 +224,7 @@ func TestErrors(t *testing.T) {
 
 // FuzzParseFile: whatever a file holds, parse ends, and what it takes keeps the promises of Config.
 func FuzzParseFile(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte(full))
 	f.Add([]byte("api: {tls: {crt: x}}\nlog: &a [*a]\n"))
 	f.Add([]byte("a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b]\n"))

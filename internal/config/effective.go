@@ -30,6 +30,9 @@ func (c Config) Effective() map[string]any {
 		"tracing": map[string]any{
 			"endpoint": c.Tracing.Endpoint, "insecure": c.Tracing.Insecure, "sample_ratio": c.Tracing.SampleRatio,
 		},
+		"privileges": map[string]any{
+			"namespaces": wordOf(namespaceChoices, c.Privileges.Namespaces), "debug": c.Privileges.Debug,
+		},
 	}
 }
 

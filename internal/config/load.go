@@ -123,6 +123,10 @@ func parse(file string, b []byte) (Config, error) {
 			"insecure":     r.flag(&c.Tracing.Insecure),
 			"sample_ratio": r.share(&c.Tracing.SampleRatio),
 		}),
+		"privileges": r.sub(keys{
+			"namespaces": oneOf(r, &c.Privileges.Namespaces, namespaceChoices),
+			"debug":      r.flag(&c.Privileges.Debug),
+		}),
 	})
 	if c.KeyFile == "" {
 		c.KeyFile = defaultKeyFile(c.StateDir)

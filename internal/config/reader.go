@@ -224,6 +224,10 @@ var (
 		{"debug", slog.LevelDebug}, {"info", slog.LevelInfo}, {"warn", slog.LevelWarn}, {"error", slog.LevelError},
 	}
 	logFormats = []choice[LogFormat]{{"text", LogText}, {"json", LogJSON}}
+
+	namespaceChoices = []choice[Namespaces]{
+		{"auto", NamespacesAuto}, {"always", NamespacesAlways}, {"never", NamespacesNever},
+	}
 )
 
 // choice is one word that a key may have.

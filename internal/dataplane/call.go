@@ -32,6 +32,9 @@ type Sink interface {
 	Deliver(protocol uint16, packet []byte)
 	// OutOfSync says that a stateful MPPE receiver has lost its place: a CCP Reset-Request is wanted.
 	OutOfSync()
+	// Broken says that the call has been taken out of its shard, which has panicked in the work for it, or for others. Nothing
+	// passes any more; Close it.
+	Broken(detail string)
 }
 
 // SessionSpec is what a call needs to carry IP.
@@ -105,33 +108,45 @@ func (c *Call) ID() uint16 { return c.call.id }
 // Shard is the shard that carries the call.
 func (c *Call) Shard() int { return c.shard.id }
 
+// push leaves a command of the call to its shard.
+func (c *Call) push(f func(*shard)) { c.shard.inbox.pushFor(blame{call: c.call}, f) }
+
+// do is push that waits. Errors as of shard.do.
+func (c *Call) do(f func(*shard)) error { return c.shard.doFor(blame{call: c.call}, f) }
+
 // SendControl sends a PPP control packet, framed FF 03 and a protocol number of two octets, with the next sequence number.
 // It copies packet and doesn't wait.
 func (c *Call) SendControl(protocol uint16, packet []byte) {
 	frame := slices.Clone(packet)
-	c.shard.inbox.push(func(s *shard) { s.sendControl(c.call, protocol, frame) })
+	c.push(func(s *shard) { s.sendControl(c.call, protocol, frame) })
 }
 
 // SetDecrypt installs the receive key; a new one replaces it. It doesn't wait, but a later SendControl comes after it.
 func (c *Call) SetDecrypt(p mppe.Params) {
-	r := mppe.NewReceiver(p)
-	c.shard.inbox.push(func(*shard) { c.call.decrypt, c.call.stateful = r, p.Stateful })
+	r, stateful := mppe.NewReceiver(p), p.Stateful
+	c.push(func(s *shard) {
+		s.setDecrypt(c.call, r)
+		c.call.stateful = stateful
+	})
 }
 
 // SetEncrypt installs the send key: IP goes out encrypted from now on. It doesn't wait.
 func (c *Call) SetEncrypt(p mppe.Params) {
 	e := mppe.NewSender(p)
-	c.shard.inbox.push(func(*shard) { c.call.encrypt = e })
+	c.push(func(s *shard) { s.setEncrypt(c.call, e) })
 }
 
 // ClearMPPE takes both keys away. It doesn't wait.
 func (c *Call) ClearMPPE() {
-	c.shard.inbox.push(func(*shard) { c.call.encrypt, c.call.decrypt = nil, nil })
+	c.push(func(s *shard) {
+		s.setEncrypt(c.call, nil)
+		s.setDecrypt(c.call, nil)
+	})
 }
 
 // ResetEncrypt re-initialises a stateful sender, as the peer's CCP Reset-Request wants. It doesn't wait.
 func (c *Call) ResetEncrypt() {
-	c.shard.inbox.push(func(*shard) {
+	c.push(func(*shard) {
 		if c.call.encrypt != nil {
 			c.call.encrypt.Reset()
 		}
@@ -140,13 +155,13 @@ func (c *Call) ResetEncrypt() {
 
 // SetOpen lets IP pass or not. It doesn't wait.
 func (c *Call) SetOpen(open bool) {
-	c.shard.inbox.push(func(*shard) { c.call.open, c.call.hears = open, open })
+	c.push(func(*shard) { c.call.open, c.call.hears = open, open })
 }
 
 // SetPolicy changes the three things that SessionSpec has by these names, until the next Attach, even one that fails. What
 // waits for its rate has passed the ACL before. It doesn't wait.
 func (c *Call) SetPolicy(upBps, downBps uint64, acl *policy.ACL) {
-	c.shard.inbox.push(func(s *shard) {
+	c.push(func(s *shard) {
 		if !c.call.removed {
 			c.call.acl = acl
 			s.setRates(c.call, upBps, downBps)
@@ -276,7 +291,7 @@ func (c *Call) detach() error {
 	c.net = nil
 	ps := c.prefixes
 	c.prefixes = nil
-	c.shard.inbox.push(func(*shard) { c.call.detach() })
+	c.push(func(*shard) { c.call.detach() })
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -298,9 +313,11 @@ func (c *Call) Counters() Counters {
 // ask runs f on the shard and then reads the counters. After Stop they are zero.
 func (c *Call) ask(f func(*shard)) Counters {
 	var now Counters
-	if err := c.shard.do(func(s *shard) {
-		f(s)
-		now = s.countersOf(c.call)
+	if err := surely(func() error {
+		return c.do(func(s *shard) {
+			f(s)
+			now = s.countersOf(c.call)
+		})
 	}); err != nil {
 		return Counters{}
 	}

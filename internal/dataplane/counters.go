@@ -28,7 +28,11 @@ type ShardStats struct {
 	WrongShard uint64
 	// ReceiveErrors counts failed reads of a socket.
 	ReceiveErrors uint64
-	Drops         DropCounts // including the calls'
+	// SendBuffers counts messages that the kernel had no buffers for, SendRefused those that it did not let out.
+	SendBuffers, SendRefused uint64
+	// Panics counts faults of our own that were contained.
+	Panics uint64
+	Drops  DropCounts // including the calls'
 }
 
 // countIn counts one packet of n octets that came from the client.

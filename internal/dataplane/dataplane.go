@@ -61,6 +61,8 @@ type Config struct {
 type Dataplane struct {
 	opener      netio.Opener
 	log         *slog.Logger
+	faults      *telemetry.Faults
+	reports     reports // of shards that panicked
 	maxSessions int
 	noOffload   bool
 	shards      []*shard
@@ -71,6 +73,8 @@ type Dataplane struct {
 	// opening serialises what makes and removes sockets, devices and namespaces, which takes milliseconds. Networks share it,
 	// and those of one namespace then wait for each other (space.opening). It is taken before mu.
 	opening sync.RWMutex
+
+	merging sync.Mutex // serialises Peer.Merge, which takes the locks of two peers
 
 	mu        sync.Mutex // guards all below; held for no system call that waits
 	stopped   bool
@@ -117,7 +121,7 @@ func Start(cfg Config) (*Dataplane, error) {
 		runtime.GOMAXPROCS(n + 2)
 	}
 	d := &Dataplane{
-		opener: cfg.Opener, log: cfg.Log, maxSessions: cfg.MaxSessions, noOffload: cfg.NoOffload,
+		opener: cfg.Opener, log: cfg.Log, faults: cfg.Faults, reports: make(reports, maxReports), maxSessions: cfg.MaxSessions, noOffload: cfg.NoOffload,
 		raw: map[rawKey]*rawFaces{}, datagrams: map[*Datagrams]struct{}{},
 		spaces: map[string]*space{}, networks: map[*Network]struct{}{},
 		load: make([]int, n), someBusy: make(chan struct{}, 1),
@@ -152,13 +156,15 @@ func Start(cfg Config) (*Dataplane, error) {
 		d.spis = append(d.spis, newSPIQueue(i))
 	}
 	for _, s := range d.shards {
-		s.peers = d.shards
+		s.peers, s.reports, s.faults = d.shards, d.reports, d.faults
 		go s.run()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d.stop = cancel
 	d.reporter.Go(func() { d.reportDrops(ctx) })
 	d.reporter.Go(func() { d.watchOverflows(ctx) })
+	d.reporter.Go(func() { d.tellPanics(ctx) })
+	d.reporter.Go(func() { d.watchSending(ctx) })
 	return d, nil
 }
 
@@ -245,26 +251,25 @@ func (d *Dataplane) watchFaces(faces []*face) error {
 
 // unwatchFaces makes the shards let go of sockets.
 func (d *Dataplane) unwatchFaces(faces []*face) error {
-	return d.onAll(func(s *shard) { s.removeFace(faces[s.id]) })
+	return surely(func() error { return d.onAll(func(s *shard) { s.removeFace(faces[s.id]) }) })
 }
 
-// onAll runs f on every shard and waits until all have.
+// onAll runs f on every shard and waits until all have. Errors as of do.
 func (d *Dataplane) onAll(f func(*shard)) error {
-	done := make(chan struct{}, len(d.shards))
+	done := make(chan error, len(d.shards))
 	for _, s := range d.shards {
-		s.inbox.push(func(s *shard) {
-			f(s)
-			done <- struct{}{}
-		})
+		s.inbox.push(answering(done, f))
 	}
+	var failed error
 	for _, s := range d.shards {
 		select {
-		case <-done:
+		case err := <-done:
+			failed = errors.Join(failed, err)
 		case <-s.stopped:
 			return ErrStopped
 		}
 	}
-	return nil
+	return failed
 }
 
 // ShardStats asks every shard for its numbers; nil after Stop.

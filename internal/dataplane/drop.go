@@ -63,9 +63,10 @@ const (
 	DropShardBusy               // over the session's share of an overloaded shard
 	DropDHCPRefused             // to a DHCP server, but no sound DHCPINFORM of the session's client
 	DropDHCPRate                // a DHCPINFORM too soon after others
+	DropPanic                   // in the batch of a shard that panicked; some of what came may have gone on before
 
 	// NumDrops is the length of an array indexed by Drop.
-	NumDrops = int(DropDHCPRate) + 1
+	NumDrops = int(DropPanic) + 1
 )
 
 var dropNames = [NumDrops]string{
@@ -125,6 +126,7 @@ var dropNames = [NumDrops]string{
 	DropShardBusy:          "shard_busy",
 	DropDHCPRefused:        "dhcp_refused",
 	DropDHCPRate:           "dhcp_rate",
+	DropPanic:              "panic",
 }
 
 // String is the word for d in logs, metrics and the API.

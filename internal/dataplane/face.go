@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -10,8 +11,12 @@ import (
 	"concentrator/internal/telemetry"
 )
 
-// maxReadErrors in a row take a socket out of the loop, so that a broken one can't spin.
-const maxReadErrors = 100
+const (
+	// maxReadErrors in a row take a socket out of the loop, so that a broken one can't spin.
+	maxReadErrors = 100
+	// readPause is how long it is left alone then.
+	readPause = time.Second
+)
 
 // faceKind is what a face carries.
 type faceKind uint8
@@ -41,6 +46,7 @@ type face struct {
 	slot       int
 	gone       bool
 	readErrors int
+	broken     bool // it was taken out of the loop, and has not been read without an error since
 	dirty      bool // in shard.dirty
 	tos        bool // its datagrams tell their Type of Service
 	backlog    bool // the last answer of wire().Backlogged
@@ -71,12 +77,18 @@ func (s *shard) addFace(f *face) error {
 
 // removeFace lets go of the socket, which the caller then closes. What waits in it is lost.
 func (s *shard) removeFace(f *face) {
+	if s.faces[f.index] != f {
+		return
+	}
 	s.flush()
 	if !f.gone {
 		f.gone = true
 		s.unwatch(f.wire().FD(), f.slot)
 	}
 	delete(s.faces, f.index)
+	if f.broken {
+		s.mended(f)
+	}
 }
 
 // readWire serves up to one batch from a socket and says whether it was full.
@@ -85,24 +97,34 @@ func (s *shard) readWire(f *face) (full bool) {
 		return false
 	}
 	s.makeRoom()
-	first := s.used
+	first, last := s.used, batchSize
+	if s.careful {
+		last = first + 1
+	}
 	var n int
 	var err error
 	if f.udp != nil {
-		n, err = f.udp.ReadBatch(s.areas[first:], s.datagrams[first:]) // 1
+		n, err = f.udp.ReadBatch(s.areas[first:last], s.datagrams[first:last]) // 1
 	} else {
-		n, err = f.sock.ReadBatch(s.areas[first:], s.sizes[first:]) // 1
+		n, err = f.sock.ReadBatch(s.areas[first:last], s.sizes[first:last]) // 1
 	}
 	if err != nil {
 		s.readFailed(f, err)
 		return false
 	}
 	f.readErrors = 0
+	if f.broken {
+		s.mended(f)
+	}
 	s.used += n
-	full = s.used == batchSize
+	full = s.used == last
 	s.fairIn.Batch(n, s.backlogged(f, full), s.now)
 	for i := first; i < s.used; i++ {
 		s.takeWire(f, i)
+	}
+	s.at = blame{}
+	if s.careful {
+		s.flush()
 	}
 	return full
 }
@@ -111,6 +133,7 @@ func (s *shard) readWire(f *face) (full bool) {
 func (s *shard) takeWire(f *face, i int) {
 	b := &s.in[i]
 	b.Reset()
+	s.at = blame{} // until it is known
 	s.stats.WireInPackets++
 	if f.udp != nil {
 		d := &s.datagrams[i]
@@ -135,17 +158,40 @@ func (s *shard) takeWire(f *face, i int) {
 
 func (s *shard) readFailed(f *face, err error) {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		if f.broken {
+			s.mended(f)
+		}
 		return
 	}
 	s.stats.ReceiveErrors++
 	if f.readErrors++; f.readErrors < maxReadErrors {
 		return
 	}
-	f.gone = true
 	s.unwatch(f.wire().FD(), f.slot)
-	kind := f.kind.String()
-	go s.log.Error("socket is broken", telemetry.Shard, s.id, telemetry.Protocol, kind, telemetry.Error, err) // a log may block
+	f.gone, f.broken, f.readErrors = true, true, 0
+	go s.faults.Raise(telemetry.FaultListener, s.nameOf(f), "the socket is broken: "+err.Error()) // a log may block
+	time.AfterFunc(readPause, func() {
+		s.inbox.push(func(s *shard) {
+			if s.faces[f.index] != f || !f.gone {
+				return
+			}
+			if err := s.addFace(f); err != nil {
+				go s.log.Error("can't take up a broken socket", telemetry.Shard, s.id, telemetry.Error, err)
+				return
+			}
+			s.readWire(f) // nothing to read is good news too
+		})
+	})
 }
+
+// mended is for a socket that was broken and is not any more.
+func (s *shard) mended(f *face) {
+	f.broken = false
+	go s.faults.Clear(telemetry.FaultListener, s.nameOf(f))
+}
+
+// nameOf is the subject of the fault of a shard's socket.
+func (s *shard) nameOf(f *face) string { return shardName(s.id) + "/" + f.kind.String() }
 
 // queue puts a finished GRE packet of c into the next batch to the wire. b must stay as it is until the flush.
 func (s *shard) queue(c *call, b *pktbuf.Buf) {
@@ -181,6 +227,7 @@ func (s *shard) write(f *face) {
 	for i := range pending {
 		if pending[i].Errno != 0 {
 			s.drop(f.calls[i], DropWireSend)
+			s.noteUnsent(pending[i].Errno)
 			continue
 		}
 		s.stats.WireOutPackets++

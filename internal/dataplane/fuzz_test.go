@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/l2tpdata"
 	"concentrator/internal/dataplane/pktbuf"
@@ -17,6 +18,7 @@ import (
 // client, who may be no friend either; what is sealed may be cut on its way. Nothing panics, and nothing comes through that is
 // not an IP packet of the session.
 func FuzzInboundESP(f *testing.F) {
+	corpus.Add(f)
 	inner := echo("10.50.0.7", "192.0.2.9", 1, 40, true)
 	var p pktbuf.Buf
 	p.SetBytes(inner)
@@ -116,6 +118,7 @@ func (nothing) SAUsed(uint32)                                      {}
 func (nothing) SALimit(uint32, bool)                               {}
 func (nothing) Deliver(uint16, []byte)                             {}
 func (nothing) OutOfSync()                                         {}
+func (nothing) Broken(string)                                      {}
 
 // hasSource says whether an address stands somewhere in what a client sent.
 func hasSource(p []byte, a [4]byte) bool {

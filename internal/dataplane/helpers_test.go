@@ -199,6 +199,7 @@ type sink struct {
 	mu     sync.Mutex
 	frames chan frame
 	lost   int
+	broken []string
 }
 
 type frame struct {
@@ -213,6 +214,13 @@ func (k *sink) Deliver(protocol uint16, packet []byte) {
 	case k.frames <- frame{protocol, string(packet)}:
 	default:
 	}
+}
+
+// Broken implements Sink.
+func (k *sink) Broken(detail string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.broken = append(k.broken, detail)
 }
 
 func (k *sink) OutOfSync() {

@@ -74,8 +74,9 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropGREWrongSource)
 		return
 	}
+	s.at = blame{call: c}
 	if len(c.outer) != 0 {
-		c.outer.Put(outer)
+		c.outer.Put(maskFrame(outer, length+h.Len(), len(payload)))
 	}
 	if !h.HasSeq {
 		return // a bare acknowledgement: nothing of ours waits for it
@@ -129,8 +130,10 @@ func protocolLen(frame, info []byte) int {
 func (s *shard) deliverAll() {
 	mppe.OpenBatch(s.opens, s.now, s.scratch) // 5
 	for i := range s.items {
+		s.at = blame{call: s.items[i].call}
 		s.accept(&s.items[i])
 	}
+	s.at = blame{}
 	clear(s.items)
 	clear(s.opens)
 	s.items, s.opens = s.items[:0], s.opens[:0]
@@ -219,6 +222,7 @@ func (s *shard) deliverHeld(c *call) {
 		if !any {
 			return
 		}
+		s.lend(p.Buf, s.held) // until it is written
 		evidence := p.Evidence
 		if evidence == gre.Unverified {
 			evidence = 0
@@ -231,7 +235,6 @@ func (s *shard) deliverHeld(c *call) {
 		if evidence != 0 {
 			s.deliver(c, p.Buf, p.Seq, evidence)
 		}
-		s.lend(p.Buf, s.held) // until it is written
 	}
 }
 
@@ -257,6 +260,7 @@ func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 		return
 	default:
 		c.sink.Deliver(protocol, info)
+		clear(info) // a login may be in it, and buffers are reused, not cleared
 		return
 	}
 	if c.net == nil || !c.hears {

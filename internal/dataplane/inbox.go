@@ -14,6 +14,7 @@ import (
 // command is something to do on the shard's thread.
 type command struct {
 	next *command
+	of   blame // whose it is
 	run  func(*shard)
 }
 
@@ -59,9 +60,12 @@ func (b bell) silence() {
 	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(b.fd), uintptr(unsafe.Pointer(&n[0])), uintptr(len(n)))
 }
 
-// push adds a command and wakes the shard if it may be asleep.
-func (in *inbox) push(run func(*shard)) {
-	c := &command{run: run}
+// push adds a command that is nobody's and wakes the shard if it may be asleep.
+func (in *inbox) push(run func(*shard)) { in.pushFor(blame{}, run) }
+
+// pushFor adds a command for a call or a peer of the shard.
+func (in *inbox) pushFor(of blame, run func(*shard)) {
+	c := &command{of: of, run: run}
 	for {
 		top := in.top.Load()
 		c.next = top

@@ -37,6 +37,8 @@ func (s *shard) flushTUN() {
 	if len(s.tunOuts) == 0 {
 		return
 	}
+	before := s.at
+	s.at = blame{}
 	s.coalescer.Flush()
 	for i := range s.tunOuts {
 		it := &s.tunOuts[i]
@@ -56,4 +58,5 @@ func (s *shard) flushTUN() {
 	s.coalescer.Reset()
 	clear(s.tunOuts)
 	s.tunOuts = s.tunOuts[:0]
+	s.at = before
 }

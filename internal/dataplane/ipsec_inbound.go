@@ -124,6 +124,7 @@ func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face, oute
 		s.drop(nil, DropESPWrongAddress)
 		return
 	}
+	s.at = blame{peer: p}
 	if len(p.outer) != 0 {
 		p.tapIn(f, outer, it.from, it.port, b)
 	}
@@ -140,8 +141,10 @@ func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face, oute
 func (s *shard) openESP() {
 	esp.OpenBatch(s.espOpens, s.espScratch) // 4
 	for i := range s.espItems {
+		s.at = blame{peer: s.espItems[i].sa.peer}
 		s.acceptESP(&s.espItems[i], &s.espOpens[i])
 	}
+	s.at = blame{}
 	clear(s.espItems)
 	clear(s.espOpens)
 	s.espItems, s.espOpens = s.espItems[:0], s.espOpens[:0]
@@ -256,6 +259,7 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 		s.drop(nil, DropL2TPWrongPeer)
 		return
 	}
+	s.at = blame{call: c}
 	if len(p.outer) != 0 {
 		p.tapIn(f, nil, d.From, d.FromPort, b)
 	}
@@ -301,6 +305,7 @@ func (s *shard) l2tpData(p *peer, port uint16, b *pktbuf.Buf) {
 		}
 		return
 	}
+	s.at = blame{call: c}
 	if h.HasSequence {
 		if d := l2tpDrops[c.l2tp.sequence.Accept(h.Ns)]; d != Pass {
 			s.drop(c, d)

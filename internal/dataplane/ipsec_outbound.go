@@ -57,10 +57,13 @@ func (s *shard) sealESP() {
 	if len(s.espSeals) == 0 {
 		return
 	}
+	before := s.at
+	s.at = blame{}
 	esp.SealBatch(s.espSeals, s.espScratch) // 7
 	for i := range s.espOuts {
 		it := &s.espOuts[i]
 		a, p := it.sa, it.sa.peer
+		s.at = blame{peer: p}
 		if d := espDrops[s.espSeals[i].Verdict]; d != Pass {
 			s.drop(it.call, d)
 			s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
@@ -81,6 +84,7 @@ func (s *shard) sealESP() {
 	clear(s.espSeals)
 	clear(s.espOuts)
 	s.espSeals, s.espOuts = s.espSeals[:0], s.espOuts[:0]
+	s.at = before
 }
 
 // sendPeerControl sends an L2TP control message through the peer's SA, in the order of the inbox.

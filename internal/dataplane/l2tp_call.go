@@ -76,7 +76,7 @@ func (d *Dataplane) openL2TP(spec CallSpec) (*Call, error) {
 // SetSequencing says whether data messages towards the peer carry sequence numbers, as its Sequencing Required AVP wants
 // (RFC 2661 section 5.4). It doesn't wait.
 func (c *Call) SetSequencing(on bool) {
-	c.shard.inbox.push(func(*shard) {
+	c.push(func(*shard) {
 		if c.call.l2tp != nil {
 			c.call.l2tp.sequenced = on
 		}

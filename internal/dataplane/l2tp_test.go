@@ -68,6 +68,7 @@ func (o *outside) Stray(port, tunnel uint16) {
 func (o *outside) Moved(remote netip.AddrPort)   { o.add(event{what: "moved", remote: remote}) }
 func (o *outside) SAUsed(spi uint32)             { o.add(event{what: "used", spi: spi}) }
 func (o *outside) SALimit(spi uint32, hard bool) { o.add(event{what: "limit", spi: spi, hard: hard}) }
+func (o *outside) Broken(detail string)          { o.add(event{what: "broken: " + detail}) }
 
 // next waits for the next event, which must be of that kind.
 func (o *outside) next(t testing.TB, what string) event {

@@ -319,7 +319,7 @@ func (n *Network) Close() error {
 		return nil
 	}
 	n.closed = true
-	err := n.d.onAll(func(s *shard) { s.removeNetwork(n.parts[s.id]) })
+	err := surely(func() error { return n.d.onAll(func(s *shard) { s.removeNetwork(n.parts[s.id]) }) })
 	n.space.mu.Lock()
 	for p, t := range n.space.taken {
 		if t.net == n {

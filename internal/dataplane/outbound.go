@@ -47,6 +47,7 @@ func (s *shard) readTUN(n *network) (full bool) {
 		}
 	}
 	read := int(s.stats.TUNInPackets - before)
+	s.at = blame{}
 	full = read >= batchSize
 	s.fairOut.Batch(read, n.overflows(full), s.now)
 	return full
@@ -73,7 +74,11 @@ func (s *shard) cut(n *network) {
 
 func (s *shard) takeTUN(n *network, b *pktbuf.Buf) {
 	s.stats.TUNInPackets++
+	s.at = blame{} // until it is known
 	s.route(n, b, false)
+	if s.careful {
+		s.flush()
+	}
 }
 
 // route does steps 2 to 4 for an inner packet: the session, the policy and the PPP header. passed says that it came
@@ -102,6 +107,7 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 		return
 	}
 	c := to.call
+	s.at = blame{call: c}
 	switch { // 3
 	case !c.open:
 		s.drop(c, DropNotOpen)
@@ -198,6 +204,7 @@ func (s *shard) sendAll() {
 	mppe.SealBatch(s.seals, s.scratch) // 5
 	for i := range s.outs {
 		it := &s.outs[i]
+		s.at = blame{call: it.call}
 		protocol := ppp.ProtocolIPv4
 		if it.op >= 0 {
 			if !s.seals[it.op].OK {
@@ -214,6 +221,7 @@ func (s *shard) sendAll() {
 			it.call.countOut(s.now, it.size)
 		}
 	}
+	s.at = blame{}
 	s.sealESP()
 	clear(s.outs)
 	clear(s.seals)

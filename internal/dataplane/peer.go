@@ -36,6 +36,8 @@ type PeerSink interface {
 	// SALimit says that an SA has nearly (or, if hard, altogether) used up the octets or packets of its lifetime. spi is the
 	// inbound one of the pair, whichever direction it was.
 	SALimit(spi uint32, hard bool)
+	// Broken says that the peer has been taken out of its shard with all its SAs, as Sink.Broken does of a call. Close it.
+	Broken(detail string)
 }
 
 // SASpec is a pair of SAs.
@@ -76,6 +78,12 @@ func (d *Dataplane) OpenPeer(spec PeerSpec) (*Peer, error) {
 // Shard is the shard that carries the peer.
 func (p *Peer) Shard() int { return p.shard.id }
 
+// push leaves a command of the peer to its shard.
+func (p *Peer) push(f func(*shard)) { p.shard.inbox.pushFor(blame{peer: p.peer}, f) }
+
+// do is push that waits. Errors as of shard.do.
+func (p *Peer) do(f func(*shard)) error { return p.shard.doFor(blame{peer: p.peer}, f) }
+
 // NewSPI gives out an SPI for an SA towards us.
 func (p *Peer) NewSPI() (uint32, error) {
 	p.mu.Lock()
@@ -104,7 +112,7 @@ func (p *Peer) freeSPI(spi uint32) {
 	}
 	p.spis = slices.Delete(p.spis, i, i+1)
 	p.admit(spi, false)
-	_ = p.shard.do(func(s *shard) { s.removeSA(spi) }) // after Stop there is nothing to remove
+	_ = p.do(func(s *shard) { s.removeSA(spi) }) // after Stop there is nothing to remove
 	p.d.freeSPI(spi)
 }
 
@@ -136,7 +144,7 @@ func (p *Peer) AddSA(spec SASpec) error {
 	if !slices.Contains(p.spis, spi) {
 		return fmt.Errorf("%w: SPI %#x was not given to this peer", ErrSpec, spi)
 	}
-	if err := p.shard.do(func(s *shard) {
+	if err := p.do(func(s *shard) {
 		s.addSA(&sa{spi: spi, in: in, out: out, peer: p.peer.now(), encap: spec.Encap})
 	}); err != nil {
 		return err
@@ -150,7 +158,7 @@ func (p *Peer) AddSA(spec SASpec) error {
 // UseSA makes a pair the one that everything to the peer leaves by from now on. One that is not there is no error. It
 // doesn't wait.
 func (p *Peer) UseSA(spi uint32) {
-	p.shard.inbox.push(func(s *shard) {
+	p.push(func(s *shard) {
 		if a := s.lookupSA(spi); a != nil && a.peer == p.peer.now() {
 			s.leaveBy(a)
 		}
@@ -162,7 +170,7 @@ func (p *Peer) SetRemote(remote netip.AddrPort) {
 	if !remote.Addr().Is4() {
 		return
 	}
-	p.shard.inbox.push(func(*shard) {
+	p.push(func(*shard) {
 		q := p.peer.now()
 		q.remote, q.port = remote.Addr().As4(), remote.Port()
 	})
@@ -174,7 +182,7 @@ func (p *Peer) NewTunnelID() (uint16, error) { return p.d.NewTunnelID(p.shard.id
 // SendControl sends an L2TP control message from our port 1701 to the peer's, through its SA. It takes msg over and
 // doesn't wait.
 func (p *Peer) SendControl(port uint16, msg []byte) {
-	p.shard.inbox.push(func(s *shard) { s.sendPeerControl(p.peer, port, msg) })
+	p.push(func(s *shard) { s.sendPeerControl(p.peer, port, msg) })
 }
 
 // keepalive is a NAT-keepalive packet, RFC 3948 section 2.3.
@@ -182,7 +190,7 @@ var keepalive = []byte{0xff}
 
 // Keepalive keeps the mapping of a NAT before us open. It doesn't wait.
 func (p *Peer) Keepalive() {
-	p.shard.inbox.push(func(s *shard) {
+	p.push(func(s *shard) {
 		if q := p.peer.now(); !q.removed {
 			s.enqueue(q.udp, nil, netio.Message{Data: keepalive, From: q.local, To: q.remote, Port: q.port})
 		}
@@ -192,7 +200,7 @@ func (p *Peer) Keepalive() {
 // Idle is how long the peer has sent nothing valid by any SA; since it was opened if it never has.
 func (p *Peer) Idle() time.Duration {
 	var idle time.Duration
-	_ = p.shard.do(func(s *shard) { idle = time.Duration(int64(time.Since(s.epoch)) - p.peer.now().lastInbound) })
+	_ = p.do(func(s *shard) { idle = time.Duration(int64(time.Since(s.epoch)) - p.peer.now().lastInbound) })
 	return idle
 }
 
@@ -202,17 +210,18 @@ func (p *Peer) Merge(into *Peer) error {
 	if p.shard != into.shard || p.raw != into.raw || p == into {
 		return fmt.Errorf("%w: peers of shards %d and %d can't be merged", ErrSpec, p.shard.id, into.shard.id)
 	}
+	p.d.merging.Lock()
+	defer p.d.merging.Unlock()
 	p.mu.Lock()
-	spis := p.spis
-	p.spis, p.closed = nil, true
-	p.mu.Unlock()
+	defer p.mu.Unlock()
 	into.mu.Lock()
 	defer into.mu.Unlock()
-	if into.closed {
+	if p.closed || into.closed {
 		return ErrClosed
 	}
-	into.spis = append(into.spis, spis...)
-	return p.shard.do(func(s *shard) { s.merge(p.peer, into.peer) })
+	into.spis = append(into.spis, p.spis...)
+	p.spis, p.closed = nil, true
+	return p.do(func(s *shard) { s.merge(p.peer, into.peer) })
 }
 
 // Close takes the peer with its SAs out of its shard. Its sessions can't send any more; close them first.
@@ -226,7 +235,7 @@ func (p *Peer) Close() {
 	for _, spi := range p.spis {
 		p.admit(spi, false)
 	}
-	_ = p.shard.do(func(s *shard) { s.removePeer(p.peer) }) // after Stop there is nothing to remove
+	_ = surely(func() error { return p.do(func(s *shard) { s.removePeer(p.peer) }) }) // after Stop there is nothing to remove
 	for _, spi := range p.spis {
 		p.d.freeSPI(spi)
 	}

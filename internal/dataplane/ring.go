@@ -12,15 +12,20 @@ const ringSlots = 256
 
 // ringItem is a packet for another shard.
 type ringItem struct {
-	turn   atomic.Uint32 // whose turn the slot is: its position when free, position+1 when filled
-	inner  bool          // outbound, from a TUN queue; else inbound, from the wire
-	source uint32        // index of the network or of the face that it came by
+	turn atomic.Uint32 // whose turn the slot is: its position when free, position+1 when filled
+	passed
+	data [pktbuf.MaxRead]byte
+}
+
+// passed is what a packet that was passed on brings with it.
+type passed struct {
+	inner  bool   // outbound, from a TUN queue; else inbound, from the wire
+	source uint32 // index of the network or of the face that it came by
 	size   int
 	// Of what came by UDP: from whom, and to which of our addresses.
 	from, to [4]byte
 	fromPort uint16
 	tos      uint8
-	data     [pktbuf.MaxRead]byte
 }
 
 // ring takes packets that arrived on the wrong shard: every shard puts, the owner takes, and nobody waits (a bounded
@@ -71,7 +76,7 @@ func (r *ring) fill(inner bool, source uint32, d *netio.Datagram, packet []byte)
 	}
 }
 
-// take gives the oldest packet to use and says whether there was one.
+// take gives the oldest packet to use, which only copies it, and says whether there was one.
 func (r *ring) take(use func(it *ringItem)) bool {
 	it := &r.slots[r.head%ringSlots]
 	if it.turn.Load() != r.head+1 {

@@ -220,8 +220,8 @@ func (s *shard) removePeer(p *peer) {
 	p.removed, p.out, p.early = true, nil, nil
 	for slot, a := range s.sas {
 		if a != nil && a.peer == p {
-			a.close()
 			s.sas[slot] = nil
+			a.close()
 		}
 	}
 }

@@ -64,6 +64,7 @@ func (s *shard) runShapers() {
 	soonest := int64(0)
 	for i := 0; i < len(s.shaping); {
 		c := s.shaping[i]
+		s.at = blame{call: c}
 		s.unshape(c)
 		due, any := c.shapeDue()
 		if !any {
@@ -78,6 +79,7 @@ func (s *shard) runShapers() {
 		}
 		i++
 	}
+	s.at = blame{}
 	s.nextShaped = max(soonest, s.now+shapeGrain)
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,6 +66,16 @@ type shard struct {
 	sources    []source // by slot; the bell's is 0
 	freeSlots  []int
 
+	todo       *command // taken from the inbox and not yet begun
+	at         blame    // for whom the shard works just now
+	commanding bool     // it does so by a command
+	careful    bool     // batches are of one packet: a panic was not long ago
+	panics     int      // none of them calm after the one before
+	lastPanic  int64
+	reports    reports
+	faults     *telemetry.Faults
+	refusal    unix.Errno // the last that stats.SendRefused has counted
+
 	stopping bool
 	now      int64 // nanoseconds since epoch, as of the last wait or batch
 	faces    map[uint32]*face
@@ -102,7 +113,9 @@ type shard struct {
 	flushing   bool
 	scratch    *mppe.Scratch
 	espScratch *esp.Scratch
-	takeIn     func(*ringItem) // takeRing: once, because a method value allocates
+	copyIn     func(*ringItem) // copyPassed: once, because a method value allocates
+	passed     passed          // what has been copied
+	passedIn   *pktbuf.Buf     // nil: there was no room for it
 
 	controlTaps []controlTap // of L2TP in clear, of all shards' sessions
 
@@ -137,7 +150,7 @@ func newShard(id int, epoch time.Time, log *slog.Logger) (*shard, error) {
 		espOuts: make([]espOut, 0, maxOut), espSeals: make([]esp.SealOp, 0, maxOut),
 		coalescer: tun.NewCoalescer(), scratch: mppe.NewScratch(), espScratch: esp.NewScratch(),
 	}
-	s.takeIn = s.takeRing
+	s.copyIn = s.copyPassed
 	for i := range s.in {
 		s.areas = append(s.areas, s.in[i].ReadArea())
 	}
@@ -165,23 +178,33 @@ func (s *shard) release() {
 	}
 }
 
-// do runs f on the shard and waits until it has run. ErrStopped if it never will.
-func (s *shard) do(f func(*shard)) error {
-	done := make(chan struct{})
-	s.inbox.push(func(s *shard) {
-		f(s)
-		close(done)
-	})
+// do runs f on the shard and waits until it has run. ErrStopped if it never will, ErrPanic if it did not come to its end.
+func (s *shard) do(f func(*shard)) error { return s.doFor(blame{}, f) }
+
+// doFor is do for a call or a peer of the shard.
+func (s *shard) doFor(of blame, f func(*shard)) error {
+	done := make(chan error, 1)
+	s.inbox.pushFor(of, answering(done, f))
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-s.stopped:
 	}
 	select {
-	case <-done: // it was among the last
-		return nil
+	case err := <-done: // it was among the last
+		return err
 	default:
 		return ErrStopped
+	}
+}
+
+// answering is a command that does f and says at its end, whatever that is, how it went.
+func answering(done chan<- error, f func(*shard)) func(*shard) {
+	return func(s *shard) {
+		err := ErrPanic
+		defer func() { done <- err }()
+		f(s)
+		err = nil
 	}
 }
 
@@ -193,7 +216,16 @@ func (s *shard) run() {
 	if err := sharpen(); err != nil {
 		s.log.Warn("can't make short sleeps exact", telemetry.Shard, s.id, telemetry.Error, err)
 	}
+	debug.SetPanicOnFault(true) // a bad address is no end of the process either
 	s.tick()
+	for !s.stopping {
+		s.loop()
+	}
+}
+
+// loop goes round until the shard is to stop, or something panics.
+func (s *shard) loop() {
+	defer s.contain()
 	for {
 		s.runCommands() // what the control plane asked for, in order
 		if s.stopping {
@@ -216,6 +248,9 @@ func (s *shard) run() {
 		if n > 0 {
 			s.moderate()
 		}
+		if s.careful {
+			s.careful = s.now-s.lastPanic <= calm
+		}
 	}
 }
 
@@ -236,17 +271,35 @@ func (s *shard) pin() {
 func (s *shard) tick() { s.now = int64(time.Since(s.epoch)) }
 
 func (s *shard) runCommands() {
-	for c := s.inbox.take(); c != nil; c = c.next {
-		c.run(s)
+	if s.todo == nil {
+		s.todo = s.inbox.take()
 	}
+	if s.todo == nil {
+		return
+	}
+	s.commanding = true
+	for s.todo != nil {
+		c := s.todo
+		s.todo = c.next // first: it is not run again if it panics, and those behind it are
+		s.at = c.of
+		c.run(s)
+		if s.careful {
+			s.flush()
+		}
+	}
+	s.at, s.commanding = blame{}, false
 }
 
 // runRing takes up to a batch of packets that other shards passed on.
 func (s *shard) runRing() {
 	for range batchSize {
-		if !s.ring.take(s.takeIn) {
+		if s.spare.Free() == 0 || len(s.items) == cap(s.items) || len(s.espItems) == cap(s.espItems) {
+			s.flush()
+		}
+		if !s.ring.take(s.copyIn) {
 			return
 		}
+		s.takePassed()
 	}
 }
 
@@ -366,22 +419,43 @@ func (s *shard) removeCall(c *call) {
 		return
 	}
 	s.flush()
-	c.removed = true
-	c.open = false
+	s.unlink(c)
+	if c.timed {
+		s.untime(c)
+	}
+	s.giveBack(c)
+	s.conclude(c)
+}
+
+// unlink makes a call one that nothing finds any more. It says whether it was not so yet.
+func (s *shard) unlink(c *call) bool {
+	if c.removed {
+		return false
+	}
+	c.removed, c.open, c.hears = true, false, false
+	if at := &s.calls[c.id>>steer.ShardBits]; *at == c {
+		*at = nil
+		s.stats.Calls--
+	}
+	return true
+}
+
+// giveBack returns the buffers that a call keeps.
+func (s *shard) giveBack(c *call) {
+	if c.gre != nil {
+		c.gre.Close()
+	}
+	s.setRates(c, 0, 0)
+}
+
+// conclude is the rest of a call's end on its shard.
+func (s *shard) conclude(c *call) {
 	c.endTaps(s)
-	s.calls[c.id>>steer.ShardBits] = nil
-	s.stats.Calls--
 	if c.l2tp != nil {
 		c.l2tp.peer.letGo(c)
 	}
 	c.counters.Lost = c.lost()
-	if c.gre != nil {
-		c.gre.Close()
-	}
-	if c.timed {
-		s.untime(c)
-	}
-	s.setRates(c, 0, 0)
+	s.wipeKeys(c)
 }
 
 func (s *shard) countersOf(c *call) Counters {
@@ -438,6 +512,8 @@ func (s *shard) flush() {
 		return // a control message that what is flushed has brought about
 	}
 	s.flushing = true
+	before := s.at
+	s.at = blame{}
 	s.deliverAll()
 	s.openESP()
 	s.sendAll()
@@ -455,6 +531,7 @@ func (s *shard) flush() {
 	s.lent = s.lent[:0]
 	s.used = 0
 	s.flushing = false
+	s.at = before
 }
 
 // pass gives a packet that belongs to another shard to that one.
@@ -479,16 +556,30 @@ func (s *shard) passDatagram(to int, f *face, d *netio.Datagram, packet []byte) 
 	peer.inbox.ring()
 }
 
-// takeRing carries on with a packet that another shard passed on.
-func (s *shard) takeRing(it *ringItem) {
-	if s.spare.Free() == 0 || len(s.items) == cap(s.items) || len(s.espItems) == cap(s.espItems) {
-		s.flush()
+// copyPassed copies a packet out of the ring, whose slot is free then, whatever becomes of the packet.
+func (s *shard) copyPassed(it *ringItem) {
+	s.passed, s.passedIn = it.passed, s.buf()
+	if s.passedIn != nil && !s.passedIn.SetBytes(it.data[:it.size]) {
+		s.passedIn = nil
 	}
-	b := s.buf()
-	if b == nil || !b.SetBytes(it.data[:it.size]) {
+}
+
+// takePassed carries on with a packet that another shard passed on.
+func (s *shard) takePassed() {
+	s.at = blame{} // until it is known
+	if s.passedIn == nil {
 		s.drop(nil, DropNoRoom)
 		return
 	}
+	s.takeOver(&s.passed, s.passedIn)
+	s.at = blame{}
+	if s.careful {
+		s.flush()
+	}
+}
+
+// takeOver does what is to be done with it.
+func (s *shard) takeOver(it *passed, b *pktbuf.Buf) {
 	if it.inner {
 		if n := s.networks[it.source]; n != nil {
 			s.route(n, b, true)

@@ -18,7 +18,7 @@ const (
 	// what is too long for the session is still in one piece.
 	Inner Side = iota
 	// Outer is what goes over the line between the client and us: PPTP's GRE; L2TP in clear; all ESP of the client's SAs,
-	// whatever is in it. IKE, NAT-keepalives and PPTP's TCP are not there: they belong to no session.
+	// whatever is in it. What logs the client in is zeros. IKE, NAT-keepalives and PPTP's TCP are not there: they belong to no session.
 	Outer
 )
 
@@ -32,7 +32,7 @@ func (c *Call) Tap(side Side, t *capture.Tap) error {
 		return nil
 	}
 	var control *controlTap
-	err := c.shard.do(func(*shard) {
+	err := c.do(func(*shard) {
 		c.call.tap(side, t)
 		if l := c.call.l2tp; side == Outer && l != nil && l.peer.plain {
 			x := newControlTap(c.call, t)
@@ -51,7 +51,7 @@ func (c *Call) Untap(t *capture.Tap) {
 	defer c.mu.Unlock()
 	t.End()
 	if !c.closed {
-		_ = c.shard.do(func(s *shard) { c.call.untap(s, t) }) // after Stop nothing comes anyway
+		_ = c.do(func(s *shard) { c.call.untap(s, t) }) // after Stop nothing comes anyway
 	}
 }
 
@@ -102,9 +102,13 @@ func (p *peer) tapIn(f *face, outer []byte, from [4]byte, port uint16, b *pktbuf
 		p.outer.Put(outer)
 		return
 	}
+	payload := b.Bytes()
+	if p.plain {
+		payload = maskL2TP(payload)
+	}
 	p.outer.PutBehind(&capture.Headers{
 		From: from, To: p.local, FromPort: port, ToPort: f.port(), TOS: b.TOS, Protocol: unix.IPPROTO_UDP,
-	}, b.Bytes())
+	}, payload)
 }
 
 // tapOut copies what goes to a peer by UDP or, if f is of raw ESP, in IP.

@@ -32,7 +32,7 @@ func (x *controlTap) received(d *netio.Datagram, msg []byte) {
 	if d.From == x.remote && d.FromPort == x.port && d.To == x.local && concerns(msg, x.tunnel, x.session) {
 		x.tap.PutBehind(&capture.Headers{
 			From: d.From, To: d.To, FromPort: d.FromPort, ToPort: portL2TP, TOS: d.TOS, Protocol: unix.IPPROTO_UDP,
-		}, msg)
+		}, maskL2TP(msg))
 	}
 }
 

@@ -48,6 +48,7 @@ func (s *shard) runTimers() {
 	next := int64(0)
 	for i := 0; i < len(s.timed); {
 		c := s.timed[i]
+		s.at = blame{call: c}
 		if due, any := c.gre.Deadline(); any && due <= s.now && c.gre.Expire(s.now) {
 			s.deliverHeld(c)
 		}
@@ -64,5 +65,6 @@ func (s *shard) runTimers() {
 		}
 		i++
 	}
+	s.at = blame{}
 	s.nextDue = max(next, s.now+timerGrain)
 }

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func TestParseSpec(t *testing.T) {
@@ -154,6 +156,7 @@ func TestPrefixes(t *testing.T) {
 
 // FuzzParseSpec holds any spec that is taken against what a pool must be.
 func FuzzParseSpec(f *testing.F) {
+	corpus.Add(f)
 	for _, tt := range badSpecs[:23] {
 		f.Add(strings.Join(tt.spec.Ranges, " "), "10.0.0.7", "")
 	}

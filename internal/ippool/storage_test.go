@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"concentrator/internal/corpus"
 )
 
 // memory is a Storage that holds callers to its contract.
@@ -553,6 +555,7 @@ func TestDecodeRefuses(t *testing.T) {
 
 // FuzzDecodeBlock: what is taken is within its block, each address once, and is the same when written and read again.
 func FuzzDecodeBlock(f *testing.F) {
+	corpus.Add(f)
 	for _, text := range badRecords {
 		f.Add([]byte(text))
 	}

@@ -1,15 +1,21 @@
 package manifest_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	pb "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/corpus"
 	"concentrator/internal/manifest"
 	"concentrator/internal/manifest/fakeapi"
 )
@@ -286,16 +292,45 @@ func TestFullName(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte(acme))
 	f.Add([]byte("--- {kind: Tenant, name: tenants/a}\n---\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		docs, err := manifest.Parse("f", b)
+		seen := make(map[string]bool)
 		for _, d := range docs {
-			if d.Name == "" || d.Resource == nil {
-				t.Errorf("a document without name or resource (%v)", err)
+			if d.Name == "" || d.Resource == nil || seen[d.Name] || d.Line < 1 || d.Line > 1+bytes.Count(b, []byte("\n")) {
+				t.Fatalf("%s at line %d, %v", d, d.Line, err)
+			}
+			seen[d.Name] = true
+			text := written(t, d)
+			again, err := manifest.Parse("f", text)
+			if err != nil || len(again) != 1 || again[0].Name != d.Name || !proto.Equal(again[0].Resource, d.Resource) {
+				t.Errorf("%s is written\n%s\nand read as %v, %v", d, text, again, err)
 			}
 		}
 	})
+}
+
+// written is a document as YAML.
+func written(t *testing.T, d manifest.Document) []byte {
+	t.Helper()
+	text, err := protojson.Marshal(d.Resource)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		t.Fatal(err)
+	}
+	fields["kind"] = json.RawMessage(strconv.Quote(d.Kind.Name))
+	if text, err = json.Marshal(fields); err == nil {
+		text, err = manifest.ToYAML(text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func TestDurationsAreInSeconds(t *testing.T) {

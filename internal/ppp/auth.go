@@ -88,6 +88,11 @@ func (a *auth) start() {
 func (a *auth) reset() {
 	a.started, a.state, a.deadline, a.reply, a.repeats = false, authIdle, time.Time{}, nil, 0
 	a.eap.reset()
+	a.forgetAsked()
+}
+
+// forgetAsked clears the packet that the verdict is about: a password may be in it.
+func (a *auth) forgetAsked() {
 	clear(a.asked)
 	a.asked = a.asked[:0]
 }
@@ -161,7 +166,8 @@ func (a *auth) receive(protocol uint16, packet []byte) {
 
 // ask puts one login to the Handler. data is the packet's, to know its repetitions by; EAP knows them by the identifier.
 func (a *auth) ask(id byte, data []byte, r AuthRequest) {
-	a.asked, a.askedID = append(a.asked[:0], data...), id
+	a.forgetAsked() // what grows leaves the old octets behind
+	a.asked, a.askedID = append(a.asked, data...), id
 	a.state, a.deadline, a.reply = authAsked, time.Time{}, nil
 	a.name, a.changing = r.Name, r.NewPassword != nil
 	a.serial++
@@ -179,8 +185,7 @@ func (a *auth) decide(d Decision) {
 	if a.state != authAsked || d.Serial != a.serial {
 		return
 	}
-	clear(a.asked) // perhaps a password
-	a.asked = a.asked[:0]
+	a.forgetAsked()
 	switch {
 	case a.method == tenant.AuthEAP:
 		a.decideEAP(d)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
@@ -21,6 +22,7 @@ import (
 // packet. To get past the identifiers and the verbatim copies that a fuzzer does not guess, two kinds answer our latest
 // frame: with an Ack, or with a login. What came later has kinds from fuzzEAP on, so that old inputs keep their meaning.
 func FuzzLinkEvents(f *testing.F) {
+	corpus.Add(f)
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no seeds: %v", err)

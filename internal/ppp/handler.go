@@ -81,7 +81,7 @@ type Network struct {
 	ACFC    bool       // we may leave out address and control field
 }
 
-// AuthRequest is one login, or one further step of it. All fields own their memory, but for State.
+// AuthRequest is one login, or one further step of it. All fields own their memory, but for State; the Handler may Wipe it.
 type AuthRequest struct {
 	Serial    uint64 // to be repeated in the Decision
 	Method    tenant.AuthMethod
@@ -97,6 +97,14 @@ type AuthRequest struct {
 	State       any    // EAP: of the EAPStep that this answers; nil: a conversation begins
 	Attempt     int    // 1 for the first login on this link; the steps of one EAP conversation are one login
 	PeerMRU     int    // the largest information field that the peer takes, in octets: no EAP packet may be longer
+}
+
+// Wipe clears what an eavesdropper or a thief could use: for who has decided on the request.
+func (r *AuthRequest) Wipe() {
+	clear(r.Response)
+	clear(r.Password)
+	clear(r.NewPassword)
+	clear(r.EAP)
 }
 
 // Decision is the answer to an AuthRequest: a further question (Next), a new beginning (Restart), a refusal (Reason) or

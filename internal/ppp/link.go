@@ -93,6 +93,9 @@ func (l *Link) Start(now time.Time) {
 	l.settle()
 }
 
+// Wipe clears what the link remembers of a login that was not decided. It is for who gives the link up.
+func (l *Link) Wipe() { l.auth.forgetAsked() }
+
 // Receive hands over one control packet of the peer: what follows the protocol number. The packet is borrowed.
 func (l *Link) Receive(now time.Time, protocol uint16, packet []byte) {
 	if !l.started || l.finished {

@@ -87,3 +87,21 @@ func TestOpenLinkOnBadLine(t *testing.T) {
 		}
 	}
 }
+
+// TestSilentLinkOnBadLine: nothing but the keepalive goes through, and a fifth of it is lost. That costs no session.
+func TestSilentLinkOnBadLine(t *testing.T) {
+	for seed := range uint64(10) {
+		cfg := config()
+		cfg.Echo = tenant.Echo{Interval: 20 * time.Second, Failures: 3}
+		w := newWorld(t, pppd(), cfg, grant(tenant.MPPERequired, 128))
+		w.rng = rand.New(rand.NewPCG(seed, 11))
+		w.start(time.Minute)
+		w.wantOpen()
+		w.loss = 20
+		w.run(time.Hour)
+		w.wantOpen()
+		if len(w.host.requests) != 1 {
+			t.Errorf("seed %d: %d logins", seed, len(w.host.requests))
+		}
+	}
+}

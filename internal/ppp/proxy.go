@@ -140,6 +140,7 @@ func (a *auth) takeOver(p *ProxyAuth) bool {
 	a.id, a.challenge, a.replaced = p.ID, bytes.Clone(p.Challenge), 0
 	a.attempt++
 	a.ask(p.ID, data, r)
+	clear(data)
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 	"concentrator/internal/wire/chap"
 	wirelcp "concentrator/internal/wire/lcp"
@@ -213,6 +214,7 @@ func TestProxiedSecondResponse(t *testing.T) {
 
 // FuzzStartProxied: whatever a LAC hands over, the link stands.
 func FuzzStartProxied(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{3, 4, 0xc0, 0x23}, []byte{}, "alice", []byte("clientPass"), []byte{}, true)
 	f.Add([]byte{1, 4, 5, 0x78, 3, 5, 0xc2, 0x23, 5, 5, 6, 1, 2, 3, 4, 7, 2, 8, 2}, []byte{5, 6, 9, 9, 9, 9}, "alice", make([]byte, 16), []byte("c"), false)
 	f.Add([]byte{3, 5, 0xc2, 0x23, 0x81}, []byte{1, 4, 5, 0x78}, "alice", make([]byte, 49), make([]byte, 16), false)

@@ -85,8 +85,9 @@ type backend struct {
 	requests *store.RequestIDs
 	quota    *quotas
 
-	about      about
-	makeBackup func(ctx context.Context, path string, progress func(done, total int64)) (int64, error)
+	about        about
+	makeBackup   func(ctx context.Context, path string, progress func(done, total int64)) (int64, error)
+	noNamespaces bool // the process can't make or enter any
 
 	stopping context.Context //nolint:containedctx // ends the streams when the server stops
 }

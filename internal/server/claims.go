@@ -45,6 +45,7 @@ func loadClaims(s *store.Store) (*claims, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer store.Wipe(tenants...)
 	for _, t := range tenants {
 		c.setTenant(t.Name, t)
 	}
@@ -59,6 +60,7 @@ func loadClaims(s *store.Store) (*claims, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer store.Wipe(users...)
 	for _, u := range users {
 		c.setUser(u.Name, u)
 	}

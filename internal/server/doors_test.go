@@ -36,7 +36,7 @@ import (
 )
 
 // dialTLS connects as a stranger does, trusting the certificate in the state directory.
-func (f *fixture) dialTLS(t *testing.T, certs ...tls.Certificate) *grpc.ClientConn {
+func (f *fixture) dialTLS(t testing.TB, certs ...tls.Certificate) *grpc.ClientConn {
 	t.Helper()
 	pool := x509.NewCertPool()
 	b, err := os.ReadFile(filepath.Join(f.dir, certFile))

@@ -39,6 +39,7 @@ const (
 	reasonUntestable      = "TEST_IMPOSSIBLE"
 	reasonUnauthenticated = "UNAUTHENTICATED"
 	reasonDenied          = "PERMISSION_DENIED"
+	reasonNotWritten      = "STATE_NOT_WRITTEN"
 	reasonShuttingDown    = "SHUTTING_DOWN"
 	reasonCanceled        = "CANCELED"
 	reasonDeadline        = "DEADLINE_EXCEEDED"
@@ -57,6 +58,7 @@ var rules = []struct {
 }{
 	{errShuttingDown, codes.Unavailable, reasonShuttingDown},
 	{store.ErrClosed, codes.Unavailable, reasonShuttingDown},
+	{store.ErrNotWritten, codes.Unavailable, reasonNotWritten},
 	{store.ErrExists, codes.AlreadyExists, reasonExists},
 	{store.ErrNotFound, codes.NotFound, reasonNotFound},
 	{store.ErrConflict, codes.Aborted, reasonConflict},

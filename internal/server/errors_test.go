@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -30,6 +31,7 @@ func TestToStatus(t *testing.T) {
 		{"no session", session.ErrNotFound, codes.NotFound, "RESOURCE_NOT_FOUND", false},
 		{"old watch token", fmt.Errorf("x: %w", session.ErrExpired), codes.OutOfRange, "RESOURCE_EXPIRED", false},
 		{"store closed", store.ErrClosed, codes.Unavailable, "SHUTTING_DOWN", false},
+		{"disk full", fmt.Errorf("create it: %w: %w", store.ErrNotWritten, syscall.ENOSPC), codes.Unavailable, "STATE_NOT_WRITTEN", false},
 		{"caller gone", context.Canceled, codes.Canceled, "CANCELED", false},
 		{"status", status.Error(codes.DataLoss, "as it is"), codes.DataLoss, "", false},
 		{"unknown", errors.New("open /var/lib/secret: no such file"), codes.Internal, "INTERNAL", true},

@@ -128,6 +128,7 @@ func (i *importing) row(ctx context.Context, parent string, row userRow) error {
 	if err != nil {
 		return err
 	}
+	defer store.Wipe(old)
 	switch i.settings.Existing {
 	case concentratorv1.ImportUsersRequest_SKIP.String():
 		i.left++

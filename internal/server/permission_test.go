@@ -33,7 +33,7 @@ type method struct {
 }
 
 // methods lists every method of every service that the server has, by what the server itself says.
-func (f *fixture) methods(t *testing.T) []method {
+func (f *fixture) methods(t testing.TB) []method {
 	t.Helper()
 	var all []method
 	for service, info := range f.grpc.GetServiceInfo() {
@@ -54,7 +54,7 @@ func (f *fixture) methods(t *testing.T) []method {
 }
 
 // message makes an empty message of a descriptor.
-func messageOf(t *testing.T, d protoreflect.MessageDescriptor) proto.Message {
+func messageOf(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
 	t.Helper()
 	mt, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
 	must(t)(mt, err)
@@ -120,7 +120,7 @@ var samples = map[string]string{
 }
 
 // seedBoth makes tenant acme and, unless alone, a tenant beta with resources of the same names.
-func (f *fixture) seedBoth(t *testing.T, alone bool) {
+func (f *fixture) seedBoth(t testing.TB, alone bool) {
 	t.Helper()
 	f.seed(t)
 	f.acl(t)
@@ -182,7 +182,7 @@ func (f *fixture) seedBoth(t *testing.T, alone bool) {
 }
 
 // lease takes the sample of a lease in each tenant, unless it is taken.
-func (f *fixture) lease(t *testing.T, tenants ...string) {
+func (f *fixture) lease(t testing.TB, tenants ...string) {
 	t.Helper()
 	a := netip.MustParseAddr(samples["leases"])
 	for _, name := range tenants {
@@ -193,7 +193,7 @@ func (f *fixture) lease(t *testing.T, tenants ...string) {
 }
 
 // operation makes an operation that has ended.
-func (f *fixture) operation(t *testing.T, name string) {
+func (f *fixture) operation(t testing.TB, name string) {
 	t.Helper()
 	must(t)(nil, store.Create(f.store, &store.Operation{
 		Meta: store.Meta{Name: name}, Job: concentratorv1.Operation_DRAIN.String(), State: store.OperationSucceeded, EndTime: time.Now(),
@@ -201,7 +201,7 @@ func (f *fixture) operation(t *testing.T, name string) {
 }
 
 // idle waits until no operation runs: what callers who may have begun must not look like the work of those who may not.
-func (f *fixture) idle(t *testing.T) {
+func (f *fixture) idle(t testing.TB) {
 	t.Helper()
 	for len(f.ops.find(func(*running) bool { return true })) > 0 {
 		time.Sleep(time.Millisecond)
@@ -214,7 +214,7 @@ func (f *fakeLive) done() int {
 }
 
 // newToken makes an API token and returns what its holder sends.
-func (f *fixture) newToken(t *testing.T, parent, id string, role tenant.Role) string {
+func (f *fixture) newToken(t testing.TB, parent, id string, role tenant.Role) string {
 	t.Helper()
 	m, err := concentratorv1.NewApiTokenServiceClient(f.conn).CreateApiToken(t.Context(), &concentratorv1.CreateApiTokenRequest{
 		Parent: parent, ApiTokenId: id, ApiToken: &concentratorv1.ApiToken{Role: toEnum[concentratorv1.ApiToken_Role](role)},
@@ -249,7 +249,7 @@ func (m method) call(ctx context.Context, t *testing.T, conn *grpc.ClientConn, r
 
 // request makes a request of a method about what tenantName has, or about the instance's. It changes nothing where that can
 // be asked for.
-func (m method) request(t *testing.T, tenantName string) proto.Message {
+func (m method) request(t testing.TB, tenantName string) proto.Message {
 	t.Helper()
 	req := messageOf(t, m.desc.Input())
 	r := req.ProtoReflect()

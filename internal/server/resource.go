@@ -105,6 +105,7 @@ func createOnce[T store.Record, M message](
 	if err := bad.err(); err != nil {
 		return none, false, err
 	}
+	defer store.Wipe(r)
 	k.meta(r).Name = name
 
 	b.writing.Lock()
@@ -137,6 +138,7 @@ func createOnce[T store.Record, M message](
 	if err := k.check(b, r, &bad); err != nil {
 		return none, false, err
 	}
+	checkNamespace(b, nil, r, &bad)
 	if err := bad.err(); err != nil {
 		return none, false, err
 	}
@@ -210,6 +212,7 @@ func get[T store.Record, M message](b *backend, k *resource[T, M], name string) 
 		var none M
 		return none, err
 	}
+	defer store.Wipe(r)
 	return k.message(b, r), nil
 }
 
@@ -301,6 +304,7 @@ func update[T store.Record, M message](ctx context.Context, b *backend, k *resou
 	if err != nil {
 		return none, err
 	}
+	defer store.Wipe(old)
 	name, etag := k.meta(old).Name, k.meta(old).Etag
 	if m.GetEtag() != "" && m.GetEtag() != etag {
 		return none, &resourceError{name, fmt.Errorf("update %s: %w since etag %s", name, store.ErrConflict, m.GetEtag())}
@@ -312,6 +316,7 @@ func update[T store.Record, M message](ctx context.Context, b *backend, k *resou
 	if err := bad.err(); err != nil {
 		return none, err
 	}
+	defer store.Wipe(r)
 	*k.meta(r) = *k.meta(old)
 	if err := k.checkReserved(ctx, b, old, r); err != nil {
 		return none, err
@@ -319,6 +324,7 @@ func update[T store.Record, M message](ctx context.Context, b *backend, k *resou
 	if err := k.check(b, r, &bad); err != nil {
 		return none, err
 	}
+	checkNamespace(b, old, r, &bad)
 	if err := bad.err(); err != nil {
 		return none, err
 	}
@@ -341,6 +347,7 @@ func remove[T store.Record, M message](ctx context.Context, b *backend, k *resou
 	if err != nil {
 		return err
 	}
+	defer store.Wipe(old)
 	name = k.meta(old).Name
 	if etag != "" && etag != k.meta(old).Etag {
 		return &resourceError{name, fmt.Errorf("delete %s: %w since etag %s", name, store.ErrConflict, etag)}

@@ -51,6 +51,9 @@ type Config struct {
 	// nil: none can be made.
 	Backup func(ctx context.Context, path string, progress func(done, total int64)) (int64, error)
 
+	// NoNamespaces says that the process can't make or enter network namespaces: resources that name a new one are refused.
+	NoNamespaces bool
+
 	// RequestsPerSecond is how often each caller but root may call; 0: 100. Twice as many may come at once.
 	RequestsPerSecond int
 	// WatchPatience is how long the reader of a watch may take nothing until it is cut off; 0: 20 s.
@@ -147,7 +150,7 @@ func New(c Config) (*Server, error) {
 		store: c.Store, live: c.Live, metrics: c.Metrics, audit: s.audit,
 		claims: taken, keys: keys, requests: requests,
 		watches: newWatches(c.WatchPatience), quota: newQuotas(c.RequestsPerSecond), faults: c.Faults,
-		about: self, makeBackup: c.Backup, stopping: s.stopping,
+		about: self, makeBackup: c.Backup, noNamespaces: c.NoNamespaces, stopping: s.stopping,
 	}
 	s.readiness = newReadiness(c.Store, c.Live, s.publish)
 	s.ops = newOperations(s.stopping, c.Store, c.StateDir, c.Metrics, c.Log, b.jobs())

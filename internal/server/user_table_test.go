@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/store"
 )
 
@@ -100,6 +101,7 @@ func tableText(t *userTable) string {
 
 // FuzzParseUsers: whatever a caller sends, the parser says what is wrong or gives users with names that can be.
 func FuzzParseUsers(f *testing.F) {
+	corpus.Add(f)
 	f.Add("user,password\nalice,hush\n")
 	f.Add("\ufeffuser,\"profile\"\r\n\"a\nb\",x\n")
 	f.Add("user\n\"")

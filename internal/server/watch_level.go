@@ -116,6 +116,7 @@ func (s *levelSource[T, M, V]) level(out *step, c session.Change[V], revision in
 	if err != nil {
 		return err
 	}
+	defer store.Wipe(r)
 	if m := s.show(r); s.b.store.ChangedAt(m.GetEtag()) <= revision {
 		out.changes = append(out.changes, watched{upsert: m, at: out.at})
 	}

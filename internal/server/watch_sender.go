@@ -17,15 +17,16 @@ type sender[R any] struct {
 	out    chan *R
 	failed chan error    // what a Send has failed with
 	ended  chan struct{} // closed when nothing more is sent
-	since  atomic.Int64  // when the Send under way began, nanoseconds since 1970; 0: there is none
+	since  atomic.Int64  // when the Send under way began, nanoseconds since the sender was made; 0: there is none
 	slow   bool
+	made   time.Time
 
 	patience time.Duration // how long the reader may take nothing
 }
 
 func newSender[R any](ctx context.Context, stream grpc.ServerStreamingServer[R], patience time.Duration) *sender[R] {
 	s := &sender[R]{
-		out: make(chan *R, sendAhead), failed: make(chan error, 1), ended: make(chan struct{}), patience: patience,
+		out: make(chan *R, sendAhead), failed: make(chan error, 1), ended: make(chan struct{}), patience: patience, made: time.Now(),
 	}
 	go func() {
 		defer close(s.ended)
@@ -33,7 +34,7 @@ func newSender[R any](ctx context.Context, stream grpc.ServerStreamingServer[R],
 			if ctx.Err() != nil {
 				return
 			}
-			s.since.Store(time.Now().UnixNano())
+			s.since.Store(max(1, int64(time.Since(s.made))))
 			err := stream.Send(m)
 			s.since.Store(0)
 			if err != nil {
@@ -48,7 +49,7 @@ func newSender[R any](ctx context.Context, stream grpc.ServerStreamingServer[R],
 // stuck says whether one Send has taken longer than a reader may.
 func (s *sender[R]) stuck() bool {
 	since := s.since.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) >= s.patience
+	return since != 0 && time.Since(s.made)-time.Duration(since) >= s.patience
 }
 
 // send hands a message over. It waits for room, but not for longer than a reader may take.

@@ -73,6 +73,7 @@ func (s *storedSource[T, M]) snapshot(ctx context.Context, emit func(watched) er
 				return nil, err
 			}
 		}
+		store.Wipe(page...)
 	}
 	end, err := s.b.store.Revision()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/corpus"
 	"concentrator/internal/session"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
@@ -496,6 +497,7 @@ func TestWatchTokens(t *testing.T) {
 }
 
 func FuzzWatchToken(f *testing.F) {
+	corpus.Add(f)
 	tokens := tokensOf("WatchUsersResponse", "tenants/acme", 7)
 	f.Add(tokens.token(position{5, 0}))
 	f.Add("AQAA")

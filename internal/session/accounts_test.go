@@ -236,7 +236,10 @@ func TestCoASocketLost(t *testing.T) {
 		socket := func() net.PacketConn {
 			w.m.passing.Lock()
 			defer w.m.passing.Unlock()
-			return w.m.coaSockets[""]
+			if c := w.m.coaSockets[""]; c != nil {
+				return c.PacketConn
+			}
+			return nil
 		}
 		first := socket()
 		if first == nil {
@@ -244,7 +247,7 @@ func TestCoASocketLost(t *testing.T) {
 		}
 		broken := lostConn{first}
 		w.m.passing.Lock()
-		w.m.coaSockets[""] = broken
+		w.m.coaSockets[""] = &coaSocket{PacketConn: broken}
 		w.m.passing.Unlock()
 		w.m.serveCoA("", broken)
 		w.until("there is another socket", func() bool { return socket() != nil && socket() != net.PacketConn(broken) })

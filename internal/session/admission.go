@@ -24,6 +24,7 @@ type ticket struct {
 	started  time.Time
 	authed   bool
 	held     bool
+	known    bool   // of IPsec, or of a source from which somebody has logged in
 	replace  func() // ends the holder because another session takes its place; must not block
 	done     <-chan struct{}
 }
@@ -110,7 +111,7 @@ func (a *admission) drop(t *ticket) {
 }
 
 // admit gives t a slot. Where a limit is reached it first takes the slot of the oldest unauthenticated call of the
-// source that has the most of them; the answer is a refusal only when all that count against the limit are
+// source that has the most of them, a stranger's if there is one; the answer is a refusal only when all that count against the limit are
 // authenticated.
 func (a *admission) admit(t *ticket, b bounds) tenant.Reason {
 	a.mu.Lock()
@@ -167,8 +168,15 @@ func (a *admission) admit(t *ticket, b bounds) tenant.Reason {
 	return ""
 }
 
-// victim is the oldest unauthenticated ticket in scope of the source with the most such tickets.
+// victim is the oldest unauthenticated ticket in scope of the source with the most such tickets, a stranger's if there is one.
 func (a *admission) victim(in func(*ticket) bool) *ticket {
+	if v := a.victimIn(func(o *ticket) bool { return !o.known && in(o) }); v != nil {
+		return v
+	}
+	return a.victimIn(in)
+}
+
+func (a *admission) victimIn(in func(*ticket) bool) *ticket {
 	perSource := make(map[netip.Addr]int)
 	for o := range a.waiting {
 		if in(o) {

@@ -192,3 +192,23 @@ func TestEvictedWhileDeciding(t *testing.T) {
 		t.Errorf("got %q, want INSTANCE_LIMIT for a call whose slot went to another", refused)
 	}
 }
+
+// Strangers make room before those who are known, although they came later and are no more of one source.
+func TestStrangersMakeRoomFirst(t *testing.T) {
+	a := newAdmission(8) // two may wait
+	known, stranger := newGuest("198.51.100.1", 1), newGuest("198.51.100.2", 2)
+	known.known = true
+	mustAdmit(t, a, known, noLimits())
+	mustAdmit(t, a, stranger, noLimits())
+	mustAdmit(t, a, newGuest("198.51.100.3", 3), noLimits())
+	if known.evicted || !stranger.evicted {
+		t.Errorf("evicted: known %v, stranger %v", known.evicted, stranger.evicted)
+	}
+	second := newGuest("198.51.100.4", 4)
+	second.known = true
+	mustAdmit(t, a, second, noLimits())
+	mustAdmit(t, a, newGuest("198.51.100.5", 5), noLimits())
+	if !known.evicted || second.evicted {
+		t.Error("where all are known, the oldest makes room")
+	}
+}

@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"concentrator/internal/dataplane"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 )
@@ -42,35 +43,64 @@ func (s *session) stop(e ending) {
 	}
 }
 
-// teardown is the way down, from whatever state, exactly once: the path of the login backwards.
+// teardown is the way down, from whatever state, exactly once: the path of the login backwards. Where a step panics the others
+// are taken even so, so that nothing that was held stays held.
 func (s *session) teardown() {
 	s.cancel()
-	s.setState(StateClosing)
-	counters := s.call.Close() // out of the shard, the steering map and the routes
-	s.count(counters)
-	s.endAccount(counters)
-	s.carrier.tunnel.Disconnect(s.end.reason)
-	s.closeMailbox()
-	s.leaveConversation(s.end.reason)
-	if s.verdict != nil {
-		s.verdict.release()
+	var counters dataplane.Counters
+	for _, step := range []func(){
+		func() { s.setState(StateClosing) },
+		func() { counters = s.call.Close() }, // out of the shard, the steering map and the routes
+		func() { s.count(counters) },
+		func() { s.endAccount(counters) },
+		func() { s.carrier.tunnel.Disconnect(s.end.reason) },
+		s.closeMailbox,
+		func() { s.leaveConversation(s.end.reason) },
+		func() {
+			if s.verdict != nil {
+				s.verdict.drop()
+			}
+		},
+		s.wipe,
+		func() { s.m.slots.release(s.ticket) },
+		func() { s.m.forget(s) },
+		s.sayGoodbye,
+		s.unlist,
+	} {
+		s.m.cfg.Faults.Guard(s.log, "sessions/"+s.id, step)
 	}
-	s.m.slots.release(s.ticket)
-	s.m.forget(s)
+	close(s.done)
+}
 
+// wipe clears what has come of a login and nobody has taken any more.
+func (s *session) wipe() {
+	s.link.Wipe()
+	for _, e := range s.early {
+		e.wipe()
+	}
+	for {
+		select {
+		case e := <-s.inbox:
+			e.wipe()
+		default:
+			return
+		}
+	}
+}
+
+// sayGoodbye tells log and metrics of the end.
+func (s *session) sayGoodbye() {
 	i := s.snapshot()
 	log := s.log.With(telemetry.Stage, s.end.stage, telemetry.Reason, s.end.reason, telemetry.Detail, s.end.detail)
 	if s.opened {
 		s.m.cfg.Metrics.Ended(i.Tenant, string(i.Protocol), string(s.end.reason))
 		log.Info("session closed", telemetry.User, i.User, telemetry.Framed, i.Address,
 			telemetry.InBytes, i.InBytes, telemetry.OutBytes, i.OutBytes, telemetry.Duration, time.Since(i.StartTime).Round(time.Millisecond).String())
-	} else {
-		s.refuse(s.end.stage, s.end.reason, s.end.detail)
-		s.traced.End(i.Tenant, string(OutcomeRefused), string(s.end.stage), string(s.end.reason))
-		log.Debug("call ended")
+		return
 	}
-	s.unlist()
-	close(s.done)
+	s.refuse(s.end.stage, s.end.reason, s.end.detail)
+	s.traced.End(i.Tenant, string(OutcomeRefused), string(s.end.stage), string(s.end.reason))
+	log.Debug("call ended")
 }
 
 // refuse records one refused attempt, once: a wrong password that also ended the call is one attempt, not two.

@@ -8,7 +8,8 @@ import (
 // Bounds on the control messages that may wait for the errand goroutine. Clients repeat what is lost.
 const (
 	maxPeerControls  = 32   // of one IPsec peer
-	maxPlainControls = 1024 // of all that comes to a listener outside IPsec
+	maxPlainControls = 1024 // of all that comes to a listener outside IPsec, for tunnels that there are
+	maxPlainRequests = 256  // of all that comes so and asks for a new one
 )
 
 // errands is what shards leave to be done, in order, by one goroutine that may wait: a shard's thread must not. What
@@ -33,20 +34,21 @@ func (e *errands) push(f func()) {
 }
 
 // control is push for what a sender may repeat without end: where most of it wait already, as waiting counts them, it is
-// dropped.
-func (e *errands) control(waiting *atomic.Int32, most int32, f func()) {
+// dropped, and the answer is false.
+func (e *errands) control(waiting *atomic.Int32, most int32, f func()) bool {
 	if waiting.Add(1) > most {
 		waiting.Add(-1)
-		return
+		return false
 	}
 	e.push(func() {
 		waiting.Add(-1)
 		f()
 	})
+	return true
 }
 
-// run does the errands until done is closed.
-func (e *errands) run(done <-chan struct{}) {
+// run does the errands until done is closed. One that panics is over: by tells of it.
+func (e *errands) run(done <-chan struct{}, by func(do func()) bool) {
 	for {
 		select {
 		case <-done:
@@ -58,7 +60,7 @@ func (e *errands) run(done <-chan struct{}) {
 		e.list = nil
 		e.mu.Unlock()
 		for _, f := range list {
-			f()
+			by(f)
 		}
 	}
 }

@@ -151,7 +151,9 @@ func specOf(c *ikev1.Child) dataplane.SASpec {
 func (p *ipsecPeer) AddInbound(c *ikev1.Child) error {
 	p = p.lockSAs()
 	defer p.sas.Unlock()
-	if err := p.plane.AddSA(specOf(c)); err != nil {
+	err := p.plane.AddSA(specOf(c))
+	c.WipeKeys()
+	if err != nil {
 		return err
 	}
 	p.children = append(p.children, c)
@@ -297,6 +299,11 @@ func (p *ipsecPeer) SALimit(spi uint32, hard bool) {
 			p.m.ike.Limit(h, spi, hard)
 		}
 	})
+}
+
+// Broken implements dataplane.PeerSink on the shard's thread.
+func (p *ipsecPeer) Broken(detail string) {
+	p.m.errands.push(func() { p.now().drop(tenant.ReasonLostCarrier, detail) })
 }
 
 // holding lists the peers under which the engine may have this peer's SAs.

@@ -11,6 +11,7 @@ import (
 	"concentrator/internal/ppp"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
+	"concentrator/internal/wipe"
 )
 
 // mppeOverhead is MPPE's header with the inner protocol, RFC 3078 section 3.
@@ -38,11 +39,11 @@ func (h handler) Authenticate(r ppp.AuthRequest) {
 }
 
 func (h handler) MPPEReceive(p ppp.MPPEParams) {
-	h.call.SetDecrypt(h.key(p, h.verdict.keys.Recv))
+	wipe.Stack(func() { h.call.SetDecrypt(h.key(p, h.verdict.keys.Recv)) })
 }
 
 func (h handler) MPPEOpen(p ppp.MPPEParams) {
-	h.call.SetEncrypt(h.key(p, h.verdict.keys.Send))
+	wipe.Stack(func() { h.call.SetEncrypt(h.key(p, h.verdict.keys.Send)) })
 	h.encrypted = true
 	if !h.mustEncrypt {
 		h.mustEncrypt = true   // what was encrypted once never goes on in the clear
@@ -50,8 +51,11 @@ func (h handler) MPPEOpen(p ppp.MPPEParams) {
 			h.attach()
 		}
 	}
-	if h.carries {
+	switch {
+	case h.carries:
 		h.setupBy = time.Time{}
+	case !h.terminated:
+		h.setupBy, h.within = time.Now().Add(networkTimeout), networkTimeout
 	}
 	h.update(func(i *Info) {
 		i.Cipher = fmt.Sprintf("MPPE-%d", p.Bits)
@@ -65,7 +69,7 @@ func (h handler) MPPEDown() {
 	h.encrypted = false
 	h.call.ClearMPPE()
 	if h.carries && !h.terminated { // CCP alone went down: it may be negotiated anew, but not for ever
-		h.setupBy = time.Now().Add(setupTimeout)
+		h.setupBy, h.within = time.Now().Add(setupTimeout), setupTimeout
 	}
 	h.update(func(i *Info) { i.Cipher = "" })
 }
@@ -172,7 +176,7 @@ func (h handler) NetworkDown() {
 	h.call.SetOpen(false)
 	h.carries = false
 	if !h.terminated {
-		h.setupBy = time.Now().Add(setupTimeout)
+		h.setupBy, h.within = time.Now().Add(setupTimeout), setupTimeout
 	}
 }
 

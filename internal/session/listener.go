@@ -20,13 +20,15 @@ func (m *Manager) reconcileListeners() error {
 	if err != nil {
 		return err
 	}
+	clear(m.listenerTroubles.pass)
+	defer m.listenerTroubles.tell(m.cfg.Faults)
 	var errs []error
 	pptp, udp := make(map[string]pptpSpec), make(map[string]udpSpec)
 	for _, l := range records {
 		m.warnUnserved(l)
 		addr, err := netip.ParseAddr(l.Address)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: address: %w", l.Name, err))
+			m.failed(l.Name, fmt.Errorf("address: %w", err), &errs)
 			continue
 		}
 		if slices.Contains(l.Protocols, tenant.ProtocolPPTP) {
@@ -44,6 +46,12 @@ func (m *Manager) reconcileListeners() error {
 	}
 	m.wanted.setListeners(slices.Collect(maps.Keys(pptp)), slices.Collect(maps.Keys(udp)))
 	return errors.Join(append(errs, m.reconcilePPTP(pptp), m.reconcileUDP(udp))...)
+}
+
+// failed notes that a listener is not what it should be. passing must be held.
+func (m *Manager) failed(listener string, err error, errs *[]error) {
+	*errs = append(*errs, fmt.Errorf("%s: %w", listener, err))
+	note(m.listenerTroubles.pass, listener, errors.Join(m.listenerTroubles.pass[listener], err))
 }
 
 // plainAllowed says whether L2TP outside IPsec can come to anything: the profile that the listener offers first, or one

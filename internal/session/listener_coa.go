@@ -9,6 +9,12 @@ import (
 	"concentrator/internal/telemetry"
 )
 
+// coaSocket is an open one.
+type coaSocket struct {
+	net.PacketConn
+	place place // guarded by Manager.passing
+}
+
 // reconcileCoA opens the socket for CoA- and Disconnect-Requests (RFC 5176) in the daemon's namespace and in each that a
 // RADIUS server is reached in, while somebody may send any.
 func (m *Manager) reconcileCoA() error {
@@ -27,7 +33,7 @@ func (m *Manager) reconcileCoA() error {
 	m.radiusMu.Unlock()
 	var errs []error
 	for namespace, c := range m.coaSockets {
-		if !want[namespace] {
+		if !want[namespace] || c.place.moved {
 			delete(m.coaSockets, namespace)
 			errs = append(errs, c.Close())
 		}
@@ -41,7 +47,7 @@ func (m *Manager) reconcileCoA() error {
 			errs = append(errs, fmt.Errorf("CoA on %s in namespace %q: %w", m.cfg.CoA, namespace, err))
 			continue
 		}
-		m.coaSockets[namespace] = c
+		m.coaSockets[namespace] = &coaSocket{PacketConn: c}
 		m.wg.Go(func() { m.serveCoA(namespace, c) })
 		m.log.Info("CoA socket open", telemetry.Address, c.LocalAddr(), telemetry.Namespace, namespace)
 	}
@@ -57,7 +63,7 @@ func (m *Manager) serveCoA(namespace string, c net.PacketConn) {
 	m.log.Error("CoA socket lost", telemetry.Namespace, namespace, telemetry.Error, err)
 	m.passing.Lock()
 	defer m.passing.Unlock()
-	if m.coaSockets[namespace] == c {
+	if have := m.coaSockets[namespace]; have != nil && have.PacketConn == c {
 		delete(m.coaSockets, namespace)
 		m.poke()
 	}

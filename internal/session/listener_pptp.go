@@ -21,6 +21,7 @@ type pptpSpec struct {
 type pptpListener struct {
 	pptpSpec
 	listener net.Listener
+	place    place // guarded by Manager.passing
 }
 
 func (m *Manager) reconcilePPTP(want map[string]pptpSpec) error {
@@ -33,20 +34,21 @@ func (m *Manager) reconcilePPTP(want map[string]pptpSpec) error {
 	m.mu.Unlock()
 	for name, l := range have {
 		w, ok := want[name]
-		if ok && w == l.pptpSpec {
+		if ok && w == l.pptpSpec && !l.place.moved {
 			delete(want, name)
 			continue
 		}
-		if ok && w.namespace == l.namespace {
+		stays := ok && w.namespace == l.namespace && !l.place.moved
+		if stays {
 			// Its sessions go on, so GRE must not close between the old address and the new one.
 			if err := m.cfg.Plane.OpenGRE(l.namespace); err != nil {
-				errs = append(errs, fmt.Errorf("%s: keep GRE: %w", name, err))
+				m.failed(name, fmt.Errorf("keep GRE: %w", err), &errs)
 			} else {
 				defer m.closeGRE(l.namespace)
 			}
 		}
 		m.closePPTP(name, l)
-		if !ok || w.namespace != l.namespace {
+		if !stays {
 			m.endWhere(func(i Info) bool {
 				return i.Listener == name && i.Protocol == tenant.ProtocolPPTP
 			}, "the listener was removed or moved")
@@ -54,7 +56,7 @@ func (m *Manager) reconcilePPTP(want map[string]pptpSpec) error {
 	}
 	for name, w := range want {
 		if err := m.openPPTP(name, w); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			m.failed(name, err, &errs)
 		}
 	}
 	return errors.Join(errs...)
@@ -71,7 +73,7 @@ func (m *Manager) openPPTP(name string, spec pptpSpec) error {
 		return fmt.Errorf("listen on %s: %w", addr, errors.Join(err, m.cfg.Plane.CloseGRE(spec.namespace)))
 	}
 	m.mu.Lock()
-	m.listeners[name] = &pptpListener{spec, ln}
+	m.listeners[name] = &pptpListener{pptpSpec: spec, listener: ln}
 	m.mu.Unlock()
 	m.wg.Add(1)
 	go func() {

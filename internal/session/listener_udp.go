@@ -13,6 +13,7 @@ import (
 	"concentrator/internal/ike/ikev1"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
+	wire "concentrator/internal/wire/l2tp"
 )
 
 // udpSpec is what a listener asks for with L2TP.
@@ -25,11 +26,13 @@ type udpSpec struct {
 
 // udpFace is a listener's UDP sockets: 500, 4500 and ESP where it names L2TP_IPSEC, and 1701 in any case.
 type udpFace struct {
-	m    *Manager
-	name string
+	m     *Manager
+	name  string
+	place place // guarded by Manager.passing
 	udpSpec
 
-	controls atomic.Int32 // messages outside IPsec that wait for the errand goroutine
+	// Messages outside IPsec that wait for the errand goroutine: of tunnels that there are, and of those that want to be.
+	controls, requests atomic.Int32
 
 	mu      sync.Mutex
 	open    Datagrams         // nil until they are
@@ -49,7 +52,7 @@ func (m *Manager) reconcileUDP(want map[string]udpSpec) error {
 	m.mu.Unlock()
 	for name, f := range have {
 		w, ok := want[name]
-		if ok && w.namespace == f.namespace && w.addr == f.addr && w.ipsec == f.ipsec {
+		if ok && w.namespace == f.namespace && w.addr == f.addr && w.ipsec == f.ipsec && !f.place.moved {
 			f.setPlain(w.plain)
 			delete(want, name)
 			continue
@@ -58,7 +61,7 @@ func (m *Manager) reconcileUDP(want map[string]udpSpec) error {
 	}
 	for name, w := range want {
 		if err := m.openUDP(name, w); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			m.failed(name, err, &errs)
 		}
 	}
 	return errors.Join(errs...)
@@ -186,5 +189,11 @@ func (f *udpFace) IKE(local, remote netip.AddrPort, msg []byte) {
 // PlainL2TP implements dataplane.DatagramSink on a shard's thread.
 func (f *udpFace) PlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte) {
 	p := plainPeer{f, local, remote}
-	f.m.errands.control(&f.controls, maxPlainControls, func() { f.m.l2tp.Receive(p, remote.Port(), msg) })
+	waiting, most := &f.controls, int32(maxPlainControls)
+	if h, _, err := wire.ParseHeader(msg); err != nil || h.TunnelID == 0 {
+		waiting, most = &f.requests, maxPlainRequests
+	}
+	if !f.m.errands.control(waiting, most, func() { f.m.l2tp.Receive(p, remote.Port(), msg) }) {
+		f.m.flooded.Add(1)
+	}
 }

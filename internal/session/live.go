@@ -116,6 +116,7 @@ func (m *Manager) observe() {
 	})
 	m.observeInstance()
 	m.observeIPsec()
+	m.observeDoors()
 	m.observeLockouts()
 	m.observeRadius()
 	shard := func(metric telemetry.Live, value func(dataplane.ShardStats) float64) {

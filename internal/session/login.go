@@ -18,6 +18,7 @@ import (
 	"concentrator/internal/store"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
+	"concentrator/internal/wipe"
 )
 
 // decideTimeout bounds one decision, RADIUS retransmissions included.
@@ -93,7 +94,8 @@ func (m *Manager) decide(s *session, r ppp.AuthRequest) {
 			before.cancel() // nobody waits for it any more
 			<-before.done
 		}
-		s.answer(m.login(ctx, s, r))
+		wipe.Stack(func() { s.answer(m.login(ctx, s, r)) })
+		r.Wipe()
 	}()
 }
 
@@ -113,8 +115,19 @@ func (s *session) answer(o *outcome) {
 
 func (o *outcome) drop() {
 	if o != nil && o.grant != nil {
-		o.grant.release()
+		o.grant.drop()
 	}
+}
+
+// drop gives back what an admitted user holds, and clears the keys.
+func (g *granted) drop() {
+	g.release()
+	wipeKeys(g.keys)
+}
+
+func wipeKeys(k tenant.KeyPair) {
+	clear(k.Send)
+	clear(k.Recv)
 }
 
 // closeMailbox makes sure that no decision is taken any more.
@@ -166,10 +179,13 @@ func (s *session) decided(now time.Time) {
 		}
 	default:
 		if s.verdict != nil { // authenticated anew
-			s.verdict.release()
+			s.verdict.drop()
 		}
 		s.verdict, s.attached, s.mustEncrypt = o.grant, nil, false
-		s.setupBy = now.Add(setupTimeout)
+		s.setupBy, s.within = now.Add(networkTimeout), networkTimeout
+		if o.grant.mppe.Policy == tenant.MPPERequired {
+			s.setupBy, s.within = now.Add(encryptionTimeout), encryptionTimeout
+		}
 	}
 	s.link.Decide(now, o.decision)
 }
@@ -193,7 +209,8 @@ func (m *Manager) login(ctx context.Context, s *session, r ppp.AuthRequest) *out
 	ctx, span := telemetry.StartSpan(ctx, telemetry.SpanDecision)
 	defer span.End()
 	span.Set(telemetry.Method, string(r.Method))
-	err := m.tryLogin(ctx, s, r, o)
+	err := errors.New(ownFault)
+	m.cfg.Faults.Guard(s.log, "sessions/"+s.id, func() { err = m.tryLogin(ctx, s, r, o) })
 	span.Set(telemetry.Tenant, o.tenant)
 	if err == nil {
 		return o
@@ -249,6 +266,11 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 		return err
 	}
 	v, err := backend.Authenticate(ctx, ask)
+	defer func() {
+		if o.grant == nil { // something else has refused the login
+			wipeKeys(v.Keys)
+		}
+	}()
 	s.settle(ctx, pass, r, v, err)
 	o.trace = v.Trace
 	if none := (*authz.NoAnswerError)(nil); errors.As(err, &none) {
@@ -295,6 +317,7 @@ func (m *Manager) tryLogin(ctx context.Context, s *session, r ppp.AuthRequest, o
 	}
 	// What the same client has left behind goes first, so that no limit counts it.
 	s.carrier.tunnel.Authenticated()
+	s.m.door.know(&s.carrier)
 	for _, o := range m.superseded(s) {
 		await(ctx, o.done)
 	}

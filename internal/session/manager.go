@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -68,11 +67,16 @@ type Manager struct {
 
 	draining          atomic.Bool  // new calls are refused
 	accepted, refused atomic.Int64 // log-ins since the start
+	listed            listed
+	door              door
+	flooded           atomic.Uint64 // messages of L2TP outside IPsec that found too many waiting
 	wanted            wanted
 	captures          captures
 
-	passing sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
-	over    bool       // closeBooks has been there; guarded by passing
+	passing                       sync.Mutex // held by a pass of the reconciler, and by closeAll; taken before mu
+	over                          bool       // closeBooks has been there; guarded by passing
+	netTroubles, listenerTroubles *troubles
+	lastFailure                   string // of a pass, as logged; guarded by passing
 	// warned are the warnings that were given once; guarded by passing.
 	warned      map[string]bool
 	policyCache policyCache                              // guarded by passing
@@ -86,7 +90,7 @@ type Manager struct {
 	retired    map[*radius.Client]struct{}
 
 	coa        *coa.Server
-	coaSockets map[string]net.PacketConn // by namespace; guarded by passing
+	coaSockets map[string]*coaSocket // by namespace; guarded by passing
 	unbooked   unbooked
 	announced  map[string]bool // tenants that are to have an Accounting-Off; guarded by passing
 	// allAnnounced says that those of the start have had their Accounting-On; guarded by passing.
@@ -110,9 +114,9 @@ type Manager struct {
 // New makes a Manager. Run starts it, and Shutdown must be called even if Run never was.
 func New(cfg Config) *Manager {
 	m := newManager(cfg)
-	m.ike = ikev1.New(ikev1.Config{Log: cfg.Log}, ikeHost{m})
+	m.ike = ikev1.New(ikev1.Config{Log: cfg.Log, Faults: cfg.Faults}, ikeHost{m})
 	m.l2tp = l2tp.NewServer(l2tp.Config{
-		HostName: cfg.Instance, Log: cfg.Log, MaxHalfOpenPerSource: l2tp.DefaultMaxHalfOpenPerSource,
+		HostName: cfg.Instance, Log: cfg.Log, Faults: cfg.Faults, MaxHalfOpenPerSource: l2tp.DefaultMaxHalfOpenPerSource,
 	}, lns{m})
 	return m
 }
@@ -130,25 +134,31 @@ func newManager(cfg Config) *Manager {
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),
 		byMark: make(index[any]), byPeer: make(index[l2tp.Peer]),
 		radius: make(map[string]*radiusTenant), retired: make(map[*radius.Client]struct{}), radiusRev: -1,
-		coaSockets: make(map[string]net.PacketConn), announced: make(map[string]bool), acls: make(map[string]acl),
+		coaSockets: make(map[string]*coaSocket), announced: make(map[string]bool), acls: make(map[string]acl),
 		warned: make(map[string]bool), networks: make(map[string]*netState),
 		listeners: make(map[string]*pptpListener), faces: make(map[string]*udpFace), pools: make(map[string]poolState),
-		errands: newErrands(),
+		errands: newErrands(), netTroubles: newTroubles(telemetry.FaultNetwork), listenerTroubles: newTroubles(telemetry.FaultListener),
 	}
 	if m.guesses = cfg.Guesses; m.guesses == nil {
 		m.guesses = guess.New(guess.Config{Log: cfg.Log})
 	}
 	m.feeds = newFeeds(m)
 	m.wg.Go(func() { m.guesses.Run(ctx.Done()) })
-	m.coa = coa.New(coa.Config{Host: dynamic{m}, Log: cfg.Log, NASIdentifier: cfg.Instance})
+	m.coa = coa.New(coa.Config{Host: dynamic{m}, Log: cfg.Log, Faults: cfg.Faults, NASIdentifier: cfg.Instance})
 	m.peers = newPeers(m)
 	m.local = local.New(users{cfg.Store})
 	m.pptp = pptp.NewServer(pptp.Config{
-		HostName: cfg.Instance, Log: cfg.Log, MaxIdlePerSource: pptp.DefaultMaxIdlePerSource,
+		HostName: cfg.Instance, Log: cfg.Log, Faults: cfg.Faults, MaxIdlePerSource: pptp.DefaultMaxIdlePerSource,
 	}, calls{m})
-	m.wg.Go(func() { m.errands.run(ctx.Done()) })
+	m.wg.Go(func() { m.errands.run(ctx.Done(), m.guarded("errand")) })
+	m.wg.Go(func() { m.watchRadius(ctx) })
 	m.observe()
 	return m
+}
+
+// guarded runs what is asked of it and keeps its panic to itself, but for telling of it.
+func (m *Manager) guarded(subject string) func(do func()) (done bool) {
+	return func(do func()) bool { return m.cfg.Faults.Guard(m.log, subject, do) }
 }
 
 // Run brings up what the store says and follows its changes until ctx ends. It returns when ready has been called and
@@ -249,9 +259,8 @@ func (m *Manager) reach(tenantName string, protocol tenant.Protocol, remote neti
 	m.log.Debug("login stage", telemetry.Tenant, tenantName, telemetry.Peer, remote, telemetry.Protocol, protocol, telemetry.Stage, stage)
 }
 
-// recordLogin keeps one decided attempt for "login list", counts it and logs a refusal.
+// recordLogin keeps one decided attempt for "login list", counts it and logs a refusal. Of many alike some are only counted.
 func (m *Manager) recordLogin(a LoginAttempt) {
-	a = m.logins.add(a, m.feed.epoch)
 	switch a.Outcome {
 	case OutcomeAccepted:
 		m.accepted.Add(1)
@@ -259,7 +268,11 @@ func (m *Manager) recordLogin(a LoginAttempt) {
 		m.refused.Add(1)
 	}
 	m.cfg.Metrics.Login(a.Tenant, string(a.Protocol), string(a.Outcome), string(a.Stage), string(a.Reason))
-	if a.Outcome == OutcomeRefused {
+	told := a.Outcome != OutcomeRefused || m.listed.may(a.Time, a.Stage, a.Reason)
+	if told || !stranger(a.Stage) {
+		m.logins.add(a, m.feed.epoch)
+	}
+	if a.Outcome == OutcomeRefused && told {
 		m.log.Info("login refused", telemetry.Tenant, a.Tenant, telemetry.User, a.User, telemetry.Peer, a.ClientAddress,
 			telemetry.Protocol, a.Protocol, telemetry.Stage, a.Stage, telemetry.Reason, a.Reason, telemetry.Detail, a.Detail)
 	}

@@ -71,7 +71,11 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 	if m.draining.Load() {
 		return refuse(callBusy, tenant.ReasonDraining, drained)
 	}
+	if !m.door.may(&c) {
+		return refuse(callBusy, tenant.ReasonInstanceLimit, "too many calls from where nobody has logged in")
+	}
 	s := m.newSession(c, tenantName)
+	s.ticket.known = m.door.knows(&c)
 	m.endStale(c.mark)
 	reason := m.slots.admit(s.ticket, bounds{listener: e.limit, tenant: limits.MaxSessions, perSource: e.perSource})
 	if reason != "" {
@@ -100,9 +104,10 @@ func (m *Manager) open(c carrier, spec dataplane.CallSpec, install func(dataplan
 			mru = min(mru, s.room())
 		}
 	}
-	s.setupBy = s.info.StartTime.Add(setupTimeout)
+	s.setupBy, s.within = s.info.StartTime.Add(setupTimeout), setupTimeout
 	s.link = ppp.NewLink(ppp.Config{
 		Name: m.cfg.Instance, MRU: mru, AuthMethods: e.methods, CCP: c.ccp, Echo: echo, Rand: rand.Reader,
+		MaxConfigure: maxConfigure,
 	}, handler{s})
 	s.update(func(*Info) {})
 	s.log.Debug("call", telemetry.Call, s.call.ID(), telemetry.Listener, c.listener)

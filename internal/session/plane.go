@@ -38,6 +38,8 @@ type Plane interface {
 	NewTunnelID(shard int) (uint16, error)
 	FreeTunnelID(id uint16)
 	Counters(calls []Call) []dataplane.Counters
+	// Look looks at a namespace. dataplane.ErrNameless.
+	Look(namespace string) (dataplane.Sight, error)
 	Shards() int
 	ShardStats() []dataplane.ShardStats
 }
@@ -46,6 +48,8 @@ type Plane interface {
 type Network interface {
 	Update(spec dataplane.NetworkSpec) error
 	Lost() <-chan struct{} // closed when the device was taken from under us
+	// Check says what keeps packets from going by it, and makes good what it can. dataplane.ErrAnew, dataplane.ErrNameless.
+	Check() error
 	Close() error
 }
 
@@ -99,6 +103,7 @@ type Peer interface {
 // PPTP is what the conductor needs of the PPTP server.
 type PPTP interface {
 	Serve(l net.Listener, listener string) error
+	Stats() pptp.Stats
 	Shutdown(ctx context.Context) error
 }
 

@@ -46,6 +46,8 @@ type fakePlane struct {
 	peers     map[*fakePeer]bool       // the open ones
 	tunnelIDs map[uint16]bool          // given out
 	nextSPI   uint32
+	sights    map[string]dataplane.Sight // what Look sees, by namespace
+	blind     map[string]error           // what it says instead
 }
 
 func newFakePlane(t *testing.T, tcp bool) *fakePlane {
@@ -54,6 +56,7 @@ func newFakePlane(t *testing.T, tcp bool) *fakePlane {
 		listeners: map[string]net.Listener{}, gre: map[string]int{}, everZero: map[string]bool{},
 		networks: map[*fakeNetwork]bool{}, calls: map[uint16]*fakeCall{}, failOpen: map[netip.AddrPort]error{}, nextID: 0x1230,
 		datagrams: map[*fakeDatagrams]bool{}, peers: map[*fakePeer]bool{}, tunnelIDs: map[uint16]bool{}, nextSPI: 0x1000,
+		sights: map[string]dataplane.Sight{}, blind: map[string]error{},
 	}
 }
 
@@ -184,6 +187,22 @@ func (p *fakePlane) Counters(calls []Call) []dataplane.Counters {
 
 func (p *fakePlane) Shards() int { return 4 }
 
+func (p *fakePlane) Look(namespace string) (dataplane.Sight, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.blind[namespace]; err != nil {
+		return dataplane.Sight{}, err
+	}
+	return p.sights[namespace], nil
+}
+
+// Check says what the test wants it to.
+func (n *fakeNetwork) Check() error {
+	n.p.mu.Lock()
+	defer n.p.mu.Unlock()
+	return n.ill
+}
+
 func (p *fakePlane) ShardStats() []dataplane.ShardStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -222,6 +241,7 @@ type fakeNetwork struct {
 	// guarded by p.mu
 	spec  dataplane.NetworkSpec
 	taken map[netip.Addr]*fakeCall
+	ill   error
 }
 
 func (n *fakeNetwork) Lost() <-chan struct{} { return n.lost }
@@ -272,7 +292,8 @@ type fakeCall struct {
 	lastIn   time.Time
 	lastAny  time.Time
 	counters dataplane.Counters
-	overrun  int // frames that the client did not take
+	overrun  int  // frames that the client did not take
+	bomb     bool // SetOpen panics
 	taps     [2]capture.Taps
 }
 
@@ -387,6 +408,9 @@ func (c *fakeCall) detach() {
 func (c *fakeCall) SetOpen(open bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.bomb {
+		panic("bomb")
+	}
 	c.open = open
 	c.note("open %v", open)
 }

@@ -18,8 +18,6 @@ var _ pptp.Handler = calls{}
 // pptpCall is a PPTP call as its session sees it. A control connection that died is found by the mark of its calls.
 type pptpCall struct{ pptp.Call }
 
-func (pptpCall) Authenticated() {}
-
 // pptpMark names a call between two addresses (RFC 2637 section 4.1).
 type pptpMark struct {
 	remote, local netip.Addr

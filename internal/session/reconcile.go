@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"concentrator/internal/dataplane"
@@ -24,20 +25,29 @@ import (
 const (
 	// settle is how long the reconciler lets changes gather: an apply of many documents is one pass, not many.
 	settle = 20 * time.Millisecond
-	// retryAfter is when it tries again what failed: a port in use, a namespace that is not there yet.
-	retryAfter = 5 * time.Second
+	// retryAfter is when it tries again what failed: a port in use, a namespace that is not there yet. It doubles each time,
+	// until maxRetryAfter.
+	retryAfter    = time.Second
+	maxRetryAfter = 16 * time.Second
 	// networksAtOnce is how many networks are opened, or closed, at a time.
 	networksAtOnce = 8
 )
+
+// errPass is what a step of a pass has come to that has panicked.
+var errPass = errors.New("a fault of the server's own")
 
 type netState struct {
 	spec    dataplane.NetworkSpec
 	network Network
 	closed  chan struct{} // closed when we close it
+	anew    *atomic.Bool  // it must be opened anew
 }
 
-// lost says whether the device was taken from under us.
+// lost says whether the device, or its namespace, was taken from under us.
 func (n *netState) lost() bool {
+	if n.anew.Load() {
+		return true
+	}
 	select {
 	case <-n.network.Lost():
 		return true
@@ -51,6 +61,12 @@ func (m *Manager) mourn(tenantName string, n *netState) {
 	defer m.wg.Done()
 	select {
 	case <-n.network.Lost():
+		m.passing.Lock()
+		if !m.over {
+			m.netTroubles.look[tenantName] = errLost
+			m.netTroubles.tell(m.cfg.Faults)
+		}
+		m.passing.Unlock()
 		m.log.Error("network lost: its device is gone", telemetry.Tenant, tenantName)
 		m.poke()
 	case <-n.closed:
@@ -71,8 +87,10 @@ func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
 	}
 	watchErr := make(chan error, 1)
 	go func() { watchErr <- m.follow(ctx, from) }()
-	retry := time.NewTimer(0)
+	retry, wait := time.NewTimer(0), retryAfter
 	defer retry.Stop()
+	look := time.NewTicker(inspectEvery)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,8 +101,12 @@ func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
 				return nil
 			}
 			return fmt.Errorf("follow the store: %w", err)
+		case <-look.C:
+			m.cfg.Faults.Guard(m.log, "reconciler", m.inspect)
+			continue
 		case <-retry.C:
 		case <-m.changed:
+			wait = retryAfter
 			select {
 			case <-time.After(settle):
 			case <-ctx.Done():
@@ -95,7 +117,8 @@ func (m *Manager) reconcileLoop(ctx context.Context, ready func()) error {
 			}
 		}
 		if m.reconcile() {
-			retry.Reset(retryAfter)
+			retry.Reset(wait)
+			wait = min(2*wait, maxRetryAfter)
 		}
 		if ready != nil {
 			ready()
@@ -112,15 +135,22 @@ func (m *Manager) reconcile() (again bool) {
 	if m.over {
 		return false
 	}
+	failure := ""
 	for _, step := range []func() error{
 		m.reconcilePools, m.reconcileNetworks, m.reconcilePolicies, m.reconcileRadius, m.reconcileBooks, m.reconcileACLs, m.reconcileGuesses,
 		m.reconcileListeners, // last: who comes in finds all the rest
 	} {
-		if err := step(); err != nil {
-			m.log.Error("state not brought up", telemetry.Error, err)
+		err := errPass
+		m.cfg.Faults.Guard(m.log, "reconciler", func() { err = step() })
+		if err != nil {
+			failure += err.Error() + "\n"
+			if !strings.Contains(m.lastFailure, err.Error()) { // else as at the last try
+				m.log.Error("state not brought up", telemetry.Error, err)
+			}
 			again = true
 		}
 	}
+	m.lastFailure = failure
 	return again
 }
 
@@ -245,6 +275,8 @@ func (m *Manager) reconcileNetworks() error {
 		want[t.Name] = m.networkSpec(t)
 	}
 	m.wanted.setNetworks(slices.Collect(maps.Keys(want)))
+	clear(m.netTroubles.pass)
+	defer m.netTroubles.tell(m.cfg.Faults)
 	var errs []error
 	m.mu.Lock()
 	have := make(map[string]*netState, len(m.networks))
@@ -272,10 +304,11 @@ func (m *Manager) reconcileNetworks() error {
 		}
 		if !reflect.DeepEqual(n.spec, spec) {
 			if err := n.network.Update(spec); err != nil {
+				m.netTroubles.pass[name] = err
 				errs = append(errs, fmt.Errorf("change the network of %s: %w", name, err))
 				continue
 			}
-			m.setNetwork(name, &netState{spec, n.network, n.closed})
+			m.setNetwork(name, &netState{spec, n.network, n.closed, n.anew})
 		}
 	}
 	return errors.Join(append(errs, m.openNetworks(fresh))...)
@@ -283,9 +316,10 @@ func (m *Manager) reconcileNetworks() error {
 
 // closeNetworks ends the sessions of networks and closes them.
 func (m *Manager) closeNetworks(stale map[string]*netState) error {
-	return eachNetwork(stale, func(name string, n *netState) error {
+	return eachNetwork(m, stale, func(name string, n *netState) error {
 		m.setNetwork(name, nil)
 		close(n.closed)
+		m.netTroubles.forget(name)
 		m.endWhere(func(i Info) bool { return i.Tenant == name }, "the tenant's network was removed, moved or lost")
 		if err := n.network.Close(); err != nil {
 			return fmt.Errorf("close the network of %s: %w", name, err)
@@ -296,12 +330,13 @@ func (m *Manager) closeNetworks(stale map[string]*netState) error {
 
 // openNetworks opens networks.
 func (m *Manager) openNetworks(specs map[string]dataplane.NetworkSpec) error {
-	return eachNetwork(specs, func(name string, spec dataplane.NetworkSpec) error {
+	return eachNetwork(m, specs, func(name string, spec dataplane.NetworkSpec) error {
 		opened, err := m.cfg.Plane.OpenNetwork(spec)
 		if err != nil {
+			m.netTroubles.failed(name, err)
 			return fmt.Errorf("open the network of %s: %w", name, err)
 		}
-		n := &netState{spec, opened, make(chan struct{})}
+		n := &netState{spec, opened, make(chan struct{}), new(atomic.Bool)}
 		m.setNetwork(name, n)
 		m.wg.Add(1)
 		go m.mourn(name, n)
@@ -312,7 +347,7 @@ func (m *Manager) openNetworks(specs map[string]dataplane.NetworkSpec) error {
 
 // eachNetwork calls f for networks by the names of their tenants, several at a time: most of the milliseconds that one takes
 // are spent waiting for the kernel.
-func eachNetwork[T any](networks map[string]T, f func(name string, of T) error) error {
+func eachNetwork[T any](m *Manager, networks map[string]T, f func(name string, of T) error) error {
 	var (
 		wg    sync.WaitGroup
 		mu    sync.Mutex // guards errs
@@ -323,7 +358,9 @@ func eachNetwork[T any](networks map[string]T, f func(name string, of T) error) 
 		turns <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-turns }()
-			if err := f(name, of); err != nil {
+			err := errPass
+			m.cfg.Faults.Guard(m.log, name, func() { err = f(name, of) })
+			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)

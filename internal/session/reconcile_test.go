@@ -96,7 +96,7 @@ func TestListenerThatFails(t *testing.T) {
 		w.plane.mu.Lock()
 		delete(w.plane.failOpen, bad)
 		w.plane.mu.Unlock()
-		time.Sleep(retryAfter + time.Second)
+		time.Sleep(maxRetryAfter)
 		if _, err := w.tryDial("192.0.2.66", clientFrom, simppp.Windows(alice, password)); err != nil {
 			t.Errorf("after the retry: %v", err)
 		}
@@ -240,7 +240,7 @@ func TestNetworkThatFails(t *testing.T) {
 		w.plane.mu.Lock()
 		w.plane.failNet = nil
 		w.plane.mu.Unlock()
-		time.Sleep(retryAfter + time.Second)
+		time.Sleep(maxRetryAfter)
 		w.login(simppp.Windows(alice, password))
 		w.errors.take()
 	})

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"concentrator/internal/corpus"
 	simppp "concentrator/internal/simclient/ppp"
 	"concentrator/internal/store"
 	"concentrator/internal/tenant"
@@ -187,6 +188,7 @@ func TestHostileNames(t *testing.T) {
 }
 
 func FuzzPrintable(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range slices.Concat(hostileNames, []string{"", "alice@acme.example"}) {
 		f.Add(s)
 	}

@@ -19,8 +19,20 @@ import (
 const (
 	// inboxSize bounds the control frames that wait for one session. A client that sends more loses its own.
 	inboxSize = 64
-	// setupTimeout is how long a call may take until it is authenticated, and again until it carries IP.
+	// framesPerSecond and framesBurst bound the control frames that are taken from one client. A log-in with EAP-TLS has about
+	// fifty; each can make us negotiate everything anew.
+	framesPerSecond = 100
+	framesBurst     = 200
+	// setupTimeout is how long a call may take until it is authenticated.
 	setupTimeout = 30 * time.Second
+	// networkTimeout is how long it may take from there until it carries IP. A client asks five or six things one after the
+	// other, three seconds later each time that the question or the answer is lost: at 20 % loss one in fifty needs over 30 s.
+	networkTimeout = time.Minute
+	// encryptionTimeout is how long CCP may take of it where MPPE is required: shorter than clients wait, so that they hear why.
+	encryptionTimeout = 30 * time.Second
+	// maxConfigure is how often PPP sends a request, three seconds apart: as long as networkTimeout. IPCP asks while the
+	// client, which takes CCP for open later than we do if our last word of it was lost, doesn't listen.
+	maxConfigure = 20
 	// typingTimeout is how long a user may take to type another password, as ppp's own timer has it.
 	typingTimeout = 60 * time.Second
 	// maxTyping bounds how long a call may go on in which a server has a user asked one thing after the other.
@@ -39,6 +51,7 @@ type session struct {
 	inbox  chan event
 	done   chan struct{} // closed when everything it held is free again
 
+	frames  tokens         // belongs to the shard's thread
 	forced  chan forcedEnd // one order to end at once, from another goroutine
 	changes chan changing
 
@@ -65,10 +78,11 @@ type session struct {
 	opened      bool         // it has been open once
 	reached     tenant.Stage // the furthest stage so far: a goodbye begins at LCP again
 	setupBy     time.Time
-	expires     time.Time // session timeout; zero: none
-	booked      bool      // the ledger has the session's begin
-	interimAt   time.Time // when the next interim accounting record is due; zero: none
-	lastData    time.Time // inner traffic either way, as of the last look
+	within      time.Duration // what setupBy has given it
+	expires     time.Time     // session timeout; zero: none
+	booked      bool          // the ledger has the session's begin
+	interimAt   time.Time     // when the next interim accounting record is due; zero: none
+	lastData    time.Time     // inner traffic either way, as of the last look
 	ctx         context.Context
 	cancel      context.CancelFunc
 
@@ -113,11 +127,20 @@ type event struct {
 
 // Deliver implements dataplane.Sink on the shard's thread.
 func (s *session) Deliver(protocol uint16, packet []byte) {
+	if !s.frames.take(time.Now(), framesPerSecond, framesBurst) {
+		s.m.cfg.Metrics.ControlFrameDropped()
+		return
+	}
 	s.post(event{protocol: protocol, frame: append(make([]byte, 0, len(packet)), packet...)})
 }
 
 // OutOfSync implements dataplane.Sink on the shard's thread.
 func (s *session) OutOfSync() { s.post(event{outOfSync: true}) }
+
+// Broken implements dataplane.Sink on the shard's thread.
+func (s *session) Broken(detail string) {
+	s.force(forcedEnd{reason: tenant.ReasonLostCarrier, detail: detail})
+}
 
 // post never blocks: the shard calls it. What finds no room is lost, as a frame on the wire may be.
 func (s *session) post(e event) {
@@ -149,6 +172,7 @@ func (s *session) force(f forcedEnd) {
 func (s *session) run() {
 	defer s.m.wg.Done()
 	defer s.teardown()
+	defer s.contain()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	if !s.carrier.waits {
@@ -172,6 +196,17 @@ func (s *session) run() {
 	}
 }
 
+// contain keeps a panic of the session's own from being anybody else's: the session ends.
+func (s *session) contain() {
+	if p := recover(); p != nil {
+		s.m.cfg.Faults.Panicked(s.log, "sessions/"+s.id, p)
+		s.finished, s.end = true, ending{s.reached, tenant.ReasonLostCarrier, ownFault}
+	}
+}
+
+// ownFault is why a session ends that has made us panic.
+const ownFault = "a fault of the server's own in the work for this session"
+
 func (s *session) handle(now time.Time, e event) {
 	switch {
 	case e.decided:
@@ -189,7 +224,21 @@ func (s *session) handle(now time.Time, e event) {
 			s.early = append(s.early, e)
 		}
 	default:
-		s.link.Receive(now, e.protocol, e.frame)
+		s.receive(now, e)
+	}
+}
+
+// receive gives the link a frame. A login may be in it, of which nothing shall stay.
+func (s *session) receive(now time.Time, e event) {
+	s.link.Receive(now, e.protocol, e.frame)
+	e.wipe()
+}
+
+// wipe clears what may be secret in an event that is over.
+func (e *event) wipe() {
+	clear(e.frame)
+	if e.connected != nil {
+		clear(e.connected.ProxyAuthentication.Response)
 	}
 }
 
@@ -208,10 +257,11 @@ func (s *session) connected(now time.Time, r *l2tp.Connect) {
 		s.call.SetSequencing(true)
 	}
 	s.link.StartProxied(now, proxied(r))
+	clear(r.ProxyAuthentication.Response)
 	early := s.early
 	s.early = nil
 	for _, e := range early {
-		s.link.Receive(now, e.protocol, e.frame)
+		s.receive(now, e)
 	}
 }
 
@@ -328,8 +378,8 @@ func (s *session) late() ending {
 	if s.link.Phase() == tenant.StageCCP || s.carries {
 		return ending{
 			tenant.StageCCP, tenant.ReasonMPPERequired,
-			fmt.Sprintf("MPPE required but not agreed on within %s", setupTimeout),
+			fmt.Sprintf("MPPE required but not agreed on within %s", s.within),
 		}
 	}
-	return ending{s.reached, tenant.ReasonPeerTimeout, fmt.Sprintf("not through %s within %s", s.reached, setupTimeout)}
+	return ending{s.reached, tenant.ReasonPeerTimeout, fmt.Sprintf("not through %s within %s", s.reached, s.within)}
 }

@@ -93,6 +93,7 @@ func newWorldOf(t *testing.T, bubble bool, slots int, make func(Config) *Manager
 	w.m = make(Config{
 		Store: w.store, Plane: w.plane, Pools: w.pools, Metrics: telemetry.NewMetrics(), Log: slog.New(w.errors),
 		MaxSessions: slots, Instance: "vpn", Version: "test", Ledger: w.ledger,
+		Faults: telemetry.NewFaults(slog.New(slog.DiscardHandler), nil),
 	})
 	t.Cleanup(w.close)
 	return w

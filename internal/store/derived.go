@@ -75,6 +75,7 @@ func (d *Derived[T, V]) value(name string, item Item) (V, error) {
 		return none, err
 	}
 	made := derived[V]{item.ModRev, d.of(r)}
+	Wipe(r)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, known := d.byKey[item.Key]; !known && len(d.byKey) >= maxDerived {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// probeKey is written to find out whether a map that could not be written can be again. What is there means nothing.
+// probeKey is written to find out whether a map that could not be written can be again, unless it has a way of its own to do that.
+// What is there means nothing.
 const probeKey = "meta/probe"
 
 // probeEvery is how often that is tried at most, however often it is asked.
@@ -29,6 +30,7 @@ type failure struct {
 func (n *noted) Commit(ctx context.Context, guards []Guard, ops []Op) (int64, bool, error) {
 	rev, ok, err := n.KV.Commit(ctx, guards, ops)
 	switch {
+	case err == nil && !ok: // nothing was written
 	case err == nil:
 		if n.failed.Load() != nil {
 			n.failed.Store(nil)
@@ -37,6 +39,28 @@ func (n *noted) Commit(ctx context.Context, guards []Guard, ops []Op) (int64, bo
 		n.failed.Store(&failure{err, time.Now()})
 	}
 	return rev, ok, err
+}
+
+// prober is a KV that can try a write that changes nothing.
+type prober interface {
+	Probe(ctx context.Context) error
+}
+
+// probe tries again.
+func (n *noted) probe(ctx context.Context) error {
+	p, ok := n.KV.(prober)
+	if !ok {
+		_, _, err := n.Commit(ctx, nil, []Op{{Key: probeKey, Value: []byte{}}})
+		return err
+	}
+	err := p.Probe(ctx)
+	switch {
+	case err == nil:
+		n.failed.Store(nil)
+	case ctx.Err() == nil:
+		n.failed.Store(&failure{err, time.Now()})
+	}
+	return err
 }
 
 // Health says whether the store can be read, and be written as far as the last change has shown. When that one failed, it
@@ -48,8 +72,7 @@ func (s *Store) Health(ctx context.Context) error {
 		case time.Since(f.at) < probeEvery:
 			return f.err
 		default:
-			_, _, err := n.Commit(ctx, nil, []Op{{Key: probeKey, Value: []byte{}}})
-			return err
+			return n.probe(ctx)
 		}
 	}
 	_, err := s.kv.Revision(ctx)

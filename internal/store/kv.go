@@ -27,6 +27,9 @@ var (
 	ErrClosed = errors.New("store: closed")
 	// ErrLocked is returned by an engine's Open when another process has the same state open.
 	ErrLocked = errors.New("in use by another process")
+	// ErrNotWritten is returned by a commit that the disk did not take. It is not made, as a rule; one of which only the last
+	// step failed is made all the same, and seen by others with the next commit.
+	ErrNotWritten = errors.New("the state can't be written")
 	// ErrCorrupt is returned by an engine's Open, or by a read, when the stored bytes can't be right.
 	ErrCorrupt = errors.New("store: corrupt")
 	// ErrSchemaTooNew is returned when a newer version of the program wrote the state.
@@ -82,7 +85,7 @@ type KV interface {
 	// Commit does all ops if every guard holds, or nothing. It returns ok=false and no error when a guard does not
 	// hold. The revision is that of the commit; of the map as it is when nothing was done. A commit without ops, or
 	// with nothing but deletions of absent keys, does not raise the revision; a put always does. When it returns
-	// without an error, the change survives the death of the process.
+	// without an error, the change survives the death of the process, and a power cut.
 	//
 	// If ctx ends before the commit has begun, nothing is done and ctx's error is returned; later it is not looked at.
 	Commit(ctx context.Context, guards []Guard, ops []Op) (rev int64, ok bool, err error)

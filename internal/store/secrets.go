@@ -47,3 +47,16 @@ func secretsOf[T Record](r *T) map[string][]byte {
 	}
 	return m
 }
+
+// Wipe clears the secrets of records that the caller has read for itself, or made, and needs no more: those of Get and
+// List, never of Shared.
+func Wipe[T Record](records ...*T) {
+	for _, r := range records {
+		if r == nil {
+			continue
+		}
+		for _, slot := range any(r).(record).secretSlots(nil) {
+			clear(*slot.value)
+		}
+	}
+}

@@ -21,6 +21,7 @@ const (
 	FaultNetwork     Fault = "NETWORK"     // a tenant's device, namespace or link is gone or down
 	FaultListener    Fault = "LISTENER"    // a listener's sockets can't be opened, or its interface is down
 	FaultShard       Fault = "SHARD"       // a shard has ended a session that made it panic, or was begun anew
+	FaultPanic       Fault = "PANIC"       // the control side has contained a panic of its own
 	FaultSendBuffers Fault = "SENDBUFFERS" // the kernel had no buffers for packets that were to be sent
 	FaultDescriptors Fault = "DESCRIPTORS" // the process has no more descriptors
 	FaultHeap        Fault = "HEAP"        // the process is near its memory limit
@@ -32,7 +33,7 @@ const (
 // AllFaults lists them, in the order of their documentation.
 func AllFaults() []Fault {
 	return []Fault{
-		FaultStore, FaultAccounting, FaultMemory, FaultDisk, FaultNetwork, FaultListener, FaultShard, FaultSendBuffers,
+		FaultStore, FaultAccounting, FaultMemory, FaultDisk, FaultNetwork, FaultListener, FaultShard, FaultPanic, FaultSendBuffers,
 		FaultDescriptors, FaultHeap, FaultClock, FaultRADIUS, FaultNames,
 	}
 }

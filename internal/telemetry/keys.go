@@ -45,4 +45,6 @@ const (
 	Tunnel    = "tunnel"      // L2TP tunnel ID that we gave out
 	Stack     = "stack"       // of a panic
 	FaultName = "fault"       // name of a fault
+
+	Capabilities = "capabilities" // of the process, that it has kept or lacks
 )

@@ -27,6 +27,13 @@ var (
 	Peers    = gauge("ipsec_peers", "IPsec peers, by tenant.", "tenant")
 	Tunnels  = gauge("l2tp_tunnels", "L2TP tunnels, half-open ones too.")
 
+	PPTPConnections = gauge("pptp_connections", "Control connections of PPTP.")
+	PPTPDropped     = counter("pptp_dropped_total", "Control connections of PPTP that were not served, or not to their end.", "drop")
+	IKEDropped      = counter("ike_dropped_total", "IKE messages that led to nothing.", "drop")
+	L2TPDropped     = counter("l2tp_dropped_total", "L2TP control messages that led to nothing.", "drop")
+	Unlisted        = counter("logins_unlisted_total",
+		"Refused log-ins that were not logged, as there were too many alike.", "stage")
+
 	RadiusUp = gauge("radius_server_up",
 		"1: a RADIUS server answers or was not asked yet, 0: it is dead.", "tenant", "server")
 	RadiusInFlight = gauge("radius_requests_in_flight", "Requests to a RADIUS server under way.", "tenant", "server")

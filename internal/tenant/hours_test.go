@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
@@ -73,6 +74,7 @@ func TestHourWindowJSON(t *testing.T) {
 }
 
 func FuzzParseHourWindow(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range []string{"Mon-Fri 08:00-18:00", "22:00-06:00", "Sat-Mon 00:00-24:00", "Fri 22:00-00:00", ""} {
 		f.Add(s)
 	}

@@ -38,7 +38,8 @@ func (g *gate) Deliver(uint16, []byte) {
 }
 
 // OutOfSync implements dataplane.Sink.
-func (g *gate) OutOfSync() {}
+func (g *gate) OutOfSync()    {}
+func (g *gate) Broken(string) {}
 
 // phase holds up the shards that the gates belong to, by control frames that knock sends, fills their queues, lets them go
 // and returns what CPU time they took together until they had nothing more to do.

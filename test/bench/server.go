@@ -93,6 +93,7 @@ func (deaf) Stray(_, _ uint16)                            {}
 func (deaf) Moved(netip.AddrPort)                         {}
 func (deaf) SAUsed(uint32)                                {}
 func (deaf) SALimit(uint32, bool)                         {}
+func (deaf) Broken(string)                                {}
 
 // session is an open session and both its ends.
 type session struct {

@@ -67,6 +67,11 @@ type mapping struct {
 // newWorld starts everything, with the tenant acme and a listener. Worlds share nothing, and their tests mostly wait, so
 // they run side by side.
 func newWorld(t *testing.T) *world {
+	return newWorldOn(t, func(p session.Plane) session.Plane { return p })
+}
+
+// newWorldOn is newWorld where another Plane may stand before the real one.
+func newWorldOn(t *testing.T, before func(session.Plane) session.Plane) *world {
 	t.Parallel()
 	w := &world{
 		t: t, store: storetest.Open(t), pools: ippool.New(), metrics: telemetry.NewMetrics(), opener: newOpener(),
@@ -84,7 +89,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.m = session.New(session.Config{
-		Store: w.store, Plane: session.Planed(w.plane), Pools: w.pools, Metrics: w.metrics, Log: log, MaxSessions: 200,
+		Store: w.store, Plane: before(session.Planed(w.plane)), Pools: w.pools, Metrics: w.metrics, Log: log, MaxSessions: 200,
 		Instance: "vpn", Version: "test",
 	})
 	w.stack = ipsec.NewStack(nil)

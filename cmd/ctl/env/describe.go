@@ -48,6 +48,7 @@ var byReason = map[string]string{
 	"TOO_MANY_CAPTURES":   "wait until one of the others has ended",
 	"TOO_MANY_WATCHES":    "end some of the others",
 	"WATCH_TOO_SLOW":      "go on with --revision and the last one that was printed",
+	"STATE_NOT_WRITTEN":   "make room on the daemon's disk; ctl instance describe shows the faults that stand",
 	"SHUTTING_DOWN":       "try again when it is back",
 	"OPERATION_RUNNING":   "ctl operation list shows it, ctl operation cancel ends it",
 	"RATE_LIMITED":        "make fewer calls",

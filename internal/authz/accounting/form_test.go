@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
@@ -124,6 +125,7 @@ func TestCheck(t *testing.T) {
 }
 
 func FuzzParseRecordKey(f *testing.F) {
+	corpus.Add(f)
 	f.Add(recordKey{id: 1, status: Start, tenant: "acme", session: "s/1"}.String())
 	f.Add(recordKey{id: 1, status: On, tenant: "acme"}.String())
 	f.Add("record/1/START/a/b")
@@ -137,6 +139,7 @@ func FuzzParseRecordKey(f *testing.F) {
 
 // FuzzOpenItem: whatever stands in the storage, Open says so and does not panic.
 func FuzzOpenItem(f *testing.F) {
+	corpus.Add(f)
 	s := sessionOf("acme", "s1")
 	item, err := encodeRecord(&Record{ID: 1, Status: Stop, Tenant: "acme", Session: &s, Time: begin})
 	if err != nil {
@@ -153,7 +156,16 @@ func FuzzOpenItem(f *testing.F) {
 		if err != nil {
 			return
 		}
-		l.Unsent("acme", 0, 0)
-		l.Status("")
+		unsent, more := l.Unsent("acme", 0, 0)
+		for i, r := range unsent {
+			if r.Tenant != "acme" || r.ID == 0 || i > 0 && r.ID <= unsent[i-1].ID {
+				t.Errorf("record %d: %+v", i, r)
+			}
+		}
+		for _, st := range l.Status("") {
+			if st.Unsent < 0 || st.UnsentBytes < 0 || st.Live < 0 || st.Tenant == "acme" && (st.Unsent < len(unsent) || more && len(unsent) == 0) {
+				t.Errorf("%+v with %d unsent", st, len(unsent))
+			}
+		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"concentrator/internal/corpus"
 )
 
 // TestRestart: nothing is forgotten with the process: hold-ups, levels and known sources.
@@ -135,6 +137,7 @@ func TestBadStorage(t *testing.T) {
 
 // FuzzDecode: whatever an item holds, what is made of it is bounded and can be stored again under the same key.
 func FuzzDecode(f *testing.F) {
+	corpus.Add(f)
 	f.Add("acme/u/bob", []byte(`{"n":3,"at":1900000000000,"until":1900000001000}`))
 	f.Add("acme/t/", []byte(`{"n":1e308,"at":-5,"until":9223372036854775807}`))
 	f.Add("acme/k/al%2Fice", []byte(`{"sources":[{"source":"192.0.2.1","last":1900000000000,"n":2}]}`))

@@ -17,7 +17,7 @@ import (
 // UserSource looks users up. It must be safe for concurrent use.
 type UserSource interface {
 	// User returns the user with the login user, which may be any octets, of the tenant with the ID tenant. false means
-	// that there is none; an error, that nobody knows.
+	// that there is none; an error, that nobody knows. The password is the caller's, who clears it.
 	User(tenant, user string) (User, bool, error)
 }
 
@@ -53,6 +53,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, r authz.Request) (auth
 		// No reason of the API says "our own table is broken"; the detail does.
 		return authz.NoAnswer(tenant.ReasonWrongCredentials, "the user table could not be read: "+err.Error(), err)
 	}
+	defer clear(u.Password)
 	if !found {
 		u = User{} // whatever the source has returned with false
 	}
@@ -117,7 +118,7 @@ func check(r authz.Request, password tenant.Secret) (v authz.Verdict, right, ok 
 			return refuse("the MS-CHAPv2 challenge or response has the wrong length")
 		}
 		challenge := [mschap.ChallengeLen]byte(r.Challenge)
-		hash := mschap.NTPasswordHash(string(password))
+		hash := mschap.NTPasswordHash(password)
 		want := mschap.NTResponse(mschap.ChallengeHash(p.PeerChallenge, challenge, r.PeerName), hash)
 		right = subtle.ConstantTimeCompare(p.NTResponse[:], want[:]) == 1
 		// Derived for a wrong password as well, for the same time.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ func (m table) User(tenant, user string) (User, bool, error) {
 		return User{}, false, nil
 	}
 	u, ok := m[user]
+	u.Password = slices.Clone(u.Password) // the caller clears it
 	return u, ok, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"layeh.com/radius"
 
 	"concentrator/internal/authz"
+	"concentrator/internal/corpus"
 )
 
 const (
@@ -128,6 +129,7 @@ func TestParseChange(t *testing.T) {
 }
 
 func FuzzParseChange(f *testing.F) {
+	corpus.Add(f)
 	for _, tt := range changes {
 		f.Add(tt.code == disconnect, tt.attrs)
 	}

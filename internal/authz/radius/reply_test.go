@@ -17,6 +17,7 @@ import (
 	"concentrator/internal/authz"
 	"concentrator/internal/authz/radius/packet"
 	"concentrator/internal/authz/radius/transport"
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
@@ -555,6 +556,7 @@ func TestParseFramedRoute(t *testing.T) {
 }
 
 func FuzzParseFramedRoute(f *testing.F) {
+	corpus.Add(f)
 	for _, tt := range framedRoutes {
 		f.Add(tt.in)
 	}
@@ -573,6 +575,7 @@ func FuzzParseFramedRoute(f *testing.F) {
 }
 
 func FuzzParseReply(f *testing.F) {
+	corpus.Add(f)
 	query := append([]byte{1, 7, 0, 20}, make([]byte, 16)...)
 	for _, tt := range interpretations {
 		f.Add(answerOf{code: tt.code, attrs: tt.attrs}.build(query))

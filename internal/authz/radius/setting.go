@@ -1,6 +1,7 @@
 package radius
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -207,7 +208,8 @@ func (a *answer) key(to *tenant.Secret, v radius.Attribute) error {
 	if len(k) < 8 { // 40- and 56-bit start keys have 8 octets, RFC 3079 section 2
 		return fmt.Errorf("the key is %d octets long, want 8, 16 or 32", len(k))
 	}
-	*to = k[:min(len(k), mppeKeyLen)]
+	*to = bytes.Clone(k[:min(len(k), mppeKeyLen)])
+	clear(k)
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // model is the sum of RFC 1071 section 4.1, folded, as slow as it is plain.
@@ -184,6 +186,7 @@ func TestFold(t *testing.T) {
 }
 
 func FuzzAdd(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint64(0), []byte(nil))
 	f.Add(uint64(1<<64-1), make([]byte, 129))
 	f.Fuzz(func(t *testing.T, sum uint64, p []byte) {

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"concentrator/internal/corpus"
 )
 
 const canary = 0xa5
@@ -139,6 +141,7 @@ func TestNothingOutside(t *testing.T) {
 }
 
 func FuzzCopy(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte(nil), uint8(0))
 	f.Add(make([]byte, 129), uint8(3))
 	f.Fuzz(func(t *testing.T, src []byte, to uint8) {

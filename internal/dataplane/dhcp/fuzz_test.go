@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/policy"
 )
 
 // FuzzAppend: no packet makes Append panic, and every answer is one that a strict client takes.
 func FuzzAppend(f *testing.F) {
+	corpus.Add(f)
 	f.Add(windows().bytes(f), 576)
 	f.Add(macOS().bytes(f), 1500)
 	q := windows()

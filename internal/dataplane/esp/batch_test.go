@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/multibuf"
 	"concentrator/internal/dataplane/pktbuf"
 	"concentrator/internal/wire/esphdr"
@@ -206,6 +207,7 @@ func TestOpenBatch(t *testing.T) {
 
 // FuzzOpenBatch is the same with programs of the fuzzer's.
 func FuzzOpenBatch(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint64(1), []byte{4, 0, 15, 9, 0, 0, 0, 0, 2, 7, 0, 15, 1})
 	f.Add(uint64(3), []byte{36, 0, 5, 1, 1, 5, 1, 2, 5, 1, 3, 5, 1, 0, 15, 1, 1, 15, 1, 2, 15, 1, 3, 15, 1, 0, 5, 251, 1, 5, 251})
 	f.Add(uint64(2), []byte{2, 0, 15, 9, 200, 9, 100, 0, 3, 0, 15, 3, 0, 5, 3, 0, 5, 4})

@@ -6,9 +6,9 @@ import (
 	"crypto/des"
 	"encoding/binary"
 	"fmt"
-	"reflect"
 
 	"concentrator/internal/dataplane/multibuf"
+	"concentrator/internal/wipe"
 	"concentrator/internal/wire/esphdr"
 )
 
@@ -114,7 +114,7 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make AES: %w", err)
 	}
-	defer wipe(block) // GCM has a copy
+	defer wipe.Value(block) // GCM has a copy
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
 		return nil, fmt.Errorf("make GCM: %w", err)
@@ -154,14 +154,7 @@ func (c *crypto) wipe() {
 	if c.mac != nil {
 		c.mac.wipe()
 	}
-	wipe(c.cbc)
-	wipe(c.block)
-	wipe(c.aead)
-}
-
-// wipe clears what v points to, key schedules of the standard library, which offers no other way.
-func wipe(v any) {
-	if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer {
-		p.Elem().SetZero()
-	}
+	wipe.Value(c.cbc)
+	wipe.Value(c.block)
+	wipe.Value(c.aead)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 	"concentrator/internal/wire/esphdr"
 )
@@ -14,6 +15,7 @@ var fuzzSuites = []string{"AES-128-CBC-SHA1", "AES-256-CBC-SHA256", "AES-128-GCM
 // FuzzInboundOpen gives an SA in the middle of a stream any packet. It must not pass, must not change the SA, and the peer's
 // next packet must still be read. SHA2-256 is tried also where the stream has been cut on its way so far, or by the peer.
 func FuzzInboundOpen(f *testing.F) {
+	corpus.Add(f)
 	for i, name := range fuzzSuites {
 		p := suiteOf(f, name)
 		for _, n := range []int{0, 1, 40} {
@@ -82,6 +84,7 @@ func FuzzInboundOpen(f *testing.F) {
 // FuzzTrailer gives an SA authentic packets with any plaintext: what is left must be a prefix of it, with the padding that
 // is described.
 func FuzzTrailer(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{1, 2, 3, 0, 17})
 	f.Add([]byte{1, 2, 3, 1, 2, 2, 59})
 	f.Add([]byte{255, 17})
@@ -117,6 +120,7 @@ func FuzzTrailer(f *testing.F) {
 // FuzzOpenOrder gives an SA packets in an order that the input chooses, with losses and repetitions. Each is read at most
 // once, and right.
 func FuzzOpenOrder(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 1, 2, 3, 2, 1, 0}, uint16(1))
 	f.Add([]byte{255, 0, 128, 255}, uint16(64))
 	p := suiteOf(f, "AES-128-GCM")

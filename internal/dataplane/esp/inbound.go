@@ -24,6 +24,7 @@ func NewInbound(p Params) (*Inbound, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(c.nonce[:]) // the salt: the SA has a copy
 	return &Inbound{crypto: *c, mayCut: p.Integrity == esphdr.HMACSHA256_128}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 
+	"concentrator/internal/wipe"
 	"concentrator/internal/wire/esphdr"
 )
 
@@ -102,5 +103,6 @@ func (m *mac) restore(state []byte) {
 func (m *mac) wipe() {
 	clear(m.inner)
 	clear(m.outer)
-	wipe(m.hash)
+	wipe.Value(m.hash)
+	clear(m.sum[:])
 }

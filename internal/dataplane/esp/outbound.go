@@ -23,6 +23,7 @@ func NewOutbound(p Params) (*Outbound, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer clear(c.nonce[:]) // the salt: the SA has a copy
 	sa := &Outbound{crypto: *c, cut: p.Integrity == esphdr.HMACSHA256_128}
 	rand.Read(sa.seed[:]) // never fails
 	return sa, nil

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 	"concentrator/internal/wire/gre"
 )
@@ -539,6 +540,7 @@ func TestNoAllocation(t *testing.T) {
 // FuzzSessionEvents gives a session any numbers, evidence and time. It never delivers a number twice within its memory,
 // never forgets a buffer, and never keeps anything beyond HoldTime.
 func FuzzSessionEvents(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 1, 0, 1, 2, 0, 3, 1, 0, 2, 3, 0})
 	f.Add([]byte{0, 1, 0, 40, 1, 0, 250, 2, 5, 41, 3, 90})
 	f.Fuzz(func(t *testing.T, events []byte) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 	"concentrator/internal/wire/l2tp"
 )
@@ -164,6 +165,7 @@ func TestPrependNoRoom(t *testing.T) {
 // FuzzStrip gives Strip any message: what is left is a part of it, and the header put before it again makes that message up
 // to its length.
 func FuzzStrip(f *testing.F) {
+	corpus.Add(f)
 	for _, m := range messages {
 		f.Add(unhex(f, m.wire))
 	}

@@ -1,6 +1,10 @@
 package l2tpdata
 
-import "testing"
+import (
+	"testing"
+
+	"concentrator/internal/corpus"
+)
 
 func TestSequencer(t *testing.T) {
 	type step struct {
@@ -68,6 +72,7 @@ func TestSequencerLong(t *testing.T) {
 
 // FuzzSequencerEvents: what is delivered goes forward, but for a jump that two in a row have made.
 func FuzzSequencerEvents(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 0, 0, 1, 0, 3, 0, 2})
 	f.Add([]byte{0, 0, 0x40, 0, 0x40, 1, 0, 1})
 	f.Fuzz(func(t *testing.T, in []byte) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -131,6 +132,7 @@ func TestPrependUDP(t *testing.T) {
 
 // FuzzStripUDP gives StripUDP anything: what is left lies inside it, and with check only what sums up right.
 func FuzzStripUDP(f *testing.F) {
+	corpus.Add(f)
 	f.Add(datagram([]byte("l2tp"), 1701, testSrc, testDst), true)
 	f.Add(datagram([]byte("odd"), 49152, testSrc, testDst), true)
 	f.Add([]byte{6, 165, 6, 165, 0, 8, 0, 0}, false)

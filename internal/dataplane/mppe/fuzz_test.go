@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
 // FuzzOpen gives a receiver in the middle of a stream any packet with any sequence number. It must not pass, must not
 // change the buffer, and the peer's next packet must still be read.
 func FuzzOpen(f *testing.F) {
+	corpus.Add(f)
 	f.Add(false, uint32(10), []byte{0x90, 10, 1, 2, 3})
 	f.Add(false, uint32(100), []byte{0x90, 100, 1, 2, 3})
 	f.Add(false, uint32(5000), []byte{0x90, 10, 1, 2, 3})
@@ -45,6 +47,7 @@ func FuzzOpen(f *testing.F) {
 // FuzzOpenOrder gives a receiver a stream in an order that the input chooses, with losses and repetitions. Each packet
 // is read at most once, and right.
 func FuzzOpenOrder(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 1, 2, 3, 2, 1, 0})
 	f.Add([]byte{10, 100, 101, 12, 200, 201})
 	f.Add([]byte{63, 64, 0, 130, 131, 66})

@@ -69,7 +69,9 @@ func (s *schedule) interim(session *key, h *hashed) (k key) {
 
 // initial is the session key that a direction starts with.
 func (s *schedule) initial() key {
-	k := s.interim(&s.start, newHashed())
+	h := newHashed()
+	defer h.wipe()
+	k := s.interim(&s.start, h)
 	copy(k[:], s.salt[:s.salted])
 	return k
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -338,6 +339,7 @@ func TestOpenBatchForgedCost(t *testing.T) {
 
 // FuzzOpenBatch is TestOpenBatch with what the input chooses; when it ends, nothing more goes wrong.
 func FuzzOpenBatch(f *testing.F) {
+	corpus.Add(f)
 	f.Add(false, []byte{3, 0, 1, 2, 3, 4, 5, 6, 7})
 	f.Add(true, []byte{1, 0, 1, 0, 63, 0, 0, 9, 12, 7, 30, 1, 200, 8, 255, 9})
 	f.Add(true, bytes.Repeat([]byte{0, 16, 7, 9, 40, 4, 60, 8, 130, 6, 100}, 20))

@@ -3,10 +3,13 @@ package multibuf
 import (
 	"math/rand/v2"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // FuzzCBC makes a batch of packets: two octets of input are one packet's length and what else is chosen.
 func FuzzCBC(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint64(1), []byte{0, 0, 1, 2, 255, 255, 7, 7})
 	f.Add(uint64(2), []byte("one packet after the other, of all lengths"))
 	f.Fuzz(func(t *testing.T, seed uint64, choices []byte) {
@@ -34,6 +37,7 @@ func FuzzCBC(f *testing.F) {
 
 // FuzzSumHMAC makes a batch of messages: three octets of input are one message's length, its tail's and its hash.
 func FuzzSumHMAC(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint64(1), []byte{0, 0, 0, 1, 2, 3, 255, 255, 255, 64, 0, 1, 63, 1, 0})
 	f.Add(uint64(2), []byte("one message after the other, of all lengths"))
 	f.Fuzz(func(t *testing.T, seed uint64, choices []byte) {

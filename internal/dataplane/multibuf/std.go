@@ -7,7 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding"
 	"hash"
-	"reflect"
+
+	"concentrator/internal/wipe"
 )
 
 // cbcMode is a block mode that can be used again with another IV; those of the standard library can.
@@ -26,7 +27,7 @@ func newStdAES(key []byte) *stdAES {
 	if err != nil {
 		panic("multibuf: " + err.Error()) // the caller looked at the length
 	}
-	defer wipe(block)
+	defer wipe.Value(block)
 	var iv [blockLen]byte
 	return &stdAES{
 		enc: cipher.NewCBCEncrypter(block, iv[:]).(cbcMode),
@@ -47,8 +48,8 @@ func (s *stdAES) decrypt(iv *[blockLen]byte, data []byte) {
 }
 
 func (s *stdAES) wipe() {
-	wipe(s.enc)
-	wipe(s.dec)
+	wipe.Value(s.enc)
+	wipe.Value(s.dec)
 }
 
 // resumable is a hash that can go on from a state that it had.
@@ -77,7 +78,7 @@ func newStdHMAC(h Hash, key *[hashBlockLen]byte) *stdHMAC {
 // stdState is the state of the hash behind its first block.
 func stdState(h Hash, block [hashBlockLen]byte) []byte {
 	d := newResumable(h)
-	defer wipe(d)
+	defer wipe.Value(d)
 	d.Write(block[:])
 	state, err := d.MarshalBinary()
 	if err != nil {
@@ -107,11 +108,4 @@ func restore(d resumable, state []byte) {
 func (s *stdHMAC) wipe() {
 	clear(s.inner)
 	clear(s.outer)
-}
-
-// wipe clears what v points to, key schedules of the standard library, which offers no other way.
-func wipe(v any) {
-	if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer {
-		p.Elem().SetZero()
-	}
 }

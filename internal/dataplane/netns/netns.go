@@ -35,11 +35,15 @@ var ErrNotOurs = errors.New("netns: namespace was not made by the concentrator")
 
 // Handle is an open namespace. The descriptor keeps the namespace alive until Close.
 type Handle struct {
-	fd int
+	fd  int
+	own bool // of the process: nobody has to go there, which would take CAP_SYS_ADMIN even so
 }
 
 // FD is the descriptor, owned by the Handle.
 func (h *Handle) FD() int { return h.fd }
+
+// Own says whether it is the namespace that the process runs in.
+func (h *Handle) Own() bool { return h.own }
 
 // Close lets the namespace go.
 func (h *Handle) Close() error {
@@ -49,6 +53,45 @@ func (h *Handle) Close() error {
 	err := unix.Close(h.fd)
 	h.fd = -1
 	return err
+}
+
+// Named says whether the namespace called name is there, and is this one.
+func (h *Handle) Named(name string) (same, there bool, err error) {
+	id, err := Identity(name)
+	if errors.Is(err, ErrNotFound) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(h.fd, &st); err != nil {
+		return false, false, fmt.Errorf("look at a namespace: %w", err)
+	}
+	return st.Ino == id, true, nil
+}
+
+// Identity is the number of the namespace that is called name now: another one of that name has another. ErrNotFound.
+func Identity(name string) (uint64, error) {
+	path := "/proc/self/ns/net"
+	if name != "" {
+		if err := CheckName(name); err != nil {
+			return 0, err
+		}
+		path = filepath.Join(Dir, name)
+		mounted, err := isNamespace(path)
+		if err != nil {
+			return 0, fmt.Errorf("look at namespace %s: %w", name, err)
+		}
+		if !mounted {
+			return 0, fmt.Errorf("%w: %s", ErrNotFound, path)
+		}
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return 0, fmt.Errorf("look at namespace %s: %w", path, err)
+	}
+	return st.Ino, nil
 }
 
 // CheckName says whether name can name a namespace.
@@ -66,7 +109,7 @@ func Open(name string) (*Handle, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Handle{fd: fd}, nil
+		return &Handle{fd: fd, own: true}, nil
 	}
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -154,6 +197,9 @@ func closeOf(h *Handle) error {
 
 // Do runs f on a thread inside the namespace and waits for it. f must not start goroutines that rely on that.
 func (h *Handle) Do(f func() error) error {
+	if h.own {
+		return f()
+	}
 	return onThread(func() error {
 		if err := unix.Setns(h.fd, unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter network namespace: %w", err)
@@ -195,7 +241,11 @@ func onThread(f func() error) error {
 
 // Netlink opens a netlink handle that works inside the namespace. The caller closes it.
 func (h *Handle) Netlink() (*netlink.Handle, error) {
-	nl, err := netlink.NewHandleAt(vnetns.NsHandle(h.fd), unix.NETLINK_ROUTE)
+	at := vnetns.None()
+	if !h.own {
+		at = vnetns.NsHandle(h.fd)
+	}
+	nl, err := netlink.NewHandleAt(at, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("netlink in namespace: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // world is a shard of packets without contents: they arrive in a socket's buffer, the shard reads batches of them and takes
@@ -397,6 +399,7 @@ func TestFairLevel(t *testing.T) {
 
 // FuzzFair gives any reads at any times: no session that has been alone is refused, and nothing overflows.
 func FuzzFair(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{64, 1, 100, 64, 1, 100, 3, 0, 0, 64, 7, 255}, uint8(2))
 	f.Add(slices.Repeat([]byte{64, 0, 100}, 100), uint8(1))
 	f.Fuzz(func(t *testing.T, in []byte, sessions uint8) {

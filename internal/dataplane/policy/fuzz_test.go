@@ -6,12 +6,14 @@ import (
 	"slices"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
 // FuzzParseIPv4 gives any octets to everything that takes a packet: nothing panics, what is reported lies inside the
 // packet, and what is made of it is well formed.
 func FuzzParseIPv4(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range ipv4Table {
 		f.Add(s.p, uint16(100))
 	}
@@ -64,6 +66,7 @@ func FuzzParseIPv4(f *testing.F) {
 
 // FuzzPermit gives any packet to any ACL: what is compiled says the same as the rules one by one.
 func FuzzPermit(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range ipv4Table {
 		f.Add(s.p, uint64(1), uint16(3))
 	}

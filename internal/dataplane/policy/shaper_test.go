@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -270,6 +271,7 @@ func (s *slowShaper) offer(n int, now int64) Decision {
 
 // FuzzShaper gives any packets at any times to a Shaper and to its slow twin.
 func FuzzShaper(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint64(8_000), 0, []byte{0, 3, 0, 0, 0, 200, 1, 1, 9, 9})
 	f.Add(uint64(100_000_000_000), 0, []byte{5, 255, 60, 255, 61, 255, 62, 255, 63, 255})
 	f.Add(uint64(1_234_567), 5000, make([]byte, 600))

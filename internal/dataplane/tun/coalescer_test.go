@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -644,6 +645,7 @@ func TestRefusedAltogether(t *testing.T) {
 }
 
 func FuzzCoalescer(f *testing.F) {
+	corpus.Add(f)
 	pack := func(ps [][]byte) []byte {
 		var all []byte
 		for _, p := range ps {

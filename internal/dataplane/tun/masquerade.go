@@ -14,9 +14,17 @@ import (
 // tableName is the nftables table of a device's own; other tables are other people's.
 func tableName(device string) string { return "concentrator_" + device }
 
+// openTables opens nftables in a namespace.
+func openTables(ns *netns.Handle) (*nftables.Conn, error) {
+	if ns.Own() {
+		return nftables.New()
+	}
+	return nftables.New(nftables.WithNetNSFd(ns.FD()))
+}
+
 // hasTable says whether the namespace has an nftables table.
 func hasTable(ns *netns.Handle, name string) (bool, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	conn, err := openTables(ns)
 	if err != nil {
 		return false, fmt.Errorf("open nftables: %w", err)
 	}
@@ -37,7 +45,7 @@ func removeTable(ns *netns.Handle, name string) error {
 	if err != nil || !there {
 		return err
 	}
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	conn, err := openTables(ns)
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
@@ -51,7 +59,7 @@ func removeTable(ns *netns.Handle, name string) error {
 // putTable makes an nftables table of one chain with one rule, in the place of what was there under its name, in one
 // change.
 func putTable(ns *netns.Handle, name string, chain nftables.Chain, rule []expr.Any) error {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.FD()))
+	conn, err := openTables(ns)
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}

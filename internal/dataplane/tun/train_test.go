@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -326,6 +327,7 @@ func TestReadEndsTrain(t *testing.T) {
 }
 
 func FuzzTrain(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{})
 	f.Add(make([]byte, 10))
 	f.Add(trainOf(withPayload(tcpRun(1, 0)[0], 300), 100))

@@ -60,6 +60,7 @@ func outerEnd(namespace string) string {
 // earlier run left. d.mu must be held.
 func (d *Device) setUplink(want Uplink) (err error) {
 	d.uplinkWarnings = nil
+	d.config.Uplink = want
 	if !d.ours {
 		if want != (Uplink{}) {
 			d.uplinkWarnings = append(d.uplinkWarnings, "the uplink is not made: its namespace was not made by the concentrator")

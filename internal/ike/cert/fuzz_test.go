@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 	wireike "concentrator/internal/wire/ike"
 )
@@ -15,6 +16,7 @@ import (
 // FuzzParsePeer gives any certificates to a peer, and what comes of them to everything that looks at a peer. None of it was
 // signed by the CA but the seeds.
 func FuzzParsePeer(f *testing.F) {
+	corpus.Add(f)
 	carol, sub := der(f, file(f, "carol.pem")), der(f, file(f, "sub.pem"))
 	f.Add(carol, sub, []byte("carol.example.net"))
 	f.Add(sub, carol, []byte{})
@@ -55,6 +57,7 @@ func parsed(t testing.TB, der []byte) *node {
 
 // FuzzParseTrust gives any texts to ParseTrust.
 func FuzzParseTrust(f *testing.F) {
+	corpus.Add(f)
 	for _, name := range []string{"sub.crl", "idp.crl", "idpca.crl", "delta.crl"} {
 		f.Add(file(f, "ca.pem")+file(f, "sub.pem"), file(f, name))
 		f.Add(file(f, "sub.pem"), string(der(f, file(f, name))))
@@ -72,6 +75,7 @@ func FuzzParseTrust(f *testing.F) {
 
 // FuzzParseOwn gives any texts to ParseOwn.
 func FuzzParseOwn(f *testing.F) {
+	corpus.Add(f)
 	f.Add(file(f, "carol.pem")+file(f, "sub.pem"), string(keyPEM(f, rsa2048())))
 	f.Add(file(f, "carol.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: []byte{0x30, 0}})))
 	f.Fuzz(func(t *testing.T, chain, key string) {

@@ -4,6 +4,8 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"io"
+
+	"concentrator/internal/wipe"
 )
 
 // ecp is a NIST curve, RFC 5903.
@@ -64,5 +66,8 @@ func (p *ecpPrivate) shared(peer []byte) ([]byte, error) {
 	return z, nil
 }
 
-// wipe does nothing: crypto/ecdh gives no access to the scalar, the collector takes it.
-func (p *ecpPrivate) wipe() {}
+// wipe clears the scalar, both copies that crypto/ecdh has of it.
+func (p *ecpPrivate) wipe() {
+	wipe.Bytes(p.key, "privateKey")
+	wipe.BytesIn(p.key, "fips", "d")
+}

@@ -101,8 +101,7 @@ func (p *Private) Shared(peer []byte) ([]byte, error) {
 	return p.private.shared(peer)
 }
 
-// Wipe clears the private value as far as Go allows it: MODP exponents are overwritten, curve scalars, which crypto/ecdh
-// keeps, only let go. Shared returns an error afterwards; Public goes on working.
+// Wipe clears the private value. Shared returns an error afterwards; Public goes on working.
 func (p *Private) Wipe() {
 	if p.private != nil {
 		p.private.wipe()

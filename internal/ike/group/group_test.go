@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"concentrator/internal/corpus"
 	wireike "concentrator/internal/wire/ike"
 )
 
@@ -393,6 +394,7 @@ func TestWipe(t *testing.T) {
 
 // FuzzShared gives Shared any value, in a group of each kind, and compares with plain arithmetic.
 func FuzzShared(f *testing.F) {
+	corpus.Add(f)
 	for i, id := range []wireike.GroupID{wireike.GroupMODP1024, wireike.GroupECP256, wireike.GroupECP521} {
 		for _, v := range refused(f, id) {
 			f.Add(uint8(i), v)
@@ -466,5 +468,31 @@ func BenchmarkShared(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestWipeLeavesNothing: a private value that was wiped computes nothing any more, and its octets are gone.
+func TestWipeLeavesNothing(t *testing.T) {
+	for _, id := range []wireike.GroupID{wireike.GroupMODP2048, wireike.GroupECP256, wireike.GroupECP384, wireike.GroupECP521} {
+		g, _ := Get(id)
+		p, err := g.Generate(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var left []byte
+		switch inner := p.private.(type) {
+		case *modpPrivate:
+			p.Wipe()
+			left = inner.exponent
+		case *ecpPrivate:
+			p.Wipe()
+			left = inner.key.Bytes()
+		}
+		if len(left) == 0 || !bytes.Equal(left, make([]byte, len(left))) {
+			t.Errorf("group %v: %x is left", id, left)
+		}
+		if _, err := p.Shared(p.Public()); err == nil {
+			t.Errorf("group %v: it still computes", id)
+		}
 	}
 }

@@ -67,7 +67,8 @@ func (d *door) aggressive(now time.Time, p Path, m wireike.Message, msg []byte, 
 	hs.answer = answer
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.handshakes >= e.cfg.MaxHandshakes {
+	hs.s.stranger = !known
+	if !e.roomLocked() {
 		e.stats.Limited++
 		return
 	}

@@ -9,7 +9,8 @@ import (
 	wireike "concentrator/internal/wire/ike"
 )
 
-// Child is one pair of ESP SAs, inbound and outbound. It does not change after AddInbound has seen it, so it may be kept.
+// Child is one pair of ESP SAs, inbound and outbound. It does not change after AddInbound has seen it, so it may be kept;
+// but the keys are the Host's, which clears them by WipeKeys once it has made of them what packets need.
 type Child struct {
 	InboundSPI  uint32 // ours, from Peer.NewSPI
 	OutboundSPI uint32 // the peer's
@@ -35,4 +36,11 @@ type Child struct {
 	// the second the child ends.
 	SoftBytes, HardBytes uint64
 	Lifetime             time.Duration // from AddInbound on; the Engine ends the child by itself
+}
+
+// WipeKeys clears the keys. Their lengths stay, as they tell the suite.
+func (c *Child) WipeKeys() {
+	for _, k := range []tenant.Secret{c.InboundKey, c.InboundAuthKey, c.OutboundKey, c.OutboundAuthKey} {
+		clear(k)
+	}
 }

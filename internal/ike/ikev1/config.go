@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"runtime"
 	"time"
+
+	"concentrator/internal/telemetry"
 )
 
 // Config is what an Engine may be told. The zero Config is usable: every zero field means its default.
@@ -20,7 +22,7 @@ type Config struct {
 	// HalfOpenPerSource bounds the exchanges in phase 1 of one address (IPv6: one /64); 5, and below 0 no limit. A source
 	// that somebody has authenticated from has ten times as much.
 	HalfOpenPerSource int
-	// HalfOpenLifetime is how long an exchange in phase 1 may take; 30 s.
+	// HalfOpenLifetime is how long an exchange in phase 1 may take until message 3, and from there on; 30 s.
 	HalfOpenLifetime time.Duration
 	// MainModesPerSecond and MainModeBurst bound the first messages of one source that are looked at; 20 and 40. A source
 	// that somebody has authenticated from has ten times as much.
@@ -29,6 +31,8 @@ type Config struct {
 	MaxPeers int
 	// Log gets the steps of the protocol at level Debug; nil: nothing. Refusals go to the Host instead.
 	Log *slog.Logger
+	// Faults is told of panics; nil: only Log is.
+	Faults *telemetry.Faults
 	// Rand is where cookies, nonces and private values come from, safe for concurrent use; crypto/rand by default.
 	Rand io.Reader
 }

@@ -20,6 +20,7 @@ type door struct {
 	repeats  repeatTable
 	told     bucket // refusals of message 1 that the Host hears of
 	notified bucket // notifies in the clear
+	newcomer bucket // first messages that are answered at once although the table is crowded
 	refused  refusedTable
 	next     time.Time // when to look for half-open exchanges that are too old
 }
@@ -30,10 +31,24 @@ const (
 	notifiedPerSecond, notifiedBurst = 20, 50
 )
 
+// While the table is crowded so many first messages of strangers a second are answered when they come for the first time, so
+// that in a flood that is no stronger everybody gets in at once, and exchanges have less time. Then it is crowded no more soon
+// after a flood, and meanwhile a place in it lasts for two seconds at least.
+const (
+	newcomersPerSecond, newcomerBurst = 500, 100
+
+	crowdedLifetime = 3 * time.Second
+)
+
 // sweepInterval is how often half-open exchanges are looked at for their age.
 const sweepInterval = time.Second
 
 func (d *door) deadline() time.Time { return d.next }
+
+// breakOff does nothing: no message leaves anything behind here that another one meets, and all come in by the door.
+func (*door) breakOff() {}
+
+func (*door) String() string { return "IKE" }
 
 // tick forgets the half-open exchanges that are too old.
 func (d *door) tick(now time.Time) {
@@ -46,7 +61,11 @@ func (d *door) tick(now time.Time) {
 			d.next = time.Time{}
 			return
 		}
-		if now.Sub(h.created) < e.cfg.HalfOpenLifetime {
+		lifetime := e.cfg.HalfOpenLifetime
+		if e.half.crowded() {
+			lifetime = min(lifetime, crowdedLifetime)
+		}
+		if now.Sub(h.created) < lifetime {
 			d.next = now.Add(sweepInterval)
 			return
 		}
@@ -98,7 +117,7 @@ func (d *door) receive(now time.Time, p Path, msg []byte) {
 	case h.Encrypted() || h.MessageID != 0 || m.Payloads.First() != wireike.PayloadSA || m.Payloads.Count(wireike.PayloadSA) != 1:
 		e.count(func(s *Stats) { s.Unexpected++ })
 	case half != nil:
-		d.repeat(p, half, len(msg))
+		d.repeat(now, p, half, len(msg))
 	case d.refused.again(now, key):
 		e.count(func(s *Stats) { s.Duplicates++ })
 		d.notify(now, p, h.Initiator, wireike.NotifyNoProposalChosen)
@@ -113,8 +132,9 @@ func (d *door) receive(now time.Time, p Path, msg []byte) {
 	}
 }
 
-// repeat answers a copy of message 1 as the first one was answered.
-func (d *door) repeat(p Path, half *halfOpen, size int) {
+// repeat answers a copy of message 1 as the first one was answered, and lets the exchange wait from now on: on a bad line the
+// answers may have been lost.
+func (d *door) repeat(now time.Time, p Path, half *halfOpen, size int) {
 	e := d.e
 	e.count(func(s *Stats) { s.Duplicates++ })
 	if half.replies >= maxReplies || half.path.Listener != p.Listener {
@@ -123,13 +143,26 @@ func (d *door) repeat(p Path, half *halfOpen, size int) {
 	half.replies++
 	if reply, err := half.message2(); err == nil && len(reply) <= size {
 		e.h.Send(p, reply)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.half.renew(now, half)
 	}
+}
+
+// welcome says whether a stranger's first message is answered although the table is crowded: when it has come before, which
+// invented addresses don't do and every client does, or when there are not too many.
+func (d *door) welcome(now time.Time, p Path, msg []byte) bool {
+	if d.repeats.repeated(now, p, msg) {
+		return true
+	}
+	d.newcomer.rate, d.newcomer.burst = newcomersPerSecond, newcomerBurst
+	return d.newcomer.take(now)
 }
 
 // mainMode takes message 1 of Main Mode: HDR, SA, vendor IDs.
 func (d *door) mainMode(now time.Time, p Path, m wireike.Message, msg []byte, known bool) {
 	e := d.e
-	if e.crowded() && !known && !d.repeats.repeated(now, p, msg) {
+	if !known && e.crowded() && !d.welcome(now, p, msg) {
 		e.count(func(s *Stats) { s.Limited++ })
 		return
 	}

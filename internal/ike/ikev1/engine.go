@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"container/list"
 	"context"
 	"net/netip"
 	"sync"
@@ -22,7 +23,7 @@ type Engine struct {
 
 	mu      sync.Mutex // guards what follows
 	wake    *sync.Cond // ready or stopped has changed
-	ready   []*strand
+	ready   turns
 	timers  timers
 	clock   *time.Timer
 	armed   time.Time
@@ -36,6 +37,7 @@ type Engine struct {
 	ours       map[wireike.Cookie]*strand // exchanges that we initiated, by our cookie, until message 2
 	peers      map[Peer]*strand           // machine: peer
 	handshakes int                        // strands in phase 1 behind message 3
+	strangers  *list.List                 // of *handshake: those of sources that nobody has authenticated from, the oldest first
 	half       halfOpenTable
 	sources    sourceTable
 	lastGood   goodTable
@@ -64,7 +66,7 @@ type Stats struct {
 	Duplicates     uint64 // messages that had come before
 	QueueFull      uint64 // messages dropped as too many waited
 	Limited        uint64 // first messages dropped for a limit
-	Pushed         uint64 // half-open exchanges that newer ones pushed out
+	Pushed         uint64 // exchanges in phase 1 that newer ones pushed out
 	Refused        uint64 // failed attempts, whether the Host was told or the rate of telling was used up
 	EstablishedSAs uint64
 	Children       uint64 // quick modes that led to a child
@@ -76,9 +78,10 @@ func New(cfg Config, h Host) *Engine {
 	e := &Engine{
 		cfg: cfg.withDefaults(), h: h,
 		routes: map[SAID]*strand{}, initiators: map[initiatorKey]*strand{}, ours: map[wireike.Cookie]*strand{},
-		peers: map[Peer]*strand{},
+		peers: map[Peer]*strand{}, strangers: list.New(),
 	}
 	e.wake = sync.NewCond(&e.mu)
+	e.ready.init(e.cfg.Workers)
 	e.half.init(e.cfg.MaxHalfOpen)
 	e.sources.init(e.cfg)
 	e.lastGood.init()
@@ -108,6 +111,8 @@ func (e *Engine) Receive(p Path, msg []byte) {
 	case h.Responder.IsZero():
 		if s := e.initiators[initiatorKey{h.Initiator, p.Remote.Addr()}]; s != nil {
 			e.postLocked(s, event{path: p, msg: msg}, maxQueue)
+		} else if _, known := e.lastGood.get(p.Remote.Addr()); known && !e.closing {
+			e.hurryLocked(e.door, event{path: p, msg: msg}, maxDoorQueue)
 		} else if !e.closing {
 			e.postLocked(e.door, event{path: p, msg: msg}, maxDoorQueue)
 		}
@@ -176,7 +181,8 @@ func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	st := e.stats
-	st.HalfOpen, st.Handshakes, st.Peers, st.SAs = e.half.len(), e.handshakes, len(e.peers), len(e.routes)
+	st.HalfOpen, st.Handshakes, st.Peers = e.half.len(), e.handshakes, len(e.peers)
+	st.SAs = len(e.routes) + len(e.ours) // what we have begun has no route before its first answer
 	return st
 }
 

@@ -208,11 +208,11 @@ func (w espWish) choose(sa wireike.SA) (chosenESP, error) {
 	case legacyUnused:
 		return chosenESP{}, &errNoProposal{
 			tenant.ReasonLegacyNotAllowed,
-			"the client offers only ESP algorithms that need the tenant's legacyClients: " + list(offered),
+			"the client offers only ESP algorithms that need the tenant's legacyClients: " + listOf(offered),
 		}
 	default:
 		return chosenESP{}, &errNoProposal{
-			tenant.ReasonNoCommonProposal, "none of the client's ESP proposals can be accepted: " + list(offered),
+			tenant.ReasonNoCommonProposal, "none of the client's ESP proposals can be accepted: " + listOf(offered),
 		}
 	}
 }

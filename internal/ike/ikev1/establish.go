@@ -2,6 +2,7 @@ package ikev1
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"concentrator/internal/tenant"
@@ -24,9 +25,11 @@ func (hs *handshake) establish(now time.Time, o outcome, final func() []byte) {
 	isa := newISAKMP(hs, o, now)
 	e := hs.e
 	e.border.Lock()
+	unlock := sync.OnceFunc(e.border.Unlock)
+	defer unlock() // where the Host panics too
 	p, err := e.hostEstablished(isa, o)
 	if err != nil {
-		e.border.Unlock()
+		unlock()
 		if msg := hs.protectedNotify(wireike.NotifyAuthenticationFailed); msg != nil {
 			e.h.Send(o.path, msg)
 		}
@@ -41,10 +44,13 @@ func (hs *handshake) establish(now time.Time, o outcome, final func() []byte) {
 		hs.last.replies = pieces
 	}
 	isa.last, isa.lastIV = hs.last, hs.iv
+	if f := hs.initiation.KeyLog; f != nil {
+		isa.keys.Reveal(f)
+	}
 	isa.keys.EndPhase1()
 	e.adopt(hs, p, isa, pieces, o.initialContact)
-	e.border.Unlock()
-	hs.state = stateClosed
+	unlock()
+	hs.state, hs.keys = stateClosed, nil // they are the SA's
 	hs.wipe()
 }
 
@@ -111,6 +117,9 @@ func (e *Engine) adopt(hs *handshake, p Peer, isa *isakmp, pieces [][]byte, init
 		}
 		sendAll(e.h, isa.path, pieces)
 		m.addSA(now, isa, initialContact)
+		if len(pieces) > 0 && len(m.children) == 0 { // else it rekeys, and need not say anything now
+			isa.remind.start(now, pieces)
+		}
 		for _, q := range children {
 			m.initiateQuick(now, isa, q, nil)
 		}

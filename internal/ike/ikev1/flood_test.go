@@ -185,3 +185,99 @@ func TestCopiesOfMessage1(t *testing.T) {
 		}
 	})
 }
+
+// More handshakes than there may be, from as many addresses, of which none goes on: the oldest make room, but for those of
+// addresses from which somebody has authenticated.
+func TestHandshakesPushOut(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		s := w.host(serverAddr, policyOf(pskPolicy("tenants/a", "secret")), Config{MaxHandshakes: 10})
+		attacker := netip.MustParsePrefix("100.64.0.0/10")
+		local := netip.AddrPortFrom(s.addr, portIKE)
+		key := make([]byte, 256)
+		key[255] = 2
+		w.tap = func(from, to netip.AddrPort, msg []byte) bool {
+			if !attacker.Contains(to.Addr()) {
+				return true
+			}
+			h, err := wireike.ParseHeader(msg)
+			if err != nil || h.Next != wireike.PayloadSA {
+				return false
+			}
+			b := wireike.NewBuilder(wireike.Header{Initiator: h.Initiator, Responder: h.Responder, Exchange: wireike.ExchangeMain})
+			b.Add(wireike.PayloadKE, key)
+			b.Add(wireike.PayloadNonce, make([]byte, ownNonce))
+			s.e.Receive(Path{Listener: "listeners/test", Local: local, Remote: to}, b.Bytes())
+			return false
+		}
+		for i := range 100 {
+			a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, 64, 1, byte(i)}), portIKE)
+			s.e.Receive(Path{Listener: "listeners/test", Local: local, Remote: a}, firstOf(uint64(i+1), wireike.GroupMODP2048))
+		}
+		settle(0)
+		if st := s.e.Stats(); st.Handshakes != 10 || st.Pushed != 90 {
+			t.Errorf("%d handshakes, %d pushed out; %+v", st.Handshakes, st.Pushed, st)
+		}
+		cl := w.host("192.0.2.10", policyOf(), Config{})
+		cl.initiate(linux("192.0.2.10", "secret"))
+		settle(time.Second)
+		if st := s.e.Stats(); st.Peers != 1 || st.Handshakes != 9 {
+			t.Errorf("a client does not get in: %+v", st)
+		}
+		settle(2 * time.Minute)
+		if st := s.e.Stats(); st.Handshakes != 0 || st.SAs != 1 {
+			t.Errorf("after two minutes: %+v", st)
+		}
+		w.shutdown(cl, s)
+	})
+}
+
+// firstOf is first with one group.
+func firstOf(cookie uint64, g wireike.GroupID) []byte {
+	var c wireike.Cookie
+	binary.BigEndian.PutUint64(c[:], cookie)
+	b := wireike.NewBuilder(wireike.Header{Initiator: c, Exchange: wireike.ExchangeMain})
+	t := Phase1Proposal{
+		Encryption: wireike.EncryptionAESCBC, KeyBits: 256, Hash: wireike.HashSHA1, Group: g, Lifetime: 8 * time.Hour,
+	}.transform(1)
+	b.Add(wireike.PayloadSA, wireike.AppendSA(nil, wireike.Offer{
+		Number: 1, Protocol: wireike.ProtocolISAKMP, Transforms: []wireike.Transform{t},
+	}))
+	for _, v := range []wireike.Vendor{wireike.VendorNATTRFC3947, wireike.VendorDPD} {
+		b.Add(wireike.PayloadVID, v.ID())
+	}
+	return b.Bytes()
+}
+
+// In a flood that is over, or weak, a stranger gets in at once, and soon the table is half empty again.
+func TestCrowdedTable(t *testing.T) {
+	run(t, func(t *testing.T, w *world) {
+		s := w.host(serverAddr, policyOf(pskPolicy("tenants/a", "secret")), Config{})
+		w.tap = func(_, to netip.AddrPort, _ []byte) bool {
+			return to.Addr().String() == "192.0.2.10" || to.Addr() == s.addr
+		}
+		p := Path{Listener: "listeners/test", Local: netip.AddrPortFrom(s.addr, portIKE)}
+		for i := range 3000 {
+			p.Remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}), portIKE)
+			s.e.Receive(p, first(uint64(i+1)))
+			if i%100 == 0 {
+				settle(0)
+			}
+		}
+		settle(0)
+		if st := s.e.Stats(); st.HalfOpen != 1000+newcomerBurst || st.Limited != 3000-1000-newcomerBurst {
+			t.Errorf("%d half open, %d not answered", st.HalfOpen, st.Limited)
+		}
+		settle(time.Second)
+		cl := w.host("192.0.2.10", policyOf(), Config{})
+		cl.initiate(linux("192.0.2.10", "secret"))
+		settle(time.Second)
+		if st := s.e.Stats(); st.Peers != 1 {
+			t.Errorf("a stranger has to wait: %+v", st)
+		}
+		settle(3 * time.Second)
+		if st := s.e.Stats(); st.HalfOpen >= 1000 {
+			t.Errorf("five seconds later %d are half open", st.HalfOpen)
+		}
+		w.shutdown(cl, s)
+	})
+}

@@ -75,6 +75,17 @@ func (t *halfOpenTable) add(h *halfOpen) (pushed []*halfOpen) {
 	return pushed
 }
 
+// renew makes an exchange the youngest.
+func (t *halfOpenTable) renew(now time.Time, h *halfOpen) {
+	if h.gone {
+		return
+	}
+	young := *h
+	young.created = now
+	t.remove(h)
+	t.add(&young)
+}
+
 // oldest returns the oldest exchange, nil if there is none.
 func (t *halfOpenTable) oldest() *halfOpen {
 	for len(t.order) > 0 && t.order[0].gone {
@@ -124,19 +135,45 @@ func (e *Engine) promoteLocked(h *halfOpen, p Path) *strand {
 	case h.path.Remote.Addr() != p.Remote.Addr():
 		e.stats.Unexpected++
 		return nil
-	case e.handshakes >= e.cfg.MaxHandshakes:
+	case !e.roomLocked():
 		e.stats.Limited++
 		return nil
 	}
 	e.half.remove(h) // the source keeps its exchange
 	s := newStrand()
+	_, known := e.lastGood.get(p.Remote.Addr())
+	s.stranger = !known
 	s.m = newResponder(e, s, h)
 	e.enterLocked(s, h.id, h.initiatorKey())
 	return s
 }
 
+// roomLocked sees to it that there is room for one more handshake: where there are as many as there may be, the oldest of a
+// stranger makes room. False: there is none.
+func (e *Engine) roomLocked() bool {
+	if e.handshakes < e.cfg.MaxHandshakes {
+		return true
+	}
+	oldest := e.strangers.Front()
+	if oldest == nil {
+		return false
+	}
+	hs, ok := oldest.Value.(*handshake)
+	if !ok {
+		return false
+	}
+	e.stats.Pushed++
+	e.loseLocked(hs)
+	hs.s.queue = nil // its Diffie-Hellman, if that was not done yet, is done for nobody
+	e.postLocked(hs.s, event{call: func(time.Time) { hs.close() }}, 0)
+	return true
+}
+
 // enterLocked makes the Engine find a handshake, whose source has been counted already.
 func (e *Engine) enterLocked(s *strand, id SAID, key initiatorKey) {
+	if hs, ok := s.m.(*handshake); ok && s.stranger {
+		hs.place = e.strangers.PushBack(hs)
+	}
 	e.handshakes++
 	e.routes[id] = s
 	e.initiators[key] = s

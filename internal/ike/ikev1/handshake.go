@@ -1,6 +1,7 @@
 package ikev1
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"time"
@@ -64,11 +65,14 @@ type handshake struct {
 
 	// As responder.
 	key    initiatorKey
+	place  *list.Element // in Engine.strangers; nil: not there. Guarded by Engine.mu
+	left   bool          // the Engine does not count it any more; likewise
 	tenant *TenantPolicy // Aggressive Mode only: named by message 1
 	psk    PSK           // likewise
 	idi    []byte        // likewise: IDii_b
 	ownID  []byte        // likewise: IDir_b
 	answer []byte        // likewise: the SA payload of message 2
+	remind reminder      // of message 4
 
 	// As initiator.
 	initiation initiation
@@ -93,11 +97,15 @@ func newResponder(e *Engine, s *strand, h *halfOpen) *handshake {
 	return hs
 }
 
+func (hs *handshake) breakOff() { hs.fail(tenant.ReasonProtocolError, ownFault) }
+
+func (hs *handshake) String() string { return "IKE exchange with " + hs.path.Remote.String() }
+
 func (hs *handshake) deadline() time.Time {
 	if hs.state == stateClosed {
 		return time.Time{}
 	}
-	return earliest(hs.expires, hs.resend.due)
+	return earliest(hs.expires, hs.resend.due, hs.remind.due)
 }
 
 func (hs *handshake) tick(now time.Time) {
@@ -111,6 +119,8 @@ func (hs *handshake) tick(now time.Time) {
 			detail += "; it said " + hs.remark + " without protection"
 		}
 		hs.fail(tenant.ReasonPeerTimeout, detail)
+	case hs.remind.tick(now):
+		sendAll(hs.e.h, hs.path, hs.remind.pieces)
 	}
 }
 
@@ -189,7 +199,7 @@ func (hs *handshake) clear(now time.Time, p Path, h wireike.Header, msg []byte) 
 	case awaitMessage2:
 		hs.message2(now, p, m)
 	case awaitMessage3:
-		hs.message3(p, m, msg)
+		hs.message3(now, p, m, msg)
 	case awaitMessage4:
 		hs.message4(now, p, m)
 	case awaitAggressive1:
@@ -349,6 +359,12 @@ func (hs *handshake) close() {
 	if hs.s.dead {
 		return
 	}
+	e.loseLocked(hs)
+	e.endLocked(hs.s)
+}
+
+// loseLocked makes the Engine find a handshake no more, nor count it.
+func (e *Engine) loseLocked(hs *handshake) {
 	e.leaveLocked(hs)
 	if e.routes[hs.id] == hs.s {
 		delete(e.routes, hs.id)
@@ -356,11 +372,18 @@ func (hs *handshake) close() {
 	if e.initiators[hs.key] == hs.s {
 		delete(e.initiators, hs.key)
 	}
-	e.endLocked(hs.s)
 }
 
 // leaveLocked makes the Engine count a handshake no more.
 func (e *Engine) leaveLocked(hs *handshake) {
+	if hs.left {
+		return
+	}
+	hs.left = true
+	if hs.place != nil {
+		e.strangers.Remove(hs.place)
+		hs.place = nil
+	}
 	e.handshakes--
 	if hs.initiated {
 		delete(e.ours, hs.id.Initiator)
@@ -369,12 +392,16 @@ func (e *Engine) leaveLocked(hs *handshake) {
 	}
 }
 
-// wipe lets go of secrets that only the handshake needs.
+// wipe clears secrets that only the handshake needs, and the keys, unless an SA has taken them over.
 func (hs *handshake) wipe() {
 	if hs.private != nil {
 		hs.private.Wipe()
 	}
 	hs.phase1.Wipe()
+	if hs.keys != nil {
+		hs.keys.Wipe()
+		hs.keys = nil
+	}
 }
 
 // reasonOf says how an error is reported.

@@ -139,8 +139,8 @@ type Peer interface {
 	NewSPI() (uint32, error)
 	// FreeSPI gives back an SPI that no AddInbound was called for, or whose AddInbound failed.
 	FreeSPI(spi uint32)
-	// AddInbound installs the inbound SA of a child, before the message leaves that lets the peer use it. After an error
-	// the SPI comes back by FreeSPI.
+	// AddInbound installs the inbound SA of a child, before the message leaves that lets the peer use it, and takes its keys
+	// over. After an error the SPI comes back by FreeSPI, and the keys are cleared.
 	AddInbound(c *Child) error
 	// UseOutbound makes a child the one that packets to the peer go through, instead of any other. It may be called again
 	// for a child that was used before: an older one if the newer goes first, or after Merge. Its outbound SA then goes on

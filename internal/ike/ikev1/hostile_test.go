@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 	wireike "concentrator/internal/wire/ike"
 )
@@ -286,6 +287,7 @@ func TestTransactionIsRefused(t *testing.T) {
 // FuzzEngineEvents plays a connection, its messages mangled, copied, held back and mixed with nonsense, and then checks
 // that nothing is left of it.
 func FuzzEngineEvents(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint64(1), []byte{0})
 	f.Add(uint64(2), []byte{1, 2, 3, 4, 5, 6, 7, 8, 9})
 	f.Add(uint64(3), []byte{0, 0, 0, 3, 0, 0, 0, 3, 0, 7})
@@ -297,8 +299,9 @@ func FuzzEngineEvents(f *testing.F) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			p := pskPolicy("tenants/a", "secret")
 			p.Aggressive, p.GroupName = true, "sales"
-			s := w.host(serverAddr, policyOf(p), Config{})
-			cl := w.behind("203.0.113.9", "10.0.0.2", policyOf(pskPolicy("tenants/client", "secret")), Config{})
+			watched := Config{Log: corpus.Log(t)}
+			s := w.host(serverAddr, policyOf(p), watched)
+			cl := w.behind("203.0.113.9", "10.0.0.2", policyOf(pskPolicy("tenants/client", "secret")), watched)
 			at := 0
 			var kept [][]byte
 			w.tap = func(from, to netip.AddrPort, msg []byte) bool {

@@ -37,6 +37,10 @@ type Initiator struct {
 	// FirstMessageID numbers Quick Modes upwards from here, as Windows does from 1; 0: they are random.
 	FirstMessageID uint32
 
+	// KeyLog is told the keys of phase 1, by their names in RFC 2409, before the SA is established: for simulated clients,
+	// whose tests look for them where they must not be. The octets are borrowed. nil: nobody is.
+	KeyLog func(name string, key []byte)
+
 	Lifetime time.Duration // of the ISAKMP SA: when we rekey it; 0: what was negotiated
 	Children []QuickMode   // begun one after the other when the SA is there
 }

@@ -30,7 +30,8 @@ type isakmp struct {
 	rekeyAt          time.Time // zero: not any more
 	rekeys           int       // attempts that failed
 
-	last    cache // the last message of phase 1
+	last    cache    // the last message of phase 1
+	remind  reminder // as responder of Main Mode, of a peer without children: of message 6
 	frags   reassembler
 	out     fragmenter
 	quicks  map[uint32]*quick // by message ID: under way, or finished and cached

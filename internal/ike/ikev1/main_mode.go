@@ -10,8 +10,9 @@ import (
 	wireike "concentrator/internal/wire/ike"
 )
 
-// message3 takes HDR, KE, Ni [, NAT-D, NAT-D ...] and answers with message 4: HDR, KE, Nr [, CERTREQ] [, NAT-D, NAT-D].
-func (hs *handshake) message3(p Path, m wireike.Message, msg []byte) {
+// message3 takes HDR, KE, Ni [, NAT-D, NAT-D ...] and answers with message 4: HDR, KE, Nr [, CERTREQ] [, NAT-D, NAT-D]. Now
+// that the peer's address is proved, the rest gets a time of its own.
+func (hs *handshake) message3(now time.Time, p Path, m wireike.Message, msg []byte) {
 	if p.Remote.Addr() != hs.path.Remote.Addr() {
 		hs.unexpected()
 		return
@@ -45,7 +46,8 @@ func (hs *handshake) message3(p Path, m wireike.Message, msg []byte) {
 	}
 	pieces := hs.out.cut(p, b.Bytes())
 	hs.last.store(msg, pieces)
-	hs.state = awaitMessage5
+	hs.state, hs.expires = awaitMessage5, now.Add(hs.e.cfg.HalfOpenLifetime)
+	hs.remind.start(now, pieces)
 	sendAll(hs.e.h, p, pieces)
 }
 

@@ -113,6 +113,7 @@ func (p *peer) initialContact(s *isakmp) {
 // heard notes an authentic and fresh message of the peer. Behind a NAT it may come from elsewhere than before.
 func (p *peer) heard(now time.Time, s *isakmp, path Path) {
 	p.dpd.heard(now)
+	s.remind.stop()
 	s.path = path
 	if path == p.path {
 		return
@@ -339,6 +340,10 @@ func (p *peer) notify(s *isakmp, t wireike.NotifyType, proto wireike.Protocol, s
 	p.send(s, payload{wireike.PayloadNotify, body})
 }
 
+func (p *peer) breakOff() { p.drop(tenant.ReasonLostCarrier, ownFault) }
+
+func (p *peer) String() string { return "IKE peer " + p.path.Remote.String() }
+
 func (p *peer) deadline() time.Time {
 	due := p.dpd.due(p)
 	if !p.childlessSince.IsZero() && len(p.sas) > 0 {
@@ -346,7 +351,7 @@ func (p *peer) deadline() time.Time {
 	}
 	due = earliest(due, p.orphanedAt)
 	for _, s := range p.sas {
-		due = earliest(due, s.expires, s.rekeyAt)
+		due = earliest(due, s.expires, s.rekeyAt, s.remind.due)
 		for _, q := range s.quicks {
 			due = earliest(due, q.expires, q.resend.due)
 		}
@@ -363,6 +368,9 @@ func (p *peer) tick(now time.Time) {
 	for _, s := range slices.Clone(p.sas) {
 		for _, q := range s.quicks {
 			p.tickQuick(now, s, q)
+		}
+		if s.remind.tick(now) {
+			sendAll(p.e.h, p.path, s.remind.pieces)
 		}
 		if reached(s.rekeyAt) {
 			p.rekeySA(s)

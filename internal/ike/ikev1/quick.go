@@ -249,11 +249,13 @@ func (p *peer) answerQuick(now time.Time, s *isakmp, q *quick, r request) ([]byt
 		if err != nil {
 			return nil, wireike.NotifyInvalidKeyInformation, err
 		}
-		if shared, err = private.Shared(r.ke); err != nil {
+		shared, err = private.Shared(r.ke)
+		private.Wipe()
+		if err != nil {
 			return nil, wireike.NotifyInvalidKeyInformation, err
 		}
+		defer clear(shared)
 		ke = private.Public()
-		private.Wipe()
 	}
 	q.nonceI, q.nonceR = r.nonce, p.e.random(ownNonce)
 	own := s.who.tenant.ESPLifetime
@@ -314,6 +316,7 @@ func (p *peer) quick3(now time.Time, s *isakmp, q *quick, path Path, h wireike.H
 
 // done keeps a finished exchange for copies of its last message.
 func (q *quick) done(now time.Time, msg []byte, replies [][]byte) {
+	q.wipe()
 	q.last.store(msg, replies)
 	q.state, q.expires, q.child = quickDone, now.Add(replyLifetime), nil
 	q.resend.stop()
@@ -383,8 +386,16 @@ func (p *peer) abandon(q *quick) {
 			q.replaces.rekeying = false
 		}
 	}
+	q.wipe()
 	q.state = quickDone
 	q.resend.stop()
+}
+
+// wipe clears the secret that an exchange of ours begins with.
+func (q *quick) wipe() {
+	if q.private != nil {
+		q.private.Wipe()
+	}
 }
 
 // refused reports a Quick Mode that has failed.

@@ -131,10 +131,12 @@ func (p *peer) acceptQuick(now time.Time, s *isakmp, q *quick, m wireike.Payload
 	}
 	var shared tenant.Secret
 	if q.private != nil {
-		if shared, err = q.private.Shared(r.ke); err != nil {
+		shared, err = q.private.Shared(r.ke)
+		q.private.Wipe()
+		if err != nil {
 			return give(err)
 		}
-		q.private.Wipe()
+		defer clear(shared)
 	}
 	q.nonceR = r.nonce
 	wish := q.mode.Lifetime
@@ -185,10 +187,10 @@ func (p *peer) install(s *isakmp, c *child, q *quick, suite espSuite, shared ten
 	enc, auth := suite.keyLens()
 	qm := keymat.QuickMode{Shared: shared, Protocol: wireike.ProtocolESP, NonceI: q.nonceI, NonceR: q.nonceR}
 	in, out := s.keys.SAKeys(qm, c.InboundSPI, enc, auth), s.keys.SAKeys(qm, c.OutboundSPI, enc, auth)
-	clear(shared)
 	c.InboundKey, c.InboundAuthKey = in.Encryption, in.Integrity
 	c.OutboundKey, c.OutboundAuthKey = out.Encryption, out.Integrity
 	if err := p.host.AddInbound(c.Child); err != nil {
+		c.WipeKeys()
 		p.host.FreeSPI(c.InboundSPI)
 		return fmt.Errorf("the SA can't be installed: %w", err)
 	}

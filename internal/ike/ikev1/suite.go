@@ -165,17 +165,17 @@ func (p *Policy) chooseSuite(tenants []*TenantPolicy, sa wireike.SA, aggressive 
 	case legacyUnused:
 		return choice{}, suite{}, &errNoProposal{
 			tenant.ReasonLegacyNotAllowed,
-			"the client offers only algorithms that need the tenant's legacyClients: " + list(offered),
+			"the client offers only algorithms that need the tenant's legacyClients: " + listOf(offered),
 		}
 	default:
 		return choice{}, suite{}, &errNoProposal{
-			tenant.ReasonNoCommonProposal, "none of the client's phase 1 proposals can be accepted: " + list(offered),
+			tenant.ReasonNoCommonProposal, "none of the client's phase 1 proposals can be accepted: " + listOf(offered),
 		}
 	}
 }
 
-// list joins what a client offered for a detail, the first few.
-func list(offered []string) string {
+// listOf joins what a client offered for a detail, the first few.
+func listOf(offered []string) string {
 	const most = 8
 	if len(offered) == 0 {
 		return "there are none"

@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 
@@ -83,16 +84,19 @@ func (k *Keys) ExchangeIV(last IV, messageID uint32) IV {
 
 // Encrypt pads the payloads of a message with zeros to whole blocks and encrypts them, RFC 2409 appendix B. It returns
 // the encrypted body, which is new memory, and the IV of the exchange's next message. A retransmission sends the same
-// body again and takes no further step.
+// body again and takes no further step. CBC is written out, here and in Decrypt, because the standard library's copies the
+// key schedule for each message.
 func (k *Keys) Encrypt(iv IV, payloads []byte) (body []byte, next IV) {
 	size := k.cipher.BlockSize()
 	body = make([]byte, (len(payloads)+size-1)/size*size)
 	copy(body, payloads)
-	cipher.NewCBCEncrypter(k.block, iv.block[:size]).CryptBlocks(body, body)
-	if len(body) == 0 {
-		return body, iv
+	for at := 0; at < len(body); at += size {
+		b := body[at : at+size]
+		subtle.XORBytes(b, b, iv.block[:size])
+		k.block.Encrypt(b, b)
+		copy(iv.block[:], b)
 	}
-	return body, k.cipher.makeIV(body[len(body)-size:])
+	return body, iv
 }
 
 // Decrypt decrypts the body of a message. It returns the payloads with the padding behind them, in new memory, and the IV
@@ -105,6 +109,10 @@ func (k *Keys) Decrypt(iv IV, body []byte) (payloads []byte, next IV, err error)
 		return nil, iv, ErrCiphertext
 	}
 	payloads = make([]byte, len(body))
-	cipher.NewCBCDecrypter(k.block, iv.block[:size]).CryptBlocks(payloads, body)
-	return payloads, k.cipher.makeIV(body[len(body)-size:]), nil
+	for at := 0; at < len(body); at += size {
+		k.block.Decrypt(payloads[at:], body[at:at+size])
+		subtle.XORBytes(payloads[at:], payloads[at:at+size], iv.block[:size])
+		copy(iv.block[:], body[at:at+size])
+	}
+	return payloads, iv, nil
 }

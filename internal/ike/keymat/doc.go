@@ -10,6 +10,6 @@
 // concurrent use. An IV is a value: a step returns the next one, and whoever keeps it decides when to go on, so that
 // neither a retransmission nor a message that proves false moves the chain.
 //
-// Secrets are tenant.Secret. Values in between are cleared; those that crypto/hmac and crypto/aes keep inside can only be
-// let go. Hashes are compared by Equal, in constant time.
+// Secrets are tenant.Secret. Values in between are cleared, those in hashes and ciphers of the standard library too. Hashes
+// are compared by Equal, in constant time.
 package keymat

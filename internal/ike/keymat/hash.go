@@ -1,15 +1,16 @@
 package keymat
 
 import (
-	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"encoding/binary"
 	"hash"
 	"net/netip"
 
+	"concentrator/internal/wipe"
 	wireike "concentrator/internal/wire/ike"
 )
 
@@ -58,13 +59,41 @@ func (h Hash) sum(parts ...[]byte) []byte {
 	return s.Sum(nil)
 }
 
-// prf is prf(key, parts[0] | parts[1] | ...).
+// Pads of HMAC, RFC 2104 section 2.
+const (
+	innerPad = 0x36
+	outerPad = 0x5c
+)
+
+// prf is prf(key, parts[0] | parts[1] | ...), the HMAC of RFC 2104. It is written out because crypto/hmac keeps copies of
+// the key that nobody can clear.
 func (h Hash) prf(key []byte, parts ...[]byte) []byte {
-	m := hmac.New(h.maker(), key)
-	for _, p := range parts {
-		m.Write(p)
+	s := h.maker()()
+	defer wipe.Value(s)
+	var room [sha512.BlockSize]byte // the largest of all
+	block := room[:s.BlockSize()]
+	defer clear(room[:])
+	if len(key) > len(block) {
+		s.Write(key)
+		s.Sum(block[:0])
+	} else {
+		copy(block, key)
 	}
-	return m.Sum(nil)
+	pad := func(with byte) {
+		for i := range block {
+			block[i] ^= with
+		}
+		s.Reset()
+		s.Write(block)
+	}
+	pad(innerPad)
+	for _, p := range parts {
+		s.Write(p)
+	}
+	sum := s.Sum(nil)
+	pad(innerPad ^ outerPad)
+	s.Write(sum)
+	return s.Sum(sum[:0])
 }
 
 // Cookies are the two cookies of an ISAKMP SA, RFC 2408 section 2.5.3.
@@ -77,4 +106,4 @@ func (h Hash) NATD(c Cookies, a netip.AddrPort) []byte {
 }
 
 // Equal compares two hashes in constant time. Different lengths are not equal.
-func Equal(a, b []byte) bool { return hmac.Equal(a, b) }
+func Equal(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 	wireike "concentrator/internal/wire/ike"
 )
@@ -462,6 +463,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 
 // FuzzDecrypt gives any body to Decrypt. What it accepts comes out of Encrypt again, block by block.
 func FuzzDecrypt(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint8(0), []byte{})
 	f.Add(uint8(1), make([]byte, 16))
 	f.Add(uint8(3), make([]byte, 24))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"concentrator/internal/tenant"
+	"concentrator/internal/wipe"
 	wireike "concentrator/internal/wire/ike"
 )
 
@@ -139,7 +140,20 @@ func (k *Keys) Wipe() {
 	k.EndPhase1()
 	clear(k.skeyidD)
 	clear(k.skeyidA)
+	wipe.Value(k.block)
 	k.skeyidD, k.skeyidA, k.block = nil, nil, nil
+}
+
+// Reveal calls f for each key, by its name in RFC 2409, until EndPhase1. The octets are borrowed. It is for simulated
+// clients: whoever has the keys of a session has what it carries.
+func (k *Keys) Reveal(f func(name string, key []byte)) {
+	f("SKEYID", k.skeyid)
+	f("SKEYID_d", k.skeyidD)
+	f("SKEYID_a", k.skeyidA)
+	f("SKEYID_e", k.skeyidE)
+	if k.phase1 != nil {
+		f("g^xy", k.phase1.Shared)
+	}
 }
 
 // String implements fmt.Stringer: the algorithms, never the keys.

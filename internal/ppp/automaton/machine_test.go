@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/wire/ppp"
 )
 
@@ -342,6 +343,7 @@ func TestCodeRejectIsCut(t *testing.T) {
 // FuzzMachineEvents: whatever comes, a layer goes up and down in turn, never both ways at once, and the timer runs in the
 // states that RFC 1661 says.
 func FuzzMachineEvents(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 1, 0x50, 3, 1, 3, 7, 1, 2, 1, 3, 1, 3, 9})
 	f.Add([]byte{2, 30, 2, 30, 3, 4, 5})
 	f.Fuzz(func(t *testing.T, events []byte) {

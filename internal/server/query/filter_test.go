@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	concentratorv1 "concentrator/api/gen/concentrator/v1"
+	"concentrator/internal/corpus"
 )
 
 // filterSession and the others are what the tables below ask about.
@@ -202,15 +203,26 @@ func TestFilterErrors(t *testing.T) {
 }
 
 func FuzzParseFilter(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range []string{
 		`state = OPEN AND user = "al*"`, `NOT (a:* OR -b.c="\"" d<=5s)`, `drops."x".y:1`, "((((", `user='`, "- - -", "\xff=\xfe",
 	} {
 		f.Add(s)
 	}
-	f.Fuzz(func(_ *testing.T, text string) {
+	f.Fuzz(func(t *testing.T, text string) {
 		for _, about := range []proto.Message{filterSession, filterTenant} {
-			if c, err := ParseFilter(about.ProtoReflect().Descriptor(), text); err == nil {
-				c.Matches(about)
+			md := about.ProtoReflect().Descriptor()
+			c, err := ParseFilter(md, text)
+			if err != nil || strings.TrimSpace(text) == "" {
+				continue
+			}
+			yes := c.Matches(about)
+			// Around it more may be too much for the bounds.
+			if not, err := ParseFilter(md, "NOT ("+text+")"); err == nil && not.Matches(about) == yes {
+				t.Errorf("%q and its opposite are both %v", text, yes)
+			}
+			if same, err := ParseFilter(md, "("+text+") AND ("+text+")"); err == nil && same.Matches(about) != yes {
+				t.Errorf("%q is %v, twice it is not", text, yes)
 			}
 		}
 	})

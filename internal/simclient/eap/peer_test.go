@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"concentrator/internal/corpus"
 	wire "concentrator/internal/wire/eap"
 	"concentrator/internal/wire/mschap"
 )
@@ -289,6 +290,7 @@ func TestAnew(t *testing.T) {
 // FuzzReceive feeds a Peer in each phase with any packets: it must not panic nor end well without a proof, what it says is
 // an answer, and that is no longer than it may be.
 func FuzzReceive(f *testing.F) {
+	corpus.Add(f)
 	k := newPKI(f, 0)
 	types := []byte{wire.TypeMSCHAPv2, wire.TypeTLS, wire.TypePEAP}
 	f.Add(byte(0), challengeData(1), opData(wire.OpSuccess, 1, []byte("S=")))
@@ -328,6 +330,7 @@ func FuzzReceive(f *testing.F) {
 
 // FuzzInside feeds PEAP with any packets inside.
 func FuzzInside(f *testing.F) {
+	corpus.Add(f)
 	f.Add(request(1, wire.TypeIdentity))
 	f.Add(request(1, wire.TypeTLV, resultGood...))
 	f.Add(append([]byte{wire.TypeMSCHAPv2}, challengeData(1)...))

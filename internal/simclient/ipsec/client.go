@@ -88,6 +88,7 @@ func (c *Client) negotiate(ctx context.Context, child bool) error {
 
 func (c *Client) initiate(ctx context.Context, path ikev1.Path, child, first bool) error {
 	i := c.cfg.IKE.Initiator(path, c.cfg.PSK)
+	i.KeyLog = c.cfg.KeyLog
 	if !child {
 		i.Children = nil
 	}

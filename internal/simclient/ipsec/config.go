@@ -20,7 +20,7 @@ const (
 	ESP      uint16 = 0
 )
 
-// Config is one client. All fields but Gate, Received and ShortICV are required.
+// Config is one client. All fields but Gate, Received, KeyLog and ShortICV are required.
 type Config struct {
 	IKE    simike.Client
 	L2TP   siml2tp.Config
@@ -35,6 +35,8 @@ type Config struct {
 	Gate *traffic.Gate
 	// Received gets the inner packets, each borrowed until it returns. It must not call Receive. nil: they are dropped.
 	Received func(packet []byte)
+	// KeyLog is told the keys of IKE's phase 1 and of each ESP SA, by a name. The octets are borrowed. nil: nobody is.
+	KeyLog func(name string, key []byte)
 	// ShortICV cuts the check values of HMAC-SHA2-256 to 96 bits and takes no others, as some Androids do.
 	ShortICV bool
 }

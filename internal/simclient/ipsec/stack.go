@@ -117,7 +117,15 @@ func (p *peer) NewSPI() (uint32, error) { return p.c.sas.newSPI(), nil }
 
 func (*peer) FreeSPI(uint32) {}
 
-func (p *peer) AddInbound(c *ikev1.Child) error { return p.c.sas.add(c, p.c.cfg.ShortICV) }
+func (p *peer) AddInbound(c *ikev1.Child) error {
+	if f := p.c.cfg.KeyLog; f != nil {
+		f("ESP from the server", c.InboundKey)
+		f("ESP from the server, integrity", c.InboundAuthKey)
+		f("ESP to the server", c.OutboundKey)
+		f("ESP to the server, integrity", c.OutboundAuthKey)
+	}
+	return p.c.sas.add(c, p.c.cfg.ShortICV)
+}
 
 func (p *peer) UseOutbound(c *ikev1.Child) {
 	p.c.sas.use(c)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"concentrator/internal/corpus"
 	wire "concentrator/internal/wire/l2tp"
 )
 
@@ -334,6 +335,7 @@ func (n *nothing) Closed(error)              { n.closed++ }
 
 // FuzzMachineEvents feeds the client anything a server could say. Each octet pair is one step.
 func FuzzMachineEvents(f *testing.F) {
+	corpus.Add(f)
 	body := func(m wire.Message) []byte { return wire.Append(nil, wire.Header{}, m, nil)[wire.ControlHeaderLen:] }
 	script := [][]byte{
 		nil, body(reply), body(&wire.HELLO{}), body(&wire.ICRP{AssignedSessionID: 5}), body(&wire.CDN{AssignedSessionID: 5}),

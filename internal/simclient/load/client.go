@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -17,13 +18,13 @@ import (
 // host is what clients call themselves.
 const host = "loadgen"
 
-// hello is the silence after which an L2TP client asks whether the server is alive.
+// hello is Config.Hello where it says nothing.
 const hello = 20 * time.Second
 
 // ppp is how client number n logs in by PPP.
 func (c Config) ppp(n int, encrypt bool) simppp.Config {
 	p := simppp.Pppd(numbered(c.User, n), numbered(c.Password, n))
-	p.Methods, p.EAP = []tenant.AuthMethod{c.Auth}, c.EAP
+	p.Methods, p.EAP, p.KeyLog = []tenant.AuthMethod{c.Auth}, c.EAP, c.KeyLog
 	p.NewPassword, p.EAP.Identity = numbered(c.NewPassword, n), numbered(c.EAP.Identity, n)
 	if len(c.Certificates) > 0 {
 		p.EAP.TLS.Certificate = c.Certificates[(n-c.First)%len(c.Certificates)]
@@ -37,7 +38,7 @@ func (c Config) ppp(n int, encrypt bool) simppp.Config {
 // l2tp is a client's tunnel: xl2tpd's.
 func (c Config) l2tp(tunnelID uint16) siml2tp.Config {
 	l := siml2tp.Xl2tpd(host, tunnelID)
-	l.Hello, l.Secret = hello, c.TunnelSecret
+	l.Hello, l.Secret = cmp.Or(c.Hello, hello), c.TunnelSecret
 	return l
 }
 
@@ -51,9 +52,10 @@ func (c Config) ike() simike.Client {
 	k := simike.NetworkManagerStrongSwan()
 	k.Name = host
 	k.Phase1 = []ikev1.Phase1Proposal{{
-		Encryption: wireike.EncryptionAESCBC, KeyBits: 128, Hash: wireike.HashSHA256, Group: c.Group, Lifetime: 3 * time.Hour,
+		Encryption: wireike.EncryptionAESCBC, KeyBits: 128, Hash: wireike.HashSHA256, Group: c.Group,
+		Lifetime: cmp.Or(c.IKELifetime, 3*time.Hour),
 	}}
-	k.ESP = []ikev1.ESPProposal{c.Cipher}
+	k.ESP, k.Lifetime = []ikev1.ESPProposal{c.Cipher}, cmp.Or(c.ESPLifetime, k.Lifetime)
 	if c.PFS {
 		k.PFS = c.Group
 	}

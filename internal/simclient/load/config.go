@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"concentrator/internal/ike/ikev1"
 	"concentrator/internal/simclient/eap"
@@ -37,6 +38,14 @@ type Config struct {
 	Cipher       ikev1.ESPProposal
 	Group        wireike.GroupID
 	PFS          bool // a Diffie-Hellman of the same group in Quick Mode too
+	// IKELifetime and ESPLifetime are how long SAs live, in whole seconds; the client makes new ones at 85 to 90 % of that.
+	// 0: three hours and one hour, as strongSwan has them.
+	IKELifetime, ESPLifetime time.Duration
+	// Hello is the silence after which an L2TP client asks whether the server is alive; 0: 20 s.
+	Hello time.Duration
+	// KeyLog is told the keys of every session, by a name; it must be safe for concurrent use. The octets are borrowed. nil:
+	// nobody is.
+	KeyLog func(name string, key []byte)
 	// NATT makes IPsec clients look as if they were behind a NAT: each says that it has a private address, and sends all
 	// from a UDP port of its own. Else each sends from port 500 and by raw ESP, for which it needs an address of its own.
 	NATT bool
@@ -64,6 +73,8 @@ func (c Config) check(count int) error {
 		return wrong("%s needs a certificate", nameEAPTLS)
 	case ipsec && len(c.PSK) == 0:
 		return wrong("%s needs a pre-shared key", tenant.ProtocolL2TPIPsec)
+	case !lifetime(c.IKELifetime) || !lifetime(c.ESPLifetime):
+		return wrong("lifetimes of SAs are whole seconds, at least %v", minLifetime)
 	case ipsec && !c.NATT && len(c.Sources) > 0 && len(c.Sources) < count:
 		return wrong("%d clients by raw ESP need as many source addresses, not %d", count, len(c.Sources))
 	case ipsec && !c.NATT && len(c.Sources) == 0 && count > 1:
@@ -71,6 +82,11 @@ func (c Config) check(count int) error {
 	}
 	return nil
 }
+
+// minLifetime is the shortest life of an SA: an exchange whose first message gets lost takes four seconds.
+const minLifetime = 4 * time.Second
+
+func lifetime(d time.Duration) bool { return d == 0 || d >= minLifetime && d%time.Second == 0 }
 
 // maxClients is how many there can be: call IDs of PPTP have 16 bits.
 const maxClients = 60_000

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -31,6 +32,7 @@ type Dialer struct {
 	poller *poller
 	stack  *ipsec.Stack
 	gate   traffic.Gate
+	echoes atomic.Uint64     // replies to pings that have come
 	buf    [maxDatagram]byte // the poller's
 
 	mu       sync.Mutex // guards what follows
@@ -95,6 +97,22 @@ func (d *Dialer) Dial(i int) (Session, error) {
 
 // Source is the address that the client with an index sends from.
 func (d *Dialer) Source(i int) netip.Addr { return d.cfg.Sources[i%len(d.cfg.Sources)] }
+
+// Answered is how many replies to pings have come.
+func (d *Dialer) Answered() uint64 { return d.echoes.Load() }
+
+// SAs is how many ISAKMP SAs and pairs of ESP SAs there have been, the first ones of each login included.
+func (d *Dialer) SAs() (ike, esp uint64) {
+	st := d.stack.Stats()
+	return st.EstablishedSAs, st.Children
+}
+
+// received takes an inner packet of a session that is not lent.
+func (d *Dialer) received(packet []byte) {
+	if isEchoReply(packet) {
+		d.echoes.Add(1)
+	}
+}
 
 // Close ends IKE, at most until ctx ends, and closes what the sessions have shared. They must be hung up.
 func (d *Dialer) Close(ctx context.Context) error {

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -13,22 +14,47 @@ const (
 	retry = 5 * time.Second
 )
 
-// Hold keeps the sessions until d is over or ctx ends. One that has ended by itself is counted as lost and logged in again.
-// churn is how many are hung up and logged in again each second, one after the other.
-func (l *Load) Hold(ctx context.Context, d time.Duration, churn float64) {
+// Standing is what happens to sessions while they are held.
+type Standing struct {
+	Duration time.Duration
+	Churn    float64 // sessions a second that hang up and log in again, in turn
+	Rebind   float64 // sessions a second that get another port of their NAT, in turn; of those that are behind one
+	Rekey    float64 // sessions a second that make new SAs of IPsec, of ESP and of IKE in turn
+	Ping     float64 // echo requests a second through each session
+	// PingTo is where these go; invalid: to the server's inner address.
+	PingTo netip.Addr
+}
+
+// Hold keeps the sessions until the time is over or ctx ends. One that has ended by itself is counted as lost and logged in
+// again.
+func (l *Load) Hold(ctx context.Context, st Standing) {
 	l.Phase("holding")
 	// Who was hung up is logged in again also when the time is over meanwhile.
-	h := holder{Load: l, ctx: ctx, room: make(chan struct{}, l.plan.Parallel)}
+	// New SAs are half a round away from new ports, or both would always come to one client at once.
+	h := holder{Load: l, ctx: ctx, room: make(chan struct{}, l.plan.Parallel), keys: len(l.slots) / 2}
 	defer h.wg.Wait()
-	end := time.NewTimer(d)
+	var over context.CancelFunc
+	h.while, over = context.WithCancel(ctx)
+	defer over()
+	if st.Ping > 0 {
+		l.mu.Lock()
+		l.report.Pings = &Pings{}
+		l.mu.Unlock()
+		quit := make(chan struct{})
+		h.wg.Go(func() { l.ping(quit, st) })
+		defer close(quit)
+	}
+	end := time.NewTimer(st.Duration)
 	defer end.Stop()
 	every := look
-	if churn > 0 {
-		every = min(look, time.Duration(float64(time.Second)/churn))
+	for _, rate := range []float64{st.Churn, st.Rebind, st.Rekey} {
+		if rate > 0 {
+			every = min(every, time.Duration(float64(time.Second)/rate))
+		}
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	began, turned, looked := time.Now(), 0, time.Now()
+	began, turned, rebound, rekeyed, looked := time.Now(), 0, 0, 0, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -41,8 +67,14 @@ func (l *Load) Hold(ctx context.Context, d time.Duration, churn float64) {
 			looked = time.Now()
 			h.look()
 		}
-		for ; float64(turned) < time.Since(began).Seconds()*churn; turned++ {
+		for ; float64(turned) < time.Since(began).Seconds()*st.Churn; turned++ {
 			h.turn()
+		}
+		for ; float64(rebound) < time.Since(began).Seconds()*st.Rebind; rebound++ {
+			h.rebind()
+		}
+		for ; float64(rekeyed) < time.Since(began).Seconds()*st.Rekey; rekeyed++ {
+			h.rekey()
 		}
 	}
 }
@@ -60,6 +92,10 @@ type holder struct {
 	room chan struct{}   // has one for each goroutine
 	wg   sync.WaitGroup
 	next int // slot whose turn it is to be hung up
+	port int // slot whose turn it is to get another port
+	keys int // slot whose turn it is to make new SAs
+
+	while context.Context //nolint:containedctx // ends when sessions are held no more
 }
 
 // look logs in again who was lost, or has failed before.
@@ -82,6 +118,63 @@ func (h *holder) turn() {
 		if h.renew(i, func(s *slot) bool { return s.session != nil && s.session.Err() == nil }) {
 			return
 		}
+	}
+}
+
+// rebind gives the next session that is behind a NAT another port.
+func (h *holder) rebind() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range h.slots {
+		i := h.port
+		h.port = (h.port + 1) % len(h.slots)
+		at := &h.slots[i]
+		if at.busy || at.session == nil || at.session.Err() != nil {
+			continue
+		}
+		if r, ok := at.session.(Rebinder); ok && r.Rebind() == nil {
+			h.report.Rebound++
+			return
+		}
+	}
+}
+
+// rekey lets the next session that has SAs make new ones, in a goroutine of its own.
+func (h *holder) rekey() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for range h.slots {
+		at := &h.slots[h.keys]
+		h.keys = (h.keys + 1) % len(h.slots)
+		r, ok := at.session.(Rekeyer)
+		if !ok || at.busy || at.session.Err() != nil {
+			continue
+		}
+		at.busy = true
+		h.wg.Go(func() {
+			ctx, cancel := context.WithTimeout(h.while, h.plan.Timeout)
+			defer cancel()
+			err := r.Rekey(ctx)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			at.busy = false
+			h.rekeyed(err)
+		})
+		return
+	}
+}
+
+// rekeyed counts a Rekey, unless it was broken off. mu is held.
+func (h *holder) rekeyed(err error) {
+	if h.report.Rekeys == nil {
+		h.report.Rekeys = &Rekeys{}
+	}
+	switch {
+	case err == nil:
+		h.report.Rekeys.OK++
+	case h.while.Err() == nil:
+		h.report.Rekeys.Failed++
+		h.example(ReasonRekey, err)
 	}
 }
 

@@ -22,6 +22,9 @@ type Plan struct {
 	Rate     float64       // logins begun a second; 0: as many as go
 	Timeout  time.Duration // of one login
 	Goodbye  time.Duration // of one goodbye
+	// Together says that the first client need not go alone: a server lets an address of which it knows nothing have less than
+	// one that somebody has logged in from.
+	Together bool
 }
 
 // Load is a number of clients. Login, Hold and HangUp are called one after the other by one goroutine; the others any may
@@ -57,8 +60,7 @@ func New(p Plan) *Load {
 	}
 }
 
-// each runs f for the indices of the slots, Parallel at a time, until ctx ends. The first one goes alone: a server lets an
-// address of which it knows nothing have less than one that somebody has logged in from.
+// each runs f for the indices of the slots, Parallel at a time, until ctx ends; the first one alone, if it is to be.
 func (l *Load) each(ctx context.Context, firstAlone bool, f func(i int)) {
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -91,7 +93,7 @@ func (l *Load) Login(ctx context.Context) {
 	l.phase, l.begun, l.last = "logging in", time.Now(), time.Now()
 	begun := l.begun
 	l.mu.Unlock()
-	l.each(ctx, true, func(i int) {
+	l.each(ctx, !l.plan.Together, func(i int) {
 		if l.plan.Rate > 0 {
 			at := begun.Add(time.Duration(float64(i) / l.plan.Rate * float64(time.Second)))
 			if sleep(ctx, time.Until(at)) != nil {
@@ -275,6 +277,14 @@ func (l *Load) Report() Report {
 	r.Failed, r.LostReasons, r.Examples = maps.Clone(r.Failed), maps.Clone(r.LostReasons), maps.Clone(r.Examples)
 	r.P50Ms, r.P90Ms, r.P99Ms = ms(l.took.Quantile(0.5)), ms(l.took.Quantile(0.9)), ms(l.took.Quantile(0.99))
 	r.MaxMs = ms(l.took.Max())
+	if r.Pings != nil {
+		pings := *r.Pings
+		r.Pings = &pings
+	}
+	if r.Rekeys != nil {
+		rekeys := *r.Rekeys
+		r.Rekeys = &rekeys
+	}
 	if len(l.parts) > 1 {
 		r.Protocols = map[tenant.Protocol]Part{}
 		for p, t := range l.parts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +25,8 @@ type farm struct {
 	kind    func(i int) tenant.Protocol
 
 	now, most, up, dials atomic.Int32 // logins under way, the most at once, sessions, all logins
+	pings                atomic.Int32
+	rebound              [256]atomic.Int32 // by client
 
 	mu   sync.Mutex
 	live map[int]*fake
@@ -104,6 +107,39 @@ func (s *fake) die(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+}
+
+// Network implements Session: each client has an address of its own.
+func (s *fake) Network() simppp.Network {
+	return simppp.Network{Address: netip.AddrFrom4([4]byte{10, 64, 0, byte(s.i + 2)}), Server: netip.MustParseAddr("10.64.0.1")}
+}
+
+// Send implements Session. Pings are all that is sent.
+func (s *fake) Send(packet []byte) error {
+	n := s.Network()
+	if src, dst, icmp, ok := parseIPv4(packet); !ok || src != n.Address || dst != n.Server || icmp[0] != icmpEchoRequest ||
+		internetChecksum(packet[:ipv4HeaderLen]) != 0 || internetChecksum(icmp) != 0 {
+		s.f.t.Errorf("client %d sends % x", s.i, packet)
+	}
+	s.f.pings.Add(1)
+	return nil
+}
+
+// Rebind implements Rebinder for every other client.
+func (s *fake) Rebind() error {
+	if s.i%2 == 0 {
+		return errors.ErrUnsupported
+	}
+	s.f.rebound[s.i].Add(1)
+	return nil
+}
+
+// Rekey implements Rekeyer. Client 3 can't.
+func (s *fake) Rekey(ctx context.Context) error {
+	if err := sleep(ctx, 10*time.Millisecond); err != nil || s.i != 3 {
+		return err
+	}
+	return errors.New("refused")
 }
 
 func (*fake) Lend() (traffic.Path, func(), error) { return traffic.Path{}, nil, errors.ErrUnsupported }
@@ -267,7 +303,7 @@ func TestHold(t *testing.T) {
 		})
 		time.AfterFunc(17*time.Second, func() { broken.Store(false) })
 		began := time.Now()
-		l.Hold(t.Context(), 30*time.Second, 5)
+		l.Hold(t.Context(), Standing{Duration: 30 * time.Second, Churn: 5, Rebind: 2, Rekey: 1, Ping: 10})
 		if took := time.Since(began); took < 30*time.Second || took > 31*time.Second {
 			t.Errorf("it took %v", took)
 		}
@@ -279,6 +315,24 @@ func TestHold(t *testing.T) {
 		r := l.Report()
 		if r.Lost != 2 || r.LostReasons[tenant.ReasonLostCarrier] != 2 || r.Failed[tenant.ReasonPeerTimeout] != 2 {
 			t.Errorf("%+v", r)
+		}
+		// Ten a second through each of 20, but for those that were on their way.
+		if n := f.pings.Load(); r.Pings == nil || r.Pings.Sent != uint64(n) || n < 5700 || n > 6000 {
+			t.Errorf("%d pings, %+v", n, r.Pings)
+		}
+		all := 0
+		for i := range 20 {
+			n := int(f.rebound[i].Load())
+			if all += n; i%2 == 0 && n != 0 || i%2 == 1 && (n < 2 || n > 10) {
+				t.Errorf("client %d: %d times another port", i, n)
+			}
+		}
+		if r.Rebound != uint64(all) || all < 59 || all > 61 {
+			t.Errorf("%d times another port, the report says %d", all, r.Rebound)
+		}
+		if r.Rekeys == nil || r.Rekeys.OK < 26 || r.Rekeys.Failed < 1 || r.Rekeys.Failed > 2 ||
+			r.Examples[ReasonRekey] != "refused" {
+			t.Errorf("new SAs: %+v", r.Rekeys)
 		}
 		// 20 to begin with, 150 by churn, 2 lost ones.
 		if r.OK < 165 || r.OK > 175 || r.Open != 20 {

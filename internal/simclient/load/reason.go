@@ -27,6 +27,8 @@ const (
 	ReasonLocalError tenant.Reason = "LOCAL_ERROR"
 	// ReasonHangUp: a goodbye was not answered. It only names an example.
 	ReasonHangUp tenant.Reason = "HANG_UP"
+	// ReasonRekey: new SAs could not be made. It only names an example.
+	ReasonRekey tenant.Reason = "REKEY"
 )
 
 // texts are what this server says beside a code that means several things; other servers say other things, and then the

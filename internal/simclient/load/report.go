@@ -28,12 +28,35 @@ type Report struct {
 	// ServerCPUS is the server's in the same time, all threads, user and system; nil: it was not looked at.
 	ServerCPUS *float64 `json:"serverCpuS,omitempty"`
 
+	Rebound uint64  `json:"rebound,omitempty"` // ports that a NAT has forgotten
+	Pings   *Pings  `json:"pings,omitempty"`
+	SAs     *SAs    `json:"sas,omitempty"`
+	Rekeys  *Rekeys `json:"rekeys,omitempty"`
+
 	// Examples is one error in full for each reason.
 	Examples map[tenant.Reason]string `json:"examples,omitempty"`
 	// Protocols is the same by protocol, where there are several.
 	Protocols map[tenant.Protocol]Part `json:"protocols,omitempty"`
 
 	Interrupted bool `json:"interrupted,omitempty"`
+}
+
+// Pings is the echo requests that were sent through standing sessions, and their replies.
+type Pings struct {
+	Sent     uint64 `json:"sent"`
+	Answered uint64 `json:"answered"`
+}
+
+// SAs is how many SAs of IPsec there have been, the first ones of each login included.
+type SAs struct {
+	IKE uint64 `json:"ike"`
+	ESP uint64 `json:"esp"` // pairs
+}
+
+// Rekeys is how often sessions were told to make new SAs.
+type Rekeys struct {
+	OK     uint64 `json:"ok"`
+	Failed uint64 `json:"failed"`
 }
 
 // Part is the logins of one protocol.
@@ -46,7 +69,7 @@ type Part struct {
 
 // Fine says whether nothing has failed.
 func (r *Report) Fine() bool {
-	return len(r.Failed) == 0 && r.Lost == 0 && r.HangUpFailed == 0 && !r.Interrupted
+	return len(r.Failed) == 0 && r.Lost == 0 && (r.Rekeys == nil || r.Rekeys.Failed == 0) && r.HangUpFailed == 0 && !r.Interrupted
 }
 
 // Failures is how many logins have failed.

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"concentrator/internal/simclient/ipsec"
 	"concentrator/internal/simclient/plain"
+	simppp "concentrator/internal/simclient/ppp"
 	"concentrator/internal/simclient/traffic"
 	"concentrator/internal/tenant"
 )
 
-// Session is a client from before its login to after its end. One goroutine at a time may use it, but for Err.
+// Session is a client from before its login to after its end. One goroutine at a time may use it, but for Err, Network and
+// Send, which any may call.
 type Session interface {
 	Protocol() tenant.Protocol
 	// Connect logs in. HangUp must follow, whatever came of it.
@@ -23,9 +26,26 @@ type Session interface {
 	HangUp(ctx context.Context) error
 	// Err says why a session that was logged in has ended; nil while it stands. Any goroutine may call it.
 	Err() error
+	// Network is what PPP agreed on; before that, without an address.
+	Network() simppp.Network
+	// Send sends an inner packet. It keeps nothing of it.
+	Send(packet []byte) error
 	// Lend gives the way of the session's packets to package traffic. The Dialer does not read the socket in it from then
 	// on until back is called.
 	Lend() (p traffic.Path, back func(), err error)
+}
+
+// Rebinder is a Session behind a NAT that can forget it.
+type Rebinder interface {
+	// Rebind makes the session send from another UDP port, without a word, as behind a NAT that has forgotten it. The
+	// server's packets to the old one are lost. Any goroutine may call it, but not while the session is lent.
+	Rebind() error
+}
+
+// Rekeyer is a Session with SAs.
+type Rekeyer interface {
+	// Rekey makes new SAs: of ESP and of IKE in turn. Any goroutine may call it, but one at a time.
+	Rekey(ctx context.Context) error
 }
 
 // plainSession is a client of PPTP or L2TP.
@@ -80,7 +100,7 @@ func (d *Dialer) newPPTP(n int, local netip.Addr) (*plainSession, error) {
 	var tcp *stream
 	pptp, request := d.cfg.pptp(call)
 	s.Client = plain.NewPPTP(plain.Config{
-		PPP: d.cfg.ppp(n, true), Gate: &d.gate,
+		PPP: d.cfg.ppp(n, true), Gate: &d.gate, Received: d.received,
 		Send:       func(b []byte) { gre.sendIP(local, d.cfg.Server, protocolGRE, b) },
 		SendOctets: func(b []byte) { tcp.write(b) },
 	}, pptp, request)
@@ -115,7 +135,7 @@ func (d *Dialer) newL2TP(n int, local netip.Addr) (*plainSession, error) {
 	port.Store(portL2TP)
 	to := func() netip.AddrPort { return netip.AddrPortFrom(d.cfg.Server, uint16(port.Load())) }
 	s.Client = plain.NewL2TP(plain.Config{
-		PPP: d.cfg.ppp(n, false), Gate: &d.gate, Send: func(b []byte) { udp.sendTo(to(), b) },
+		PPP: d.cfg.ppp(n, false), Gate: &d.gate, Received: d.received, Send: func(b []byte) { udp.sendTo(to(), b) },
 	}, d.cfg.l2tp(d.tunnelID()))
 	take := func(from netip.AddrPort, b []byte) {
 		if from.Addr() == d.cfg.Server {
@@ -136,10 +156,15 @@ func (d *Dialer) newL2TP(n int, local netip.Addr) (*plainSession, error) {
 type ipsecSession struct {
 	*ipsec.Client
 	dialer *Dialer
-	udp    *socket
+	udp    atomic.Pointer[socket]
 	esp    *socket // nil: ESP goes in UDP
 	local  netip.Addr
-	said   atomic.Pointer[context.CancelCauseFunc] // ends the login for what the server says in the clear; nil: there is none
+
+	mu   sync.Mutex // held while udp changes
+	gone bool       // udp is closed; guarded by mu
+
+	rekeyed int                                     // how often Rekey was called
+	said    atomic.Pointer[context.CancelCauseFunc] // ends the login for what the server says in the clear; nil: there is none
 }
 
 // newIPsec makes an L2TP/IPsec client, the one with index i, that sends from local.
@@ -153,14 +178,15 @@ func (d *Dialer) newIPsec(i, n int, local netip.Addr) (*ipsecSession, error) {
 			return nil, err
 		}
 	}
-	var err error
-	if s.udp, err = openUDP(from); err != nil {
+	udp, err := openUDP(from)
+	if err != nil {
 		return nil, err
 	}
+	s.udp.Store(udp)
 	s.Client = d.stack.New(ipsec.Config{
 		IKE: d.cfg.ike(), L2TP: d.cfg.l2tp(d.tunnelID()), PPP: d.cfg.ppp(n, false), PSK: d.cfg.PSK,
-		Own: own, Server: d.cfg.Server, Send: s.send,
-		Gate: &d.gate,
+		Own: own, Server: d.cfg.Server, Send: s.send, Received: d.received, Gate: &d.gate,
+		KeyLog: d.cfg.KeyLog,
 	})
 	return s, nil
 }
@@ -169,7 +195,7 @@ func (d *Dialer) newIPsec(i, n int, local netip.Addr) (*ipsecSession, error) {
 func (s *ipsecSession) send(port uint16, b []byte) {
 	switch {
 	case port != ipsec.ESP:
-		s.udp.sendTo(netip.AddrPortFrom(s.dialer.cfg.Server, port), b)
+		s.udp.Load().sendTo(netip.AddrPortFrom(s.dialer.cfg.Server, port), b)
 	case s.esp != nil:
 		s.esp.sendIP(s.local, s.dialer.cfg.Server, protocolESP, b)
 	}
@@ -200,7 +226,7 @@ func (s *ipsecSession) Connect(ctx context.Context) error {
 	defer said(nil)
 	s.said.Store(&said)
 	defer s.said.Store(nil)
-	if err := s.dialer.watch(s.udp, s.take); err != nil {
+	if err := s.dialer.watch(s.udp.Load(), s.take); err != nil {
 		return err
 	}
 	err := s.Login(ctx)
@@ -214,12 +240,49 @@ func (s *ipsecSession) Connect(ctx context.Context) error {
 // HangUp implements Session.
 func (s *ipsecSession) HangUp(ctx context.Context) error {
 	defer func() {
-		s.dialer.unwatch(s.udp)
+		s.closeUDP()
 		if s.esp != nil {
 			s.dialer.disclaim(s.local)
 		}
 	}()
 	return s.Client.HangUp(ctx)
+}
+
+func (s *ipsecSession) closeUDP() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	s.dialer.unwatch(s.udp.Load())
+}
+
+// Rebind implements Rebinder.
+func (s *ipsecSession) Rebind() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.esp != nil:
+		return fmt.Errorf("%w: raw ESP has no port", ErrConfig)
+	case s.gone:
+		return ipsec.ErrClosed
+	}
+	udp, err := openUDP(netip.AddrPortFrom(s.local, 0))
+	if err != nil {
+		return err
+	}
+	if err := s.dialer.watch(udp, s.take); err != nil {
+		udp.close()
+		return err
+	}
+	s.dialer.unwatch(s.udp.Swap(udp))
+	return nil
+}
+
+// Rekey implements Rekeyer.
+func (s *ipsecSession) Rekey(ctx context.Context) error {
+	if s.rekeyed++; s.rekeyed%2 == 1 {
+		return s.RekeyESP(ctx)
+	}
+	return s.RekeyIKE(ctx)
 }
 
 // Lend implements Session.
@@ -229,7 +292,7 @@ func (s *ipsecSession) Lend() (traffic.Path, func(), error) {
 		return p, nil, fmt.Errorf("the way of %s: %w", s.Protocol(), err)
 	}
 	p.Socket = traffic.Socket{
-		FD: s.udp.fd, Kind: traffic.SocketUDP, Local: s.local, Remote: netip.AddrPortFrom(s.dialer.cfg.Server, ipsec.PortNATT),
+		FD: s.udp.Load().fd, Kind: traffic.SocketUDP, Local: s.local, Remote: netip.AddrPortFrom(s.dialer.cfg.Server, ipsec.PortNATT),
 	}
 	p.Receive = func(port uint16, b []byte) { s.take(netip.AddrPortFrom(s.dialer.cfg.Server, port), b) }
 	if s.esp != nil {

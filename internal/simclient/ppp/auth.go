@@ -161,6 +161,10 @@ func (c *Machine) succeeded(p wire.Packet) {
 		}
 		text = successText(text)
 		c.mppe.setKeys(c.password(), try.response)
+		if f := c.cfg.KeyLog; f != nil {
+			f("MPPE from the server", c.mppe.recv[:])
+			f("MPPE to the server", c.mppe.send[:])
+		}
 	}
 	c.pass(text)
 }

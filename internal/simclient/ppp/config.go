@@ -64,6 +64,9 @@ type Config struct {
 	// Deaf says that we answer no Echo-Request.
 	Deaf bool
 
+	// KeyLog is told the start keys of MPPE that the login has given, by a name. The octets are borrowed. nil: nobody is.
+	KeyLog func(name string, key []byte)
+
 	RestartTimer time.Duration // RFC 1661 section 4.6; default 3 s
 	MaxConfigure int           // RFC 1661 section 4.6; default 10
 	Rand         io.Reader     // magic number and peer challenges; default crypto/rand

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/dataplane/mppe"
 	server "concentrator/internal/ppp"
 	"concentrator/internal/tenant"
@@ -315,6 +316,7 @@ func TestLoss(t *testing.T) {
 
 // FuzzReceive feeds a Machine in each phase with any packet: it must not panic, nor open without a login.
 func FuzzReceive(f *testing.F) {
+	corpus.Add(f)
 	f.Add(wire.ProtocolLCP, []byte{wire.CodeConfigureRequest, 1, 0, 8, wirelcp.OptionMRU, 4, 5, 0xdc})
 	f.Add(wire.ProtocolCHAP, []byte{1, 1, 0, 22, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 'v'})
 	f.Add(wire.ProtocolCHAP, []byte{4, 1, 0, 15, 'E', '=', '6', '9', '1', ' ', 'R', '=', '1', ' ', 'M'})

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"concentrator/internal/corpus"
 	wire "concentrator/internal/wire/pptp"
 )
 
@@ -370,6 +371,7 @@ func (q *quiet) Ended(id uint16, err error) {
 
 // FuzzMachineEvents gives a client's machine random octets from the server, between wishes of ours.
 func FuzzMachineEvents(f *testing.F) {
+	corpus.Add(f)
 	var b []byte
 	for _, m := range []wire.Message{
 		yes,

@@ -21,6 +21,7 @@ const (
 type request struct {
 	guards []store.Guard
 	ops    []store.Op
+	probe  bool          // there is nothing to write; try whether something could be
 	done   chan struct{} // closed when the results below are set
 
 	rev int64
@@ -45,17 +46,37 @@ func (d *DB) Commit(ctx context.Context, guards []store.Guard, ops []store.Op) (
 	}
 	start := time.Now()
 	r := &request{guards: guards, ops: ops, done: make(chan struct{})}
+	if err := d.ask(ctx, r); err != nil {
+		return 0, false, err
+	}
+	if d.committed != nil {
+		d.committed(time.Since(start), r.err)
+	}
+	return r.rev, r.ok, r.err
+}
+
+// Probe finds out whether the file can be written, as much as the last commit that failed would have, and raises no revision.
+func (d *DB) Probe(ctx context.Context) error {
+	if err := d.usable(ctx); err != nil {
+		return err
+	}
+	r := &request{probe: true, done: make(chan struct{})}
+	if err := d.ask(ctx, r); err != nil {
+		return err
+	}
+	return r.err
+}
+
+// ask gives a request to the writer and waits for its results. They come soon: the writer waits for the disk only.
+func (d *DB) ask(ctx context.Context, r *request) error {
 	select {
 	case d.requests <- r:
-		<-r.done // soon: the writer waits for the disk only
-		if d.committed != nil {
-			d.committed(time.Since(start), r.err)
-		}
-		return r.rev, r.ok, r.err
+		<-r.done
+		return nil
 	case <-ctx.Done():
-		return 0, false, ctx.Err()
+		return ctx.Err()
 	case <-d.closing:
-		return 0, false, store.ErrClosed
+		return store.ErrClosed
 	}
 }
 
@@ -91,12 +112,44 @@ func (d *DB) gather(first *request) []*request {
 // writeGroup commits a group in one transaction and answers each request. Each is still a commit of its own: it sees
 // those before it, and has its own revision.
 func (d *DB) writeGroup(group []*request) {
+	err := d.settle()
+	if err == nil {
+		err = d.writeAll(group)
+	}
+	switch {
+	case errors.Is(err, errNothing):
+		err = nil
+	case d.written != nil:
+		d.written(err)
+	}
+	if err != nil {
+		d.doubtful = true
+		size := 0
+		for _, r := range group {
+			size += r.bytes()
+			r.rev, r.ok, r.err = 0, false, fmt.Errorf("%w: %w", store.ErrNotWritten, err)
+		}
+		if size > 0 {
+			d.refused = size
+		}
+	}
+	for _, r := range group {
+		close(r.done)
+	}
+}
+
+// writeAll commits a group in one transaction and sets the results of its requests, unless it fails.
+func (d *DB) writeAll(group []*request) error {
 	rev, _ := d.state()
-	log := d.log
+	log, probed := d.log, false
 	err := d.db.Update(func(tx *bbolt.Tx) error {
 		kv, logs := tx.Bucket(kvBucket), tx.Bucket(logBucket)
 		before := rev
 		for _, r := range group {
+			if r.probe {
+				probed = true
+				continue
+			}
 			changes, ok := evaluate(kv, r)
 			if r.ok = ok; len(changes) > 0 {
 				rev++
@@ -123,18 +176,28 @@ func (d *DB) writeGroup(group []*request) {
 		}
 		return meta.Put(compactedKey, appendRev(nil, log.compacted))
 	})
-	switch {
-	case err == nil:
+	if err == nil {
 		d.log = log
 		d.advance(rev)
-	case !errors.Is(err, errNothing):
-		for _, r := range group {
-			r.rev, r.ok, r.err = 0, false, fmt.Errorf("write state: %w", err)
-		}
 	}
-	for _, r := range group {
-		close(r.done)
+	if probed && errors.Is(err, errNothing) {
+		return d.try()
 	}
+	return err
+}
+
+// minProbe is how much a probe writes at least, octets: what fits between other things shows nothing.
+const minProbe = 64 << 10
+
+// try writes what means nothing, as much as was refused last, and takes it out again.
+func (d *DB) try() error {
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(metaBucket).Put(probeKey, make([]byte, max(minProbe, 2*d.refused)))
+	})
+	if err != nil {
+		return err
+	}
+	return d.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Delete(probeKey) })
 }
 
 // errNothing ends a transaction that changes nothing without a write to the disk.

@@ -57,7 +57,7 @@ func crashWriter(path string) {
 }
 
 // A process killed in the middle of its commits loses none that was acknowledged, has none by half, and leaves a file
-// that the next process takes up. The disk is not cut off here: this says nothing on power loss.
+// that the next process takes up. The disk is not cut off here: test/reliability/crash does that.
 func TestCrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	acked := make(map[string]bool)

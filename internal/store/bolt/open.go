@@ -31,6 +31,7 @@ var (
 	epochKey     = []byte("epoch")
 	revisionKey  = []byte("revision")
 	compactedKey = []byte("compacted")
+	probeKey     = []byte("probe") // not there but during a probe, or when one was cut off; see try
 )
 
 // Options change how a file is opened; zero fields have defaults.
@@ -42,6 +43,10 @@ type Options struct {
 	// Committed is told of each commit how long it took, waiting for others included, and its error. It is called by whoever
 	// commits, by several at once, and must not block. nil: nobody wants to know.
 	Committed func(took time.Duration, err error)
+
+	// Written is told of each transaction whether it could be written, in their order, before those who wait for it are. It is
+	// called by the writer, and must not block. nil: nobody wants to know.
+	Written func(err error)
 }
 
 func (o Options) withDefaults() Options {
@@ -60,8 +65,10 @@ func (o Options) withDefaults() Options {
 // DB is a store.KV on one file.
 type DB struct {
 	db        *bbolt.DB
+	file      *os.File // the db's
 	epoch     string
 	committed func(time.Duration, error) // may be nil
+	written   func(error)                // may be nil
 
 	requests chan *request // to the writer; unbuffered, so that what was sent is answered
 	closing  chan struct{}
@@ -73,7 +80,9 @@ type DB struct {
 	rev     int64
 	changed chan struct{} // closed and replaced when rev rises
 
-	log changeLog // the writer's
+	log      changeLog // the writer's
+	doubtful bool      // the writer's: the disk may not have what the file is read as, see settle
+	refused  int       // the writer's: octets of the last group that could not be written
 }
 
 var _ store.KV = (*DB)(nil)
@@ -93,15 +102,23 @@ func OpenWith(path string, o Options) (*DB, error) {
 		return nil, openError(path, err)
 	}
 	var b *bbolt.DB
+	var file *os.File
+	options := &bbolt.Options{
+		Timeout: o.LockTimeout, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
+	}
 	err := guard(func() (err error) {
-		b, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: o.LockTimeout, FreelistType: bbolt.FreelistMapType})
+		b, err = bbolt.Open(path, 0o600, options)
 		return err
 	})
 	if err != nil {
 		return nil, openError(path, err)
 	}
 	d := &DB{
-		db: b, committed: o.Committed,
+		db: b, file: file, committed: o.Committed, written: o.Written, doubtful: true,
 		requests: make(chan *request),
 		closing:  make(chan struct{}),
 		closed:   make(chan struct{}),

@@ -33,12 +33,13 @@ func item(k, v []byte) store.Item {
 	return store.Item{Key: string(k), ModRev: readRev(v[:revSize]), Value: bytes.Clone(v[revSize:])}
 }
 
-// view runs f in a read transaction. f must not keep what it reads, nor wait for anything: pages stay in use meanwhile.
+// view runs f in a read transaction. f must not keep what it reads, nor wait for anything: pages stay in use meanwhile. What the
+// disk can't give is an error, not the end of the process.
 func (d *DB) view(ctx context.Context, f func(tx *bbolt.Tx) error) error {
 	if err := d.usable(ctx); err != nil {
 		return err
 	}
-	err := d.db.View(f)
+	err := guard(func() error { return d.db.View(f) })
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
 		return store.ErrClosed
 	}

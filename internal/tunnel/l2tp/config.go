@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"concentrator/internal/telemetry"
 )
 
 // Defaults of Config.
@@ -29,6 +31,8 @@ type Config struct {
 
 	// Log gets protocol steps at Debug and troubles of the server itself at Warn. nil discards.
 	Log *slog.Logger
+	// Faults is told of panics; nil: only Log is.
+	Faults *telemetry.Faults
 	// Rand is where challenges come from; nil is crypto/rand.
 	Rand io.Reader
 

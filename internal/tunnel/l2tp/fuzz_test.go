@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 	wire "concentrator/internal/wire/l2tp"
 )
@@ -152,6 +153,7 @@ var script = [][]byte{
 
 // FuzzMachineEvents plays any sequence of messages, commands and waits. Each octet pair is one step.
 func FuzzMachineEvents(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0}, byte(0))
 	f.Add([]byte{0, 1, 0, 4, 0, 7, 0, 3, 0, 10, 200, 255}, byte(0))                          // a login and its end
 	f.Add([]byte{0, 1, 0, 4, 0, 7, 128, 0, 129, 0, 200, 255, 130, 0}, byte(0))               // commands

@@ -179,6 +179,10 @@ func (m *machine) Receive(now time.Time, port uint16, h wire.Header, body []byte
 	})
 	if got != stale {
 		m.fresh(port)
+	} else if m.ch.ackDue && m.state == established && m.ch.idle() {
+		// Our acknowledgement was lost, and nobody repeats one: the peer gives the tunnel up when five have been. A message has
+		// it too, and comes until it has arrived.
+		m.ch.send(now, 0, &wire.HELLO{})
 	}
 	m.flush()
 }

@@ -340,6 +340,31 @@ func TestMessagesThatEndTheTunnel(t *testing.T) {
 	}
 }
 
+// TestLostAcknowledgement: a peer that says the same again has not got our acknowledgement, and gets a message that has it too
+// and is repeated until it has come: one at a time, however often the peer says it.
+func TestLostAcknowledgement(t *testing.T) {
+	bubble(t, Config{}, func(w *world, p *peer) {
+		r := w.established(p)
+		again := func() {
+			r.inject(1701, wire.Header{TunnelID: 16, Ns: r.ns - 1}, &wire.SCCCN{})
+			time.Sleep(100 * time.Millisecond)
+			synctest.Wait()
+		}
+		again()
+		p.sends(&wire.HELLO{})
+		p.set(func() { p.toward = func(uint16, []byte) {} }) // the line loses it
+		for range 5 {
+			again()
+		}
+		p.sends(&wire.HELLO{})
+		time.Sleep(time.Second)
+		p.sends(&wire.HELLO{})
+		p.inject(1701, wire.Header{TunnelID: 16, Ns: r.ns, Nr: 3}, nil)
+		time.Sleep(10 * time.Second)
+		p.sends()
+	})
+}
+
 // TestStoppedTunnelAcknowledges: the peer's StopCCN may come again for 31 seconds.
 func TestStoppedTunnelAcknowledges(t *testing.T) {
 	bubble(t, Config{}, func(w *world, p *peer) {
@@ -505,12 +530,32 @@ func TestTunnelLimits(t *testing.T) {
 		p.sends(&wire.StopCCN{AssignedTunnelID: 9, Result: busy})
 		w.expect("refused L2TP_TUNNEL INSTANCE_LIMIT")
 		q := w.newPeer("203.0.113.2:4500")
-		q.inject(1701, wire.Header{}, request(1))
-		q.inject(1701, wire.Header{}, request(2))
+		w.open(q, 1701, lac.Xl2tpd("h", 1))
+		w.events()
+		w.newPeer("203.0.113.3:4500").inject(1701, wire.Header{}, request(1))
 		synctest.Wait()
-		if got := types(q.sent()); !slices.Contains(got, wire.TypeSCCRP) || !slices.Contains(got, wire.TypeStopCCN) {
-			t.Errorf("sent %v", got)
+		// Whoever has no login makes room, although the tunnel is established.
+		if got := slices.Sorted(slices.Values(w.events())); !slices.Equal(got, []string{"closed 0x104 LOST_CARRIER", "tunnel 1: 0", "tunnel closed"}) {
+			t.Errorf("events %q", got)
 		}
+		if st := w.server.Stats(); st.Pushed != 1 || st.Open != 4 {
+			t.Errorf("%+v", st)
+		}
+	})
+	t.Run("all have a login", func(t *testing.T) {
+		bubble(t, Config{MaxTunnels: 2}, func(w *world, p *peer) {
+			for id := range uint16(2) {
+				_, call := w.open(p, 1701+id, lac.Xl2tpd("h", 1+id))
+				w.call(call.PeerID()).Authenticated()
+			}
+			synctest.Wait()
+			w.events()
+			q := w.newPeer("203.0.113.2:4500")
+			q.inject(1701, wire.Header{}, request(1))
+			synctest.Wait()
+			q.sends(&wire.StopCCN{AssignedTunnelID: 1, Result: busy})
+			w.expect("refused L2TP_TUNNEL INSTANCE_LIMIT")
+		})
 	})
 	t.Run("one without a login goes first", func(t *testing.T) {
 		bubble(t, Config{MaxTunnelsPerPeer: 2}, func(w *world, p *peer) {

@@ -2,6 +2,7 @@ package l2tp
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"fmt"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
+	"concentrator/internal/tunnel/strangers"
 	wire "concentrator/internal/wire/l2tp"
 )
 
@@ -28,6 +30,11 @@ const (
 	lingeringShare = 2
 	// plainShare of MaxTunnels is how many half-open tunnels plain sources may have together; then the oldest goes.
 	plainShare = 4
+	// So many SCCRQs a second, and so many at once, begin a tunnel at once although nobody has logged in from their plain
+	// source. Others must come twice.
+	strangersPerSecond, strangersBurst = 250, 500
+	// So many refusals are answered, and told, to plain sources that have more tunnels half open than they may.
+	refusalsPerSecond, refusalsBurst = 20, 50
 )
 
 // key is what an SCCRQ is known by. A peer's port tells apart clients behind one IPsec gateway.
@@ -54,7 +61,11 @@ type Server struct {
 	halfOpen map[netip.Addr]int // tunnels of a plain source that were never established
 	forgery  []*tunnel          // the same ones, the oldest first; some may be more by now
 	plain    int                // how many of them there are
+	waiting  *list.List         // of *tunnel: those in which nobody has logged in, the oldest first
 	stats    Stats
+
+	strangers strangers.Guard // of plain sources
+	refusals  strangers.Guard // of plain sources that are answered
 }
 
 // Stats counts what has happened.
@@ -67,6 +78,7 @@ type Stats struct {
 	Malformed  uint64 // messages that are no control messages, or that make no sense without a tunnel
 	Unknown    uint64 // messages for a tunnel that does not exist, or is another peer's
 	Overflow   uint64 // messages that found a full inbox
+	Pushed     uint64 // tunnels without a login that had to make room for newer ones
 }
 
 // NewServer returns a Server that asks h about tunnels and calls. It starts nothing.
@@ -74,7 +86,9 @@ func NewServer(cfg Config, h Handler) *Server {
 	return &Server{
 		cfg: cfg.withDefaults(), h: h,
 		byID: map[uint16]*tunnel{}, byKey: map[key]*tunnel{}, peers: map[Peer][]*tunnel{},
-		halfOpen: map[netip.Addr]int{},
+		halfOpen: map[netip.Addr]int{}, waiting: list.New(),
+		strangers: strangers.Guard{PerSecond: strangersPerSecond, Burst: strangersBurst},
+		refusals:  strangers.Guard{PerSecond: refusalsPerSecond, Burst: refusalsBurst},
 	}
 }
 
@@ -129,6 +143,7 @@ func (s *Server) receiveNew(p Peer, port uint16, h wire.Header, body []byte) {
 		}
 	case err != nil || t != wire.TypeSCCRQ || h.Ns != 0:
 		s.countMessage(&s.stats.Malformed)
+	case p.Plain() && !s.welcome(p, port, body):
 	default:
 		m, err := wire.Parse(body, nil)
 		if r, ok := m.(*wire.SCCRQ); ok {
@@ -136,6 +151,27 @@ func (s *Server) receiveNew(p Peer, port uint16, h wire.Header, body []byte) {
 			return
 		}
 		s.refuseBad(p, port, body, err)
+	}
+}
+
+// welcome says whether an SCCRQ of a plain source is looked at. It costs a hundred times what it costs to send, so from where
+// nobody has logged in there may not be many, unless they come twice.
+func (s *Server) welcome(p Peer, port uint16, body []byte) bool {
+	now := time.Now()
+	src := source(p.Remote())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.byKey[key{p, port, wire.FindID(body, wire.AttributeAssignedTunnelID)}] != nil: // it comes again
+		return true
+	case s.cfg.MaxHalfOpenPerSource > 0 && s.halfOpen[src] >= s.cfg.MaxHalfOpenPerSource && !s.refusals.May(now):
+		s.stats.TurnedAway++
+		return false
+	case s.strangers.Knows(src), s.strangers.Again(now, p.Remote(), body), s.strangers.May(now):
+		return true
+	default:
+		s.stats.TurnedAway++
+		return false
 	}
 }
 
@@ -249,20 +285,48 @@ func (s *Server) room(p Peer) (tenant.Reason, string) {
 	switch {
 	case s.draining:
 		return tenant.ReasonDraining, "the server is shutting down"
-	case s.count-s.closing >= s.cfg.MaxTunnels:
-		return tenant.ReasonInstanceLimit, fmt.Sprintf("there are %d tunnels", s.count-s.closing)
 	case open >= s.cfg.MaxTunnelsPerPeer:
 		return tenant.ReasonInstanceLimit, fmt.Sprintf("the peer has %d tunnels", open)
 	case p.Plain() && s.cfg.MaxHalfOpenPerSource > 0 && s.halfOpen[src] >= s.cfg.MaxHalfOpenPerSource:
 		return tenant.ReasonInstanceLimit, fmt.Sprintf("%d tunnels of %s are half open", s.halfOpen[src], src)
+	case s.count-s.closing >= s.cfg.MaxTunnels && !s.push():
+		return tenant.ReasonInstanceLimit, fmt.Sprintf("there are %d tunnels", s.count-s.closing)
 	}
 	return "", ""
+}
+
+// push ends the oldest tunnel in which nobody has logged in, to make room for a new one, or whoever opens many and makes no
+// call would keep everybody out. It says whether there was one.
+func (s *Server) push() bool {
+	for e := s.waiting.Front(); e != nil; e = s.waiting.Front() {
+		t, ok := s.waiting.Remove(e).(*tunnel)
+		if !ok {
+			continue
+		}
+		t.place = nil
+		if t.leaving || t.state >= stopped {
+			continue
+		}
+		s.stats.Pushed++
+		s.end(t, tenant.ReasonInstanceLimit, "made room for another tunnel before anybody had logged in")
+		return true
+	}
+	return false
+}
+
+// stopWaiting takes a tunnel off the list of those in which nobody has logged in, if it is there.
+func (s *Server) stopWaiting(t *tunnel) {
+	if t.place != nil {
+		s.waiting.Remove(t.place)
+		t.place = nil
+	}
 }
 
 // enter puts a new tunnel into the tables.
 func (s *Server) enter(t *tunnel) {
 	s.stats.Accepted++
 	s.count++
+	t.place = s.waiting.PushBack(t)
 	s.byKey[t.key] = t
 	s.peers[t.key.peer] = append(s.peers[t.key.peer], t)
 	s.running.Add(1)
@@ -392,6 +456,10 @@ func (s *Server) loggedIn(t *tunnel) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.loggedIn = true
+	s.stopWaiting(t)
+	if p := t.currentPeer(); p.Plain() {
+		s.strangers.Know(source(p.Remote()))
+	}
 	if t.older != nil {
 		s.end(t.older, tenant.ReasonReplaced, "the client has come back with a new tunnel of the same ID")
 		t.older = nil
@@ -403,6 +471,7 @@ func (s *Server) leave(t *tunnel) {
 	s.mu.Lock()
 	s.proven(t)
 	s.gone(t)
+	s.stopWaiting(t)
 	s.leaveKey(t)
 	if t.id != 0 {
 		delete(s.byID, t.id)

@@ -1,6 +1,7 @@
 package l2tp
 
 import (
+	"container/list"
 	"log/slog"
 	"sync"
 	"time"
@@ -36,10 +37,11 @@ type tunnel struct {
 	plain         bool   // counted as half-open against its source
 	state         tunnelState
 	establishedAt time.Time
-	loggedIn      bool    // a call has logged in
-	leaving       bool    // told to end
-	lingering     bool    // counted as one that only acknowledges
-	older         *tunnel // suspended until this one has a login
+	place         *list.Element // in server.waiting; nil: not there
+	loggedIn      bool          // a call has logged in
+	leaving       bool          // told to end
+	lingering     bool          // counted as one that only acknowledges
+	older         *tunnel       // suspended until this one has a login
 
 	mu       sync.Mutex // guards what follows; taken after server.mu where both are
 	peer     Peer
@@ -50,6 +52,8 @@ type tunnel struct {
 
 // run serves the tunnel until its state is gone. It is the only goroutine that touches m.
 func (t *tunnel) run(r *wire.SCCRQ, port uint16, plain bool) {
+	defer t.end()
+	defer t.contain()
 	t.m = newMachine(&t.server.cfg, t, port, plain)
 	t.m.Start(time.Now(), r)
 	timer := time.NewTimer(time.Hour)
@@ -72,6 +76,32 @@ func (t *tunnel) run(r *wire.SCCRQ, port uint16, plain bool) {
 			t.m.Tick(time.Now())
 		}
 	}
+}
+
+// contain keeps a panic of the tunnel's from being anybody else's: the tunnel ends with its calls.
+func (t *tunnel) contain() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	const why = "a fault of the server's own in the work for this tunnel"
+	subject := "L2TP tunnel of " + t.currentPeer().Remote().String()
+	faults := t.server.cfg.Faults
+	faults.Panicked(t.log, subject, p)
+	t.m.ch.out = nil
+	if faults.Guard(t.log, subject, func() {
+		t.m.Run(time.Now(), command{do: abandon, cause: tenant.ReasonLostCarrier, detail: why})
+	}) {
+		return
+	}
+	for id := range t.m.calls { // which the machine could not tell of any more
+		faults.Guard(t.log, subject, func() { t.server.h.CallClosed(id, tenant.ReasonLostCarrier, why) })
+	}
+	faults.Guard(t.log, subject, t.tunnelClosed)
+}
+
+// end is the tunnel's end.
+func (t *tunnel) end() {
 	t.mu.Lock()
 	t.over, t.packets, t.commands = true, nil, nil
 	t.mu.Unlock()

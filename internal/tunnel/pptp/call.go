@@ -14,6 +14,7 @@ type call struct {
 	request    wire.OutgoingCallRequest // only until it is answered
 	answer     Answer
 	post       func(command) // hands a command to the connection's goroutine
+	login      func()        // notes that its user has logged in
 
 	// ended is set by whoever ends the call first: Disconnect, or the connection just before it tells the Handler.
 	ended atomic.Bool
@@ -25,6 +26,9 @@ func (c *call) Disconnect(cause tenant.Reason) {
 		c.post(command{hangUp: c, cause: cause})
 	}
 }
+
+// Authenticated implements Call.
+func (c *call) Authenticated() { c.login() }
 
 // command is what another goroutine wants of a connection.
 type command struct {

@@ -3,13 +3,15 @@ package pptp
 import (
 	"log/slog"
 	"time"
+
+	"concentrator/internal/telemetry"
 )
 
 // Defaults of Config.
 const (
 	DefaultMaxConns         = 2000
 	DefaultMaxIdlePerSource = 8
-	DefaultSetupTimeout     = 10 * time.Second
+	DefaultSetupTimeout     = 30 * time.Second // TCP sends what is lost again after 1 or 3, 3 or 9, 7 or 21 s
 	DefaultMessageTimeout   = 10 * time.Second
 	DefaultCallTimeout      = 30 * time.Second
 	DefaultEchoInterval     = 60 * time.Second
@@ -27,6 +29,8 @@ type Config struct {
 
 	// Log gets protocol steps at Debug and troubles of the server itself at Warn and Error. nil discards.
 	Log *slog.Logger
+	// Faults is told of panics; nil: only Log is.
+	Faults *telemetry.Faults
 
 	// MaxConns bounds the open TCP connections of all listeners together; what comes above is closed at once.
 	MaxConns int

@@ -1,6 +1,7 @@
 package pptp
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +30,8 @@ type conn struct {
 	remote, local netip.AddrPort
 	listener      string
 	log           *slog.Logger
-	m             *machine // belongs to the goroutine of run
-	idle          bool     // has had no call yet; guarded by server.mu
+	m             *machine      // belongs to the goroutine of run
+	idle          *list.Element // in server.queue; nil: has had a call; guarded by server.mu
 
 	mu       sync.Mutex // guards what follows, and the order of SetReadDeadline calls
 	commands []command  // at most one for each call and one to stop
@@ -39,6 +40,8 @@ type conn struct {
 
 // run serves the connection until it is closed. It is the only goroutine that touches m, reads and writes.
 func (c *conn) run() {
+	defer c.close()
+	defer c.contain()
 	c.m = newMachine(&c.server.cfg, time.Now(), c)
 	buf := make([]byte, readSize)
 	for {
@@ -60,10 +63,33 @@ func (c *conn) run() {
 			c.m.Tick(now)
 		case errors.Is(err, io.EOF):
 			c.m.Lost(now, "the client closed the control connection")
+		case errors.Is(err, net.ErrClosed): // by Server.push, or at the end of Shutdown, which has said so
+			c.m.Lost(now, "the control connection has made room for another before it had a call")
 		default:
 			c.m.Lost(now, fmt.Sprintf("reading from the control connection: %v", err))
 		}
 	}
+}
+
+// contain keeps a panic of the connection's from being anybody else's: the connection ends with its calls.
+func (c *conn) contain() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	const why = "a fault of the server's own in the work for this control connection"
+	subject := "PPTP connection of " + c.remote.String()
+	c.server.cfg.Faults.Panicked(c.log, subject, p)
+	if c.server.cfg.Faults.Guard(c.log, subject, func() { c.m.Lost(time.Now(), why) }) {
+		return
+	}
+	for id := range c.m.calls { // which the machine could not tell of any more
+		c.server.cfg.Faults.Guard(c.log, subject, func() { c.server.h.CallClosed(id, tenant.ReasonLostCarrier, why) })
+	}
+}
+
+// close is the connection's end.
+func (c *conn) close() {
 	c.mu.Lock()
 	c.over = true
 	c.mu.Unlock()
@@ -148,6 +174,9 @@ func (c *conn) refused(reason tenant.Reason, detail string) {
 
 // connected implements upper.
 func (c *conn) connected() { c.server.notIdle(c) }
+
+// authenticated implements upper.
+func (c *conn) authenticated() { c.server.authenticated(c) }
 
 // received implements upper.
 func (c *conn) received(t wire.Type, s controlState) {

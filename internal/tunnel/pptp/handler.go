@@ -31,6 +31,9 @@ type Call interface {
 	// connection's last call and the peer does not stop the connection soon, we do. Safe from any goroutine, also
 	// within OutgoingCall; may be called more than once; never blocks.
 	Disconnect(cause tenant.Reason)
+	// Authenticated says that the call's user has logged in, so that more may come from where the call came from. Safe from
+	// any goroutine; never blocks.
+	Authenticated()
 }
 
 // CallRequest is what a client said when it asked for a call. Texts are printable ASCII of at most 64 octets.

@@ -27,6 +27,8 @@ type upper interface {
 	refused(reason tenant.Reason, detail string)
 	// connected says that the connection has its first connected call.
 	connected()
+	// authenticated says that the user of one of its calls has logged in; from any goroutine.
+	authenticated()
 	// post hands over a command from any goroutine.
 	post(command)
 	// received is told of each message and the state that it meets, for the log.
@@ -323,7 +325,7 @@ func (m *machine) callRequest(now time.Time, msg wire.Message) {
 		m.countRefusal(now, "an Incoming-Call-Request is not accepted")
 		return
 	}
-	c := &call{peerID: r.CallID, request: r, post: m.up.post}
+	c := &call{peerID: r.CallID, request: r, post: m.up.post, login: m.up.authenticated}
 	if m.byPeer[r.CallID] != nil {
 		c.answer = Answer{Result: wire.ResultGeneralError, ErrorCode: wire.ErrorBadCallID}
 		m.call(now, c, requestBad, "", "")

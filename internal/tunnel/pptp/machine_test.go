@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 	wire "concentrator/internal/wire/pptp"
 )
@@ -52,6 +53,7 @@ func (b *bench) refused(reason tenant.Reason, detail string) {
 	b.log = append(b.log, "refused "+string(reason))
 }
 
+func (b *bench) authenticated()                   { b.log = append(b.log, "authenticated") }
 func (b *bench) connected()                       { b.log = append(b.log, "connected") }
 func (b *bench) post(cmd command)                 { b.commands = append(b.commands, cmd) }
 func (b *bench) received(wire.Type, controlState) {}
@@ -493,8 +495,8 @@ func TestRefusals(t *testing.T) {
 
 func TestSetupTimeout(t *testing.T) {
 	b := newBench(t, Config{})
-	b.due(10 * time.Second)
-	b.after(10*time.Second - 1)
+	b.due(DefaultSetupTimeout)
+	b.after(DefaultSetupTimeout - 1)
 	b.in(idle)
 	b.after(1)
 	b.in(closed)
@@ -698,6 +700,7 @@ func TestOutputIsBounded(t *testing.T) {
 // FuzzMachineEvents drives a machine with random legal messages, times, disconnects and stops. Whatever happens: each
 // connected call is closed exactly once unless it was disconnected, a closed machine is silent, an open one has a deadline.
 func FuzzMachineEvents(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 6, 16, 17, 5, 18, 7, 2})
 	f.Add([]byte{0, 6, 6, 19, 20, 20, 11, 12, 3})
 	f.Add([]byte{0, 6, 18, 18, 18, 21, 2})

@@ -1,6 +1,7 @@
 package pptp
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +13,20 @@ import (
 
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
+	"concentrator/internal/tunnel/strangers"
 )
 
 // How long Serve waits after an error of Accept that may pass: doubled from the first to the second.
 const (
 	minAcceptDelay = 5 * time.Millisecond
 	maxAcceptDelay = time.Second
+)
+
+// So many connections a second, and so many at once, are served of sources from which nobody has logged in; one that comes
+// above is closed.
+const (
+	strangersPerSecond = 2000
+	strangersBurst     = 2000
 )
 
 // Server runs PPTP control connections. Its methods are safe for concurrent use.
@@ -31,7 +40,10 @@ type Server struct {
 	drain bool       // draining is closed
 	conns map[*conn]struct{}
 	idle  map[netip.Addr]int // connections of a source without a first call
+	queue *list.List         // of *conn: those connections, the oldest first
 	stats Stats
+
+	strangers strangers.Guard
 }
 
 // Stats counts what has happened at the door.
@@ -39,13 +51,15 @@ type Stats struct {
 	Open       int    // connections open now
 	Accepted   uint64 // connections served since the start
 	TurnedAway uint64 // connections closed at once for a limit or a shutdown
+	Pushed     uint64 // connections without a call that had to make room for newer ones
 }
 
 // NewServer returns a Server that asks h about calls. It starts nothing; Serve does.
 func NewServer(cfg Config, h Handler) *Server {
 	return &Server{
 		cfg: cfg.withDefaults(), h: h, draining: make(chan struct{}),
-		conns: map[*conn]struct{}{}, idle: map[netip.Addr]int{},
+		conns: map[*conn]struct{}{}, idle: map[netip.Addr]int{}, queue: list.New(),
+		strangers: strangers.Guard{PerSecond: strangersPerSecond, Burst: strangersBurst},
 	}
 }
 
@@ -109,7 +123,8 @@ func (s *Server) admit(nc net.Conn, listener string) {
 	}()
 }
 
-// enter counts a new connection. A reason means that there is no room for it.
+// enter counts a new connection. A reason means that there is no room for it: where all connections that there may be are
+// open, the oldest that has had no call yet makes room, or whoever opens many and says nothing would keep everybody out.
 func (s *Server) enter(c *conn) (tenant.Reason, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -118,19 +133,43 @@ func (s *Server) enter(c *conn) (tenant.Reason, string) {
 	case s.drain:
 		s.stats.TurnedAway++
 		return tenant.ReasonDraining, "the server is shutting down"
-	case len(s.conns) >= s.cfg.MaxConns:
-		s.stats.TurnedAway++
-		return tenant.ReasonInstanceLimit, fmt.Sprintf("%d control connections are open", len(s.conns))
 	case s.cfg.MaxIdlePerSource > 0 && s.idle[src] >= s.cfg.MaxIdlePerSource:
 		s.stats.TurnedAway++
 		return tenant.ReasonInstanceLimit, fmt.Sprintf("%d control connections of %s have no call yet", s.idle[src], src)
+	case !s.strangers.Knows(src) && !s.strangers.May(time.Now()):
+		s.stats.TurnedAway++
+		return tenant.ReasonInstanceLimit, "too many control connections from where nobody has logged in"
+	case len(s.conns) >= s.cfg.MaxConns && s.queue.Len() == 0:
+		s.stats.TurnedAway++
+		return tenant.ReasonInstanceLimit, fmt.Sprintf("%d control connections are open", len(s.conns))
+	case len(s.conns) >= s.cfg.MaxConns:
+		s.push()
 	}
 	s.stats.Accepted++
 	s.conns[c] = struct{}{}
 	s.idle[src]++
-	c.idle = true
+	c.idle = s.queue.PushBack(c)
 	s.running.Add(1)
 	return "", ""
+}
+
+// push closes the oldest connection without a call; its goroutine notices.
+func (s *Server) push() {
+	oldest, ok := s.queue.Front().Value.(*conn)
+	if !ok {
+		return
+	}
+	s.stats.Pushed++
+	s.notIdleLocked(oldest)
+	delete(s.conns, oldest)
+	_ = oldest.nc.Close() // what it was worth is over
+}
+
+// authenticated notes that somebody has logged in from the source of c.
+func (s *Server) authenticated(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.strangers.Know(source(c.remote))
 }
 
 // notIdle says that c has a call.
@@ -141,10 +180,11 @@ func (s *Server) notIdle(c *conn) {
 }
 
 func (s *Server) notIdleLocked(c *conn) {
-	if !c.idle {
+	if c.idle == nil {
 		return
 	}
-	c.idle = false
+	s.queue.Remove(c.idle)
+	c.idle = nil
 	src := source(c.remote)
 	if s.idle[src]--; s.idle[src] == 0 {
 		delete(s.idle, src)

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"concentrator/internal/corpus"
 	client "concentrator/internal/simclient/pptp"
 	"concentrator/internal/tenant"
 	"concentrator/internal/tunnel/pptp"
@@ -29,6 +30,7 @@ type handler struct {
 	closed   []string
 	refused  []string
 	wake     chan struct{} // one for each thing that happened
+	panics   int           // of the next calls of CallClosed
 }
 
 func newHandler() *handler {
@@ -55,6 +57,10 @@ func (h *handler) CallClosed(id uint16, cause tenant.Reason, _ string) {
 	delete(h.calls, id)
 	h.closed = append(h.closed, fmt.Sprintf("%#x %s", id, cause))
 	h.wake <- struct{}{}
+	if h.panics > 0 {
+		h.panics--
+		panic("bomb again")
+	}
 }
 
 func (h *handler) Refused(_, _ netip.AddrPort, reason tenant.Reason, _ string) {
@@ -438,7 +444,7 @@ func bubble(t *testing.T, cfg pptp.Config, f func(t *testing.T, h *handler, p *p
 func TestHalfOpenTimeouts(t *testing.T) {
 	bubble(t, pptp.Config{}, func(t *testing.T, h *handler, p *pipes, _ *pptp.Server) {
 		start := time.Now()
-		if d := eof(start, p.dial("192.0.2.1:1")); d != 10*time.Second {
+		if d := eof(start, p.dial("192.0.2.1:1")); d != pptp.DefaultSetupTimeout {
 			t.Errorf("a silent connection lived %v", d)
 		}
 		h.expect(t, nil, []string{"PEER_TIMEOUT"})
@@ -671,16 +677,25 @@ func TestLimits(t *testing.T) {
 		third := p.start(t, "192.0.2.1:4", client.Config{})
 		turnedAway("192.0.2.1:5")
 		p.start(t, "192.0.2.2:1", client.Config{})
-		turnedAway("192.0.2.3:1")
+		newest := p.start(t, "192.0.2.3:1", client.Config{})
+		// The second connection of the first source was the oldest without a call.
+		synctest.Wait()
+		h.expect(t, nil, []string{"PEER_TIMEOUT"})
+		place(t, newest, wire.OutgoingCallRequest{CallID: 1})
 		if err := third.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 		h.told()
-		p.start(t, "192.0.2.1:6", client.Config{})
-		if st := s.Stats(); st != (pptp.Stats{Open: 4, Accepted: 5, TurnedAway: 3}) {
+		last := p.start(t, "192.0.2.1:6", client.Config{})
+		if st := s.Stats(); st != (pptp.Stats{Open: 4, Accepted: 6, TurnedAway: 2, Pushed: 1}) {
 			t.Errorf("%+v", st)
 		}
+		place(t, last, wire.OutgoingCallRequest{CallID: 2})
+		place(t, p.start(t, "192.0.2.4:1", client.Config{}), wire.OutgoingCallRequest{CallID: 1}) // 192.0.2.2 has made room
+		synctest.Wait()
+		h.told()
+		turnedAway("192.0.2.5:1") // all have a call
 	})
 }
 
@@ -720,6 +735,7 @@ func TestAcceptErrors(t *testing.T) {
 
 // FuzzServerConn sends random octets to a server, cut at random, and wants it to live on and to leave nothing behind.
 func FuzzServerConn(f *testing.F) {
+	corpus.Add(f)
 	stream := func(msgs ...wire.Message) (b []byte) {
 		for _, m := range msgs {
 			b, _ = m.AppendBinary(b)
@@ -732,7 +748,7 @@ func FuzzServerConn(f *testing.F) {
 	f.Add(stream(start, wire.OutgoingCallRequest{}, wire.CallClearRequest{}, wire.StopControlConnectionRequest{}), uint8(1))
 	f.Add(stream(start, wire.IncomingCallRequest{}, wire.EchoRequest{}, start, wire.OutgoingCallRequest{}), uint8(17))
 	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
-		bubble(t, pptp.Config{}, func(t *testing.T, h *handler, p *pipes, s *pptp.Server) {
+		bubble(t, pptp.Config{Log: corpus.Log(t)}, func(t *testing.T, h *handler, p *pipes, s *pptp.Server) {
 			good := p.start(t, "192.0.2.1:1", client.Config{})
 			place(t, good, wire.OutgoingCallRequest{CallID: 1})
 			nc := p.dial("192.0.2.2:1")

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // values are "supported bits" seen from clients.
@@ -53,6 +55,7 @@ func TestStrength(t *testing.T) {
 }
 
 func FuzzParseMPPE(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range values {
 		b, _ := hex.DecodeString(c.wire)
 		f.Add(b)

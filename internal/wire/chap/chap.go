@@ -3,6 +3,8 @@ package chap
 import (
 	"crypto/md5"
 	"errors"
+
+	"concentrator/internal/wipe"
 )
 
 // CHAP codes (RFC 1994 section 4).
@@ -54,6 +56,7 @@ func (v Value) AppendBinary(b []byte) ([]byte, error) {
 // (RFC 1994 section 4.1).
 func MD5Response(id byte, secret, challenge []byte) [MD5Len]byte {
 	h := md5.New()
+	defer wipe.Value(h) // it holds the secret
 	h.Write([]byte{id})
 	h.Write(secret)
 	h.Write(challenge)

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 var values = []struct {
@@ -54,6 +56,7 @@ func TestMD5Response(t *testing.T) {
 }
 
 func FuzzParseValue(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range values {
 		b, _ := hex.DecodeString(c.wire)
 		f.Add(b)

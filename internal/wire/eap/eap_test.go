@@ -2,10 +2,13 @@ package eap
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"reflect"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -188,6 +191,7 @@ func TestRFC5216Section3_1(t *testing.T) {
 }
 
 func FuzzParsePacket(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range packets {
 		f.Add(unhex(f, c.wire))
 	}
@@ -204,6 +208,7 @@ func FuzzParsePacket(f *testing.F) {
 
 // FuzzParseMethod gives the same octets to all methods' parsers.
 func FuzzParseMethod(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range mschapv2s {
 		f.Add(unhex(f, c.data))
 	}
@@ -224,6 +229,15 @@ func FuzzParseMethod(f *testing.F) {
 			again, err3 := ParseTLS(m2)
 			if err2 != nil || err3 != nil || !reflect.DeepEqual(again, m) {
 				t.Fatalf("TLS %x became %x %v %v", b, m2, err2, err3)
+			}
+		}
+		if types, err := ParseNak(b); (err == nil) != (len(b) > 0) || !bytes.Equal(types, b) {
+			t.Fatalf("%x is a Nak of %x, %v", b, types, err)
+		}
+		if e, err := ParseExpanded(b); err == nil {
+			head := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, e.Vendor)[1:], e.Type)
+			if !bytes.Equal(append(head, e.Data...), b) {
+				t.Fatalf("%x is %+v", b, e)
 			}
 		}
 		if types, err := ParseExpandedNak(b); err == nil && (len(types) == 0 || len(types) > len(b)/8) {

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // headers is the table of the unit test and the seed of the fuzz target.
@@ -50,6 +52,7 @@ func TestParseHeader(t *testing.T) {
 }
 
 func FuzzParseHeader(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range headers {
 		wire, err := hex.DecodeString(s.wire)
 		if err != nil {

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // headers is the table of the unit test and the seed of the fuzz target.
@@ -76,6 +78,7 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func FuzzParseHeader(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range headers {
 		wire, err := hex.DecodeString(s.wire)
 		if err != nil {

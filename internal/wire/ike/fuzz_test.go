@@ -2,10 +2,15 @@ package ike
 
 import (
 	"bytes"
+	"reflect"
+	"slices"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func FuzzParseMessage(f *testing.F) {
+	corpus.Add(f)
 	f.Add(mainMode(f))
 	for _, b := range malformed(f) {
 		f.Add(b)
@@ -21,7 +26,7 @@ func FuzzParseMessage(f *testing.F) {
 		for p := range m.Payloads.All() {
 			again.Add(p.Type, p.Body)
 			n++
-			walk(p)
+			walk(t, p)
 		}
 		if n > MaxPayloads {
 			t.Fatalf("%d payloads", n)
@@ -34,42 +39,76 @@ func FuzzParseMessage(f *testing.F) {
 	})
 }
 
-// walk reads a payload by its type, whatever it is.
-func walk(p Payload) {
+// walk reads a payload by its type, whatever it is; what is read is written again as it was, but for the DOI.
+func walk(t *testing.T, p Payload) {
+	t.Helper()
+	same := func(what string, again []byte, from int) {
+		if !bytes.Equal(again[from:], p.Body[from:]) {
+			t.Errorf("%s %x became %x", what, p.Body, again)
+		}
+	}
 	switch p.Type {
 	case PayloadSA:
 		if sa, err := ParseSA(p.Body); err == nil {
 			for q := range sa.Proposals() {
-				for t := range q.Transforms() {
-					for range t.Attributes.All() {
+				for tr := range q.Transforms() {
+					if _, err := ParseAttributes(tr.Attributes.Bytes()); err != nil {
+						t.Errorf("attributes of a checked transform: %v", err)
 					}
 				}
 			}
 		}
 	case PayloadID:
 		if id, err := ParseID(p.Body); err == nil {
-			id.Addr()
+			again, _ := id.AppendBinary(nil)
+			same("identity", again, 0)
+			if is := id.Type == IDIPv4Addr || id.Type == IDIPv6Addr; id.Addr().IsValid() != is {
+				t.Errorf("identity %x has the address %v", p.Body, id.Addr())
+			}
 		}
 	case PayloadNATOA, PayloadDraftNATOA:
-		_, _ = ParseNATOA(p.Body)
+		if a, err := ParseNATOA(p.Body); err == nil {
+			if again, err := ParseNATOA(AppendNATOA(nil, a)); err != nil || again != a.Unmap() {
+				t.Errorf("%v became %v, %v", a, again, err)
+			}
+		}
 	case PayloadCERT, PayloadCERTREQ:
-		_, _, _ = ParseCert(p.Body)
+		if e, data, err := ParseCert(p.Body); err == nil {
+			same("certificate", AppendCert(nil, e, data), 0)
+		}
 	case PayloadNotify:
-		_, _ = ParseNotify(p.Body)
+		if n, err := ParseNotify(p.Body); err == nil {
+			again, _ := n.AppendBinary(nil)
+			same("notify", again, 4)
+		}
 	case PayloadDelete:
 		if d, err := ParseDelete(p.Body); err == nil {
-			for range d.SPIs() {
+			spis := slices.Collect(d.SPIs())
+			if len(spis) > 0 {
+				same("delete", AppendDelete(nil, d.Protocol, spis...), 4)
 			}
 		}
 	case PayloadFragment:
-		_, _ = ParseFragment(p.Body)
+		if g, err := ParseFragment(p.Body); err == nil {
+			m, err := ParseMessage(AppendFragment(nil, Header{}, g))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := m.Payloads.Get(PayloadFragment)
+			if again, err := ParseFragment(body); err != nil || !reflect.DeepEqual(again, g) {
+				t.Errorf("fragment %+v became %+v, %v", g, again, err)
+			}
+		}
 	case PayloadVID:
-		_ = ParseVendor(p.Body).String()
+		if v := ParseVendor(p.Body); v != 0 && (v.String() == "" || !bytes.HasPrefix(p.Body, v.ID()[:8])) {
+			t.Errorf("%x is taken for %v", p.Body, v)
+		}
 	default:
 	}
 }
 
 func FuzzParseSA(f *testing.F) {
+	corpus.Add(f)
 	m, err := ParseMessage(mainMode(f))
 	if err != nil {
 		f.Fatal(err)
@@ -115,6 +154,7 @@ func FuzzParseSA(f *testing.F) {
 }
 
 func FuzzParsePayloads(f *testing.F) {
+	corpus.Add(f)
 	f.Add(uint8(PayloadHASH), []byte("\x0b\x00\x00\x08\x01\x02\x03\x04\x00\x00\x00\x05\x09\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, first uint8, b []byte) {
 		p, err := ParsePayloads(PayloadType(first), b, true)
@@ -122,7 +162,7 @@ func FuzzParsePayloads(f *testing.F) {
 			return
 		}
 		for q := range p.All() {
-			walk(q)
+			walk(t, q)
 		}
 		if !bytes.HasPrefix(b, p.Bytes()) {
 			t.Fatal("the chain is not what was given")

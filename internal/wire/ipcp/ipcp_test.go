@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func TestAppendAddr(t *testing.T) {
@@ -36,6 +38,7 @@ func TestParseAddr(t *testing.T) {
 }
 
 func FuzzParseAddr(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{10, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {

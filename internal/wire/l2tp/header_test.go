@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func unhex(tb testing.TB, s string) []byte {
@@ -129,6 +131,7 @@ func TestHeaderDoesNotAllocate(t *testing.T) {
 }
 
 func FuzzParseHeader(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range headers {
 		f.Add(unhex(f, c.wire))
 	}

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // avp is an AVP in hex: flags and length in four digits, vendor 0, attribute, value.
@@ -295,6 +297,7 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range golden {
 		f.Add(unhex(f, c.wire))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/wire/ppp"
 )
 
@@ -136,6 +137,7 @@ func TestParseNumbered(t *testing.T) {
 }
 
 func FuzzParseAuth(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range auths {
 		f.Add(unhex(f, c.wire))
 	}
@@ -151,6 +153,7 @@ func FuzzParseAuth(f *testing.F) {
 }
 
 func FuzzParseNumbered(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range numbered {
 		f.Add(unhex(f, c.wire))
 	}
@@ -166,6 +169,7 @@ func FuzzParseNumbered(f *testing.F) {
 }
 
 func FuzzParseProtocolReject(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{0x80, 0x57, 1, 1, 0, 4})
 	f.Add([]byte{0x80})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -105,7 +105,7 @@ func NewPasswordEncryptedWithOldHash(
 	random io.Reader, newPassword string, oldHash [HashLen]byte,
 ) ([EncryptedPasswordLen]byte, error) {
 	var block [EncryptedPasswordLen]byte
-	password := utf16LE(newPassword)
+	password := utf16LE([]byte(newPassword))
 	defer clear(password)
 	if len(password) > maxPasswordLen {
 		return block, ErrPasswordLen

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // counting gives 0, 1, 2, ... 250, 0, ...
@@ -132,6 +134,7 @@ func TestParseChangePassword(t *testing.T) {
 }
 
 func FuzzParseChangePassword(f *testing.F) {
+	corpus.Add(f)
 	f.Add(make([]byte, ChangePasswordLen))
 	f.Add(make([]byte, ChangePasswordLen-1))
 	f.Fuzz(func(t *testing.T, b []byte) {

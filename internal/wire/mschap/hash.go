@@ -4,10 +4,14 @@ import (
 	"crypto/des"
 	"crypto/sha1"
 	"encoding/binary"
+	"hash"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/crypto/md4" //nolint:staticcheck // RFC 2759 section 8.3 prescribes MD4
+
+	"concentrator/internal/wipe"
 )
 
 // Lengths in octets.
@@ -23,19 +27,20 @@ func StripDomain(name string) string { return name[strings.LastIndexByte(name, '
 
 // NTPasswordHash is MD4 of the password in UTF-16, little endian (RFC 2759 section 8.3). The password is UTF-8; octets
 // that are none count as U+FFFD.
-func NTPasswordHash(password string) [HashLen]byte {
-	b := utf16LE(password)
+func NTPasswordHash[P ~string | ~[]byte](password P) [HashLen]byte {
+	b := utf16LE([]byte(password))
+	defer clear(b)
 	h := md4.New()
 	h.Write(b)
-	clear(b)
-	return [HashLen]byte(h.Sum(nil))
+	return sumOf(h)
 }
 
-// utf16LE is the password as the protocol has it.
-func utf16LE(password string) []byte {
-	var units []uint16
-	for _, r := range password {
-		units = utf16.AppendRune(units, r)
+// utf16LE is the password as the protocol has it. The caller clears it.
+func utf16LE(password []byte) []byte {
+	units := make([]uint16, 0, len(password)) // enough for all, so that it need not move
+	for len(password) > 0 {
+		r, n := utf8.DecodeRune(password)
+		units, password = utf16.AppendRune(units, r), password[n:]
 	}
 	b := make([]byte, 0, 2*len(units))
 	for _, u := range units {
@@ -45,11 +50,19 @@ func utf16LE(password string) []byte {
 	return b
 }
 
+// sumOf is the beginning of a hash's sum. The hash, which may have a secret in it, can't be used any more.
+func sumOf(h hash.Hash) [HashLen]byte {
+	sum := h.Sum(nil)
+	defer clear(sum)
+	wipe.Value(h)
+	return [HashLen]byte(sum)
+}
+
 // HashNTPasswordHash is MD4 of the password hash (RFC 2759 section 8.4).
-func HashNTPasswordHash(hash [HashLen]byte) [HashLen]byte {
+func HashNTPasswordHash(ntHash [HashLen]byte) [HashLen]byte {
 	h := md4.New()
-	h.Write(hash[:])
-	return [HashLen]byte(h.Sum(nil))
+	h.Write(ntHash[:])
+	return sumOf(h)
 }
 
 // ChallengeHash is what the response answers: eight octets of both challenges and the name (RFC 2759 section 8.2).
@@ -63,9 +76,9 @@ func ChallengeHash(peer, auth [ChallengeLen]byte, user string) [8]byte {
 }
 
 // NTResponse answers a challenge hash with a password hash (RFC 2759 section 8.5).
-func NTResponse(challengeHash [8]byte, hash [HashLen]byte) [NTResponseLen]byte {
+func NTResponse(challengeHash [8]byte, ntHash [HashLen]byte) [NTResponseLen]byte {
 	var padded [21]byte // the hash and five zero octets make three DES keys of seven octets
-	copy(padded[:], hash[:])
+	copy(padded[:], ntHash[:])
 	var out [NTResponseLen]byte
 	for i := range 3 {
 		key := desKey([7]byte(padded[7*i:]))
@@ -74,6 +87,8 @@ func NTResponse(challengeHash [8]byte, hash [HashLen]byte) [NTResponseLen]byte {
 			panic("mschap: DES refuses a key of eight octets: " + err.Error())
 		}
 		block.Encrypt(out[8*i:], challengeHash[:])
+		wipe.Value(block)
+		clear(key[:])
 	}
 	return out
 }

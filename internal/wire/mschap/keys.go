@@ -21,7 +21,7 @@ func MasterKey(hashHash [HashLen]byte, ntResponse [NTResponseLen]byte) [KeyLen]b
 	h.Write(hashHash[:])
 	h.Write(ntResponse[:])
 	h.Write([]byte(masterMagic))
-	return [KeyLen]byte(h.Sum(nil))
+	return sumOf(h)
 }
 
 // StartKeys returns the MPPE start keys as the server uses them: send encrypts towards the client, recv decrypts what
@@ -41,5 +41,5 @@ func startKey(master [KeyLen]byte, magic string) [KeyLen]byte {
 	h.Write(pad1[:])
 	h.Write([]byte(magic))
 	h.Write(bytes.Repeat([]byte{0xf2}, padLen))
-	return [KeyLen]byte(h.Sum(nil))
+	return sumOf(h)
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -197,6 +199,7 @@ func TestParseFailure(t *testing.T) {
 }
 
 func FuzzParseResponse(f *testing.F) {
+	corpus.Add(f)
 	f.Add(make([]byte, ResponseLen))
 	f.Add(make([]byte, ResponseLen-1))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -213,6 +216,7 @@ func FuzzParseResponse(f *testing.F) {
 }
 
 func FuzzParseFailure(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range failures {
 		f.Add(c.text)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"concentrator/internal/wipe"
 )
 
 // ResponseLen is the length of the value in a CHAP Response (RFC 2759 section 4), in octets.
@@ -81,6 +83,7 @@ func AuthenticatorResponse(hashHash [HashLen]byte, ntResponse [NTResponseLen]byt
 	h.Write(digest)
 	h.Write(challenge[:])
 	h.Write([]byte(magic2))
+	defer wipe.Value(h)
 	return "S=" + strings.ToUpper(hex.EncodeToString(h.Sum(nil)))
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 var requests = []struct {
@@ -63,6 +65,7 @@ func TestReply(t *testing.T) {
 }
 
 func FuzzParseRequest(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range requests {
 		b, _ := hex.DecodeString(c.wire)
 		f.Add(b)
@@ -79,6 +82,7 @@ func FuzzParseRequest(f *testing.F) {
 }
 
 func FuzzParseReply(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{2, 'o', 'k'})
 	f.Add([]byte{9, 'x'})
 	f.Fuzz(func(t *testing.T, b []byte) {

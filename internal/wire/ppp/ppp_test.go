@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -187,6 +189,7 @@ func TestParsingDoesNotAllocate(t *testing.T) {
 }
 
 func FuzzParseFrame(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range frames {
 		f.Add(unhex(f, c.wire))
 	}
@@ -206,6 +209,7 @@ func FuzzParseFrame(f *testing.F) {
 }
 
 func FuzzParsePacket(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range packets {
 		f.Add(unhex(f, c.wire))
 	}
@@ -221,6 +225,7 @@ func FuzzParsePacket(f *testing.F) {
 }
 
 func FuzzParseOptions(f *testing.F) {
+	corpus.Add(f)
 	for _, c := range options {
 		f.Add(unhex(f, c.wire))
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"concentrator/internal/corpus"
 )
 
 // zeros is n zero octets in hex.
@@ -275,6 +277,7 @@ func TestNumber(t *testing.T) {
 
 // FuzzParse: no input makes Parse panic, and what it accepts is built again as it was but for reserved fields.
 func FuzzParse(f *testing.F) {
+	corpus.Add(f)
 	for _, s := range seeds {
 		f.Add(unhex(f, s.wire))
 	}
@@ -306,6 +309,7 @@ func FuzzParse(f *testing.F) {
 
 // FuzzParseSplit: cutting a stream octet by octet finds the same messages as cutting it whole.
 func FuzzParseSplit(f *testing.F) {
+	corpus.Add(f)
 	var stream []byte
 	for _, s := range seeds {
 		f.Add(unhex(f, s.wire))

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -55,14 +57,19 @@ tenants: [tenants/acme]
 defaultTenant: tenants/acme
 `
 
+// errNotReady is what is wrong with a daemon that answers and is not ready.
+var errNotReady = errors.New("a condition does not hold")
+
 // Daemon is a running concentrator in a part of the lab, with a state of its own.
 type Daemon struct {
-	Dir  string // holds config.yaml, apply.yaml, api.sock, the file log and the folder state
-	lab  *Lab
-	part string
-	env  []string
-	cmd  *exec.Cmd
-	gone chan struct{} // closed when the process is
+	Dir string // holds config.yaml, apply.yaml, api.sock, the file log and the folder state
+	// Through are words before the daemon's own: a program that becomes it, as setpriv does.
+	Through []string
+	lab     *Lab
+	part    string
+	env     []string
+	cmd     *exec.Cmd
+	gone    chan struct{} // closed when the process is
 }
 
 // NewDaemon lays out a daemon in the part srv: its file, to which lines of YAML may be added, and its documents. Start starts it.
@@ -73,15 +80,16 @@ func (l *Lab) NewDaemon(t testing.TB, documents string, config ...string) *Daemo
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("state_dir: %[1]s/state\napi: {socket: %[1]s/api.sock}\nlog: {level: info, format: json}\n", d.Dir)
-	d.write(t, "config.yaml", text+strings.Join(append(config, ""), "\n"))
-	d.write(t, "apply.yaml", documents)
+	d.Write(t, "config.yaml", text+strings.Join(append(config, ""), "\n"))
+	d.Write(t, "apply.yaml", documents)
 	return d
 }
 
 // Setenv adds NAME=value to the daemon's environment, from its next start on.
 func (d *Daemon) Setenv(name, value string) { d.env = append(d.env, name+"="+value) }
 
-func (d *Daemon) write(t testing.TB, name, text string) {
+// Write writes one of its files anew: config.yaml or apply.yaml, for the next start.
+func (d *Daemon) Write(t testing.TB, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(d.Dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -107,8 +115,9 @@ func (d *Daemon) Begin(t testing.TB) error {
 		return err
 	}
 	defer out.Close()
-	line := d.lab.inside(d.part, filepath.Join(Bin(t), "concentrator"), "serve",
+	words := append(slices.Clone(d.Through), filepath.Join(Bin(t), "concentrator"), "serve",
 		"--config", filepath.Join(d.Dir, "config.yaml"), "--apply", filepath.Join(d.Dir, "apply.yaml"))
+	line := d.lab.inside(d.part, words[0], words[1:]...)
 	d.cmd = exec.Command(line[0], line[1:]...)
 	d.cmd.Stdout, d.cmd.Stderr, d.cmd.Env = out, out, append(os.Environ(), d.env...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -145,7 +154,7 @@ func (d *Daemon) Ready(limit time.Duration) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not ready after %v: %v\n%s", limit, err, d.Tail(20))
+			return fmt.Errorf("not ready after %v: %w\n%s", limit, cmp.Or(err, errNotReady), d.Tail(20))
 		}
 	}
 }
@@ -329,7 +338,7 @@ func (d *Daemon) Metrics(t testing.TB) map[string]float64 {
 			if err != nil {
 				return nil, err
 			}
-			defer h.Close()
+			defer func() { _ = h.Close() }()
 			err = h.Do(func() error {
 				c, err = (&net.Dialer{}).DialContext(ctx, network, address)
 				return err

@@ -43,11 +43,15 @@ var (
 	labsMu   sync.Mutex
 )
 
-// Bin builds the daemon, ctl and loadgen of this checkout, once in a process, and returns their folder.
+// Bin is the folder with the daemon, ctl and loadgen: CONCENTRATOR_BIN, where make has built them, else one that it builds, once in
+// a process.
 func Bin(t testing.TB) string {
 	t.Helper()
 	building.Do(func() {
-		if bin, buildErr = os.MkdirTemp("", prefix+"-bin-"); buildErr != nil {
+		if bin = os.Getenv("CONCENTRATOR_BIN"); bin != "" {
+			return
+		}
+		if bin, buildErr = os.MkdirTemp("", prefix+"-bin-"); buildErr != nil { //nolint:usetesting // longer than one test
 			return
 		}
 		cmd := exec.Command("go", "build", "-o", bin+"/", "concentrator/cmd/concentrator", "concentrator/cmd/ctl", "concentrator/cmd/loadgen")
@@ -64,7 +68,7 @@ func Bin(t testing.TB) string {
 // Main runs a package's tests and removes what Bin has built: TestMain calls it.
 func Main(m *testing.M) {
 	status := m.Run()
-	if bin != "" {
+	if bin != "" && bin != os.Getenv("CONCENTRATOR_BIN") {
 		_ = os.RemoveAll(bin)
 	}
 	os.Exit(status)
@@ -77,7 +81,7 @@ func New(t testing.TB) *Lab {
 		t.Fatal("needs root: namespaces, TUN, raw sockets")
 	}
 	Bin(t)
-	dir, err := os.MkdirTemp("", prefix+"-")
+	dir, err := os.MkdirTemp("", prefix+"-") //nolint:usetesting // kept when the test fails
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,13 @@ type Report struct {
 	Lost         int
 	LostReasons  map[string]int
 	Examples     map[string]string
+	Protocols    map[string]struct{ OK, Failed int }
 	Open         int
 	HangUpFailed int
+	Rebound      int
+	Pings        struct{ Sent, Answered int }
+	Rekeys       struct{ OK, Failed int }
+	SAs          struct{ IKE, ESP int } // of IPsec, the first ones of each log-in included
 	Traffic      struct{ Up, Down Way }
 }
 

@@ -5,11 +5,14 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"concentrator/internal/corpus"
 )
 
 // FuzzHandle gives a Server datagrams as they are, and the same attributes in a genuine request. Whatever they are, there is at
 // most one reply, it is genuine, and nobody's session but acme's is touched.
 func FuzzHandle(f *testing.F) {
+	corpus.Add(f)
 	for _, a := range []asking{
 		disconnect(text(userName, "alice")),
 		disconnect(text(acctSessionID, "s-1"), stamp(time.Now()), text(proxyState, "p"), text(state, "s")),
@@ -25,7 +28,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h := aHost()
-		s := start(t, h, func(c *Config) { c.NASIdentifier = "nas-1" })
+		s := start(t, h, func(c *Config) { c.NASIdentifier, c.Log = "nas-1", corpus.Log(t) })
 		if got := handle(t, s, here, b); got != nil {
 			open(t, b[:binary.BigEndian.Uint16(b[2:])], got, secret)
 		}

@@ -56,6 +56,8 @@ type Config struct {
 	Host Host
 	Log  *slog.Logger // nil: slog.Default()
 
+	Faults *telemetry.Faults // told of panics; nil: only Log is
+
 	Window           time.Duration // for Event-Timestamps, to both sides of our clock; 0: DefaultWindow
 	RequireTimestamp bool          // drop what has no Event-Timestamp: then nothing that was overheard can be sent again
 
@@ -140,6 +142,7 @@ func (s *Server) Close() {
 
 // receive handles one datagram, borrowed until it returns. The steps have the numbers of doc.go.
 func (s *Server) receive(datagram []byte, o origin, reply func([]byte) error) {
+	defer s.contain()
 	// 1.
 	b, bad := packet.Trim(datagram)
 	if bad != packet.DropNone {
@@ -173,9 +176,17 @@ func (s *Server) receive(datagram []byte, o origin, reply func([]byte) error) {
 		s.send(reply, known)
 	default:
 		go func() {
+			defer s.contain()
 			defer s.leave(q)
 			s.serve(q, reply) // 7.
 		}()
+	}
+}
+
+// contain keeps a panic in the work for a request from being anybody else's: the request gets no answer.
+func (s *Server) contain() {
+	if p := recover(); p != nil {
+		s.cfg.Faults.Panicked(s.cfg.Log, "CoA", p)
 	}
 }
 

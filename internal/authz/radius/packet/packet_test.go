@@ -13,6 +13,7 @@ import (
 
 	"layeh.com/radius"
 
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
@@ -356,6 +357,7 @@ func TestDropNames(t *testing.T) {
 }
 
 func FuzzParseReply(f *testing.F) {
+	corpus.Add(f)
 	for _, tt := range rfc2865Section7 {
 		f.Add(unhex(f, tt.reply))
 	}

@@ -146,7 +146,7 @@ func (p *port) converse(ctx context.Context, r *Request, a *attempt, f *failure)
 	f.saw(c.x)
 	f.took = time.Since(c.start)
 	c.failed()
-	if k := c.x.conn; k.queue != nil && k.lastRead.Load() <= c.start.UnixNano() {
+	if k := c.x.conn; k.queue != nil && k.lastRead.Load() <= instant(c.start) {
 		p.retire(k) // TCP would have brought it: the connection may be what is dead
 	}
 	return Reply{}, errSilent

@@ -55,7 +55,7 @@ type conn struct {
 
 	queue    chan []byte   // TLS: what is to be written; nil with UDP
 	calls    chan struct{} // TLS: one entry for each Incoming that runs
-	lastRead atomic.Int64  // TLS: when something came in last, in Unix nanoseconds
+	lastRead atomic.Int64  // TLS: when something came in last, an instant
 
 	// guarded
 	pending [identifiers]*exchange
@@ -68,11 +68,17 @@ type conn struct {
 	isClosed bool
 }
 
+// origin is where instant counts from: a little before the process began, so that no instant is 0.
+var origin = time.Now().Add(-time.Second)
+
+// instant is a time as nanoseconds that an atomic can hold. Unlike those since 1970 they do not jump when the clock is set.
+func instant(t time.Time) int64 { return int64(t.Sub(origin)) }
+
 func newConn(p *port, c net.Conn, remote netip.AddrPort) *conn {
 	k := &conn{
 		port: p, net: c, remote: remote, local: localAddr(c), opened: time.Now(), gone: make(chan struct{}), unused: identifiers,
 	}
-	k.lastRead.Store(k.opened.UnixNano())
+	k.lastRead.Store(instant(k.opened))
 	for i := range k.free {
 		k.free[i] = byte(i)
 	}

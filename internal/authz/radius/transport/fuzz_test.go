@@ -12,12 +12,14 @@ import (
 	"layeh.com/radius"
 
 	"concentrator/internal/authz/radius/packet"
+	"concentrator/internal/corpus"
 	"concentrator/internal/tenant"
 )
 
 // FuzzParseStream gives the reader of a TLS connection any octets, in two pieces: it must not panic, answer the request that
 // is under way, or lose its identifier.
 func FuzzParseStream(f *testing.F) {
+	corpus.Add(f)
 	f.Add([]byte{2, 0, 0, 20}, []byte{19: 0})
 	f.Add([]byte{2, 0, 0, 0}, []byte{})
 	f.Add([]byte{43, 0, 0, 20, 19: 1}, []byte{2, 0, 16, 0})
@@ -25,7 +27,7 @@ func FuzzParseStream(f *testing.F) {
 	secrets := []tenant.Secret{tenant.Secret("no one knows")}
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		g, err := New(Config{
-			Log: quiet, Servers: []ServerConfig{{Name: "one", Address: "192.0.2.1", Secrets: secrets}},
+			Log: corpus.Log(t), Servers: []ServerConfig{{Name: "one", Address: "192.0.2.1", Secrets: secrets}},
 			Incoming: func(string, []byte, func([]byte)) {},
 		})
 		if err != nil {
@@ -58,6 +60,7 @@ func FuzzParseStream(f *testing.F) {
 
 // FuzzParseDatagram gives a request that waits any datagram before its answer.
 func FuzzParseDatagram(f *testing.F) {
+	corpus.Add(f)
 	q := query{raw: []byte{1, 0, 0, 20, 19: 0}}
 	for _, a := range []answerOf{accept, reject, ack, {code: 2, wrongRA: true}, {code: 2, macs: 2}, {code: 2, cut: 3}} {
 		f.Add(a.to(q))
@@ -80,7 +83,7 @@ func FuzzParseDatagram(f *testing.F) {
 			}()
 			return near, nil
 		}
-		g, err := New(Config{Log: quiet, Dial: dial, Servers: []ServerConfig{{
+		g, err := New(Config{Log: corpus.Log(t), Dial: dial, Servers: []ServerConfig{{
 			Name: "one", Address: "192.0.2.1", Secrets: []tenant.Secret{tenant.Secret("no one knows")}, Timeout: time.Minute, Tries: 1,
 		}}})
 		if err != nil {

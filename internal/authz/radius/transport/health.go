@@ -31,6 +31,7 @@ type health struct {
 	lastAnswer time.Time     // to a live request
 	rtt        time.Duration // smoothed
 	lastErr    string
+	lookupErr  string // why the name could not be looked up the last time
 	lastErrAt  time.Time
 }
 
@@ -167,7 +168,8 @@ func (p *port) snapshot() PortHealth {
 	defer p.mu.Unlock()
 	h := PortHealth{
 		Purposes: p.purposes, State: p.state, Since: p.since, RTT: p.rtt, Sockets: len(p.conns), LastAnswer: p.lastAnswer,
-		LastError: p.lastErr, LastErrorAt: p.lastErrAt, Stats: p.stats.snapshot(),
+		LastError: p.lastErr, LastErrorAt: p.lastErrAt,
+		LookupError: p.lookupErr, Stats: p.stats.snapshot(),
 	}
 	if p.last.IsValid() {
 		h.Address = netip.AddrPortFrom(p.last, uint16(p.number)).String()

@@ -149,6 +149,7 @@ func (p *port) resolve(ctx context.Context, cfg *settings) (netip.Addr, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lookupErr = ""
 	i := max(slices.Index(found, p.last), 0)
 	if p.rotate && found[i] == p.last {
 		i = (i + 1) % len(found)
@@ -161,6 +162,7 @@ func (p *port) resolve(ctx context.Context, cfg *settings) (netip.Addr, error) {
 func (p *port) known(err error) (netip.Addr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lookupErr = err.Error()
 	if !p.last.IsValid() {
 		return netip.Addr{}, err
 	}

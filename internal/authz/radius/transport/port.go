@@ -189,7 +189,7 @@ func (p *port) drop(d packet.Drop) {
 	if d == packet.DropLate || d == packet.DropDuplicate {
 		return // part of every retransmission
 	}
-	now := time.Now().UnixNano()
+	now := instant(time.Now())
 	last := p.warned[d].Load()
 	if (last == 0 || now-last >= int64(warnPause)) && p.warned[d].CompareAndSwap(last, now) {
 		p.s.log().Warn("radius packet dropped", telemetry.Drop, d.String(), telemetry.Count, p.stats.drops[d].Load())

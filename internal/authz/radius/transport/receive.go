@@ -14,6 +14,7 @@ import (
 	"layeh.com/radius"
 
 	"concentrator/internal/authz/radius/packet"
+	"concentrator/internal/telemetry"
 )
 
 // read receives until k is closed or broken. It is k's only reader.
@@ -67,7 +68,7 @@ func (p *port) readStream(k *conn) error {
 		if _, err := io.ReadFull(r, buf[4:n]); err != nil {
 			return fmt.Errorf("connection to %s: %w", k.remote, err)
 		}
-		k.lastRead.Store(time.Now().UnixNano())
+		k.lastRead.Store(instant(time.Now()))
 		switch radius.Code(buf[0]) {
 		case radius.CodeDisconnectRequest, radius.CodeCoARequest:
 			p.incoming(k, buf[:n])
@@ -77,8 +78,16 @@ func (p *port) readStream(k *conn) error {
 	}
 }
 
+// contain keeps a panic in the work for a packet from being anybody else's.
+func (p *port) contain() {
+	if v := recover(); v != nil {
+		(*telemetry.Faults)(nil).Panicked(p.s.log(), "RADIUS reply", v)
+	}
+}
+
 // receive handles one packet of the right Length, borrowed until return.
 func (p *port) receive(k *conn, b []byte) {
+	defer p.contain()
 	p.mu.Lock()
 	x := k.pending[b[1]]
 	p.mu.Unlock()

@@ -44,6 +44,7 @@ type PortHealth struct {
 	LastAnswer  time.Time
 	LastError   string
 	LastErrorAt time.Time
+	LookupError string // why the server's name could not be looked up the last time; empty: it could
 	Stats       Stats
 }
 

@@ -84,7 +84,7 @@ func (p *port) writeOne(k *conn, b []byte) error {
 // does so no more.
 func (p *port) watch(k *conn, asked **exchange) (time.Duration, error) {
 	cfg := p.s.cfg.Load()
-	silent := time.Since(time.Unix(0, k.lastRead.Load()))
+	silent := time.Duration(instant(time.Now()) - k.lastRead.Load())
 	if x := *asked; x != nil {
 		answered := x.answered.Load()
 		p.withdraw(x)
