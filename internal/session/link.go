@@ -148,6 +148,11 @@ func (h handler) Opened(n ppp.Network) {
 			h.expires = end
 		}
 	}
+	anew := h.recorded // CCP was negotiated anew, not the login
+	if !anew {
+		h.recorded = true
+		h.beginAccount(now) // before anybody sees the session open: who has seen it finds its Start, whatever comes
+	}
 	h.describe(func(i *Info) {
 		i.State, i.Address = StateOpen, n.Address
 		if first {
@@ -157,11 +162,9 @@ func (h handler) Opened(n ppp.Network) {
 	if first {
 		h.m.cfg.Metrics.Opened(string(h.carrier.protocol), now.Sub(h.ticket.started))
 	}
-	if h.recorded { // CCP was negotiated anew, not the login
+	if anew {
 		return
 	}
-	h.recorded = true
-	h.beginAccount(now)
 	i := h.snapshot()
 	h.m.recordLogin(LoginAttempt{
 		Tenant: i.Tenant, Time: now, Protocol: i.Protocol, ClientAddress: i.ClientAddress, User: i.User,
