@@ -23,11 +23,13 @@ func TestStrangers(t *testing.T) {
 			return q
 		}
 		const flood = 2 * strangersBurst
-		var last *peer
+		var late [8]*peer // the last of them
 		for i := range flood {
-			last = from(i)
-			last.inject(1701, wire.Header{}, request(1))
+			q := from(i)
+			q.inject(1701, wire.Header{}, request(1))
+			late[i%len(late)] = q
 		}
+		last := late[(flood-1)%len(late)]
 		synctest.Wait()
 		w.events()
 		st := w.server.Stats()
@@ -54,10 +56,18 @@ func TestStrangers(t *testing.T) {
 		for i := range flood {
 			from(flood+i).inject(1701, wire.Header{}, request(1))
 		}
-		last.inject(1701, wire.Header{}, request(1))
-		synctest.Wait()
-		if got := types(last.sent()); len(got) != 1 || got[0] != wire.TypeSCCRP {
-			t.Errorf("who comes again gets %v", got)
+		// What is remembered of one is overwritten by another now and then.
+		const most = len(late) * 5 / 8
+		answered := 0
+		for _, q := range late {
+			q.inject(1701, wire.Header{}, request(1))
+			synctest.Wait()
+			if got := types(q.sent()); len(got) == 1 && got[0] == wire.TypeSCCRP {
+				answered++
+			}
+		}
+		if answered < most {
+			t.Errorf("of %d who come again %d are answered, want %d at least", len(late), answered, most)
 		}
 	})
 }
