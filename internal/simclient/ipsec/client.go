@@ -41,6 +41,7 @@ type Client struct {
 	born    int    // ISAKMP SAs that were established
 	refused error
 	tunnel  *siml2tp.Client
+	call    *siml2tp.Call // in the tunnel
 }
 
 // Connect logs in: both phases of IKE, the tunnel, the call, PPP. It returns when IP can be sent. An error is a
@@ -66,6 +67,7 @@ func (c *Client) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.update(func() { c.call = call })
 	c.startPPP(t, call)
 	err = c.wait(ctx, func() (bool, error) {
 		c.link.mu.Lock()

@@ -19,8 +19,22 @@ func (c *Client) Err() error {
 	if t := c.l2tpClient(); t != nil && t.Err() != nil {
 		return t.Err()
 	}
+	if err := c.callErr(); err != nil { // the server may keep the tunnel
+		return err
+	}
 	if open && !c.alive() {
 		return ErrDown
 	}
 	return nil
+}
+
+// callErr says why the call is over; nil while it stands, and before there is one.
+func (c *Client) callErr() error {
+	c.mu.Lock()
+	call := c.call
+	c.mu.Unlock()
+	if call == nil {
+		return nil
+	}
+	return call.Err()
 }

@@ -55,7 +55,7 @@ func newWorld(t *testing.T, documents func(namespace string) string) *world {
 func (w *world) hold(t *testing.T) {
 	t.Helper()
 	flags := []string{"--count", strconv.Itoa(each), "--duration", "5m"}
-	w.acme = w.StartLoad(t, "hold", append(flags, "--protocol", "PPTP,L2TP", "--source-net", "10.200.0.0/24")...)
+	w.acme = w.StartLoad(t, "hold", append(flags, "--protocol", "MIX", "--source-net", "10.200.0.0/24")...)
 	w.beta = w.StartLoad(t, "hold", append(flags, "--protocol", "L2TP", "--source-net", "10.200.1.0/24", "--user", "lab@beta.example")...)
 	w.waitOpen(t, each, each)
 }
