@@ -99,7 +99,7 @@ func (c *client) run() {
 		}
 		for len(c.out) > 0 && !now.Before(c.out[0].at) {
 			if !c.isMute() {
-				c.fc.spec.Sink.Deliver(c.out[0].protocol, c.out[0].packet)
+				c.fc.deliver(c.out[0].protocol, c.out[0].packet)
 			}
 			c.out = c.out[1:]
 		}

@@ -554,14 +554,14 @@ func TestInboxOverflow(t *testing.T) {
 		w.plane.mu.Lock()
 		w.plane.slowClose = func(*fakeCall) {
 			for range 10 * inboxSize { // while nobody reads the inbox any more
-				cl.fc.spec.Sink.Deliver(wire.ProtocolLCP, echo)
+				cl.fc.deliver(wire.ProtocolLCP, echo)
 			}
 		}
 		w.plane.mu.Unlock()
 		for range 100 * inboxSize {
-			cl.fc.spec.Sink.Deliver(wire.ProtocolLCP, echo)
+			cl.fc.deliver(wire.ProtocolLCP, echo)
 		}
-		cl.fc.spec.Sink.Deliver(wire.ProtocolLCP, nil)
+		cl.fc.deliver(wire.ProtocolLCP, nil)
 		cl.fc.spec.Sink.OutOfSync()
 		synctest.Wait()
 		if !cl.fc.isOpen() {
@@ -572,7 +572,7 @@ func TestInboxOverflow(t *testing.T) {
 		time.Sleep(500 * time.Millisecond) // the decision is under way
 		for range 20 {
 			for range 10 * inboxSize {
-				flooded.fc.spec.Sink.Deliver(wire.ProtocolLCP, echo)
+				flooded.fc.deliver(wire.ProtocolLCP, echo)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}

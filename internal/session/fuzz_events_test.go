@@ -190,7 +190,7 @@ func (w *fuzzWorld) step() {
 		c := w.one()
 		protocol := uint16(w.next())<<8 | uint16(w.next())
 		if p := w.octets(); c != nil {
-			c.fc.spec.Sink.Deliver(protocol, p)
+			c.fc.deliver(protocol, p)
 		}
 	case doOutOfSync:
 		if c := w.one(); c != nil {

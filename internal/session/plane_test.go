@@ -274,6 +274,7 @@ type frame struct {
 
 // fakeCall is a call. Its log has an entry for each thing that the session did, in order.
 type fakeCall struct {
+	thread   sync.Mutex // held as the shard's thread would be busy: by one who delivers
 	p        *fakePlane
 	id       uint16
 	spec     dataplane.CallSpec
@@ -295,6 +296,13 @@ type fakeCall struct {
 	overrun  int  // frames that the client did not take
 	bomb     bool // SetOpen panics
 	taps     [2]capture.Taps
+}
+
+// deliver hands a control frame to the session, one at a time, as a shard does.
+func (c *fakeCall) deliver(protocol uint16, packet []byte) {
+	c.thread.Lock()
+	defer c.thread.Unlock()
+	c.spec.Sink.Deliver(protocol, packet)
 }
 
 func (c *fakeCall) ID() uint16 { return c.id }
