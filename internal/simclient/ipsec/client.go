@@ -42,6 +42,8 @@ type Client struct {
 	refused error
 	tunnel  *siml2tp.Client
 	call    *siml2tp.Call // in the tunnel
+
+	callGone time.Time // when Err saw that call is over; zero: not yet
 }
 
 // Connect logs in: both phases of IKE, the tunnel, the call, PPP. It returns when IP can be sent. An error is a

@@ -1,6 +1,13 @@
 package ipsec
 
-import "context"
+import (
+	"context"
+	"time"
+)
+
+// afterwards is how long PPP has, when its call is gone, to say why: a link that the server has terminated goes on for a second,
+// to answer repetitions.
+const afterwards = 1500 * time.Millisecond
 
 // Login is Connect for a client that is polite when it has failed too: it lives on, and HangUp must follow, or Die.
 func (c *Client) Login(ctx context.Context) error { return c.connect(ctx) }
@@ -28,13 +35,18 @@ func (c *Client) Err() error {
 	return nil
 }
 
-// callErr says why the call is over; nil while it stands, and before there is one.
+// callErr says why the call has been over for a while; nil while it stands, and before there is one.
 func (c *Client) callErr() error {
 	c.mu.Lock()
-	call := c.call
-	c.mu.Unlock()
-	if call == nil {
+	defer c.mu.Unlock()
+	if c.call == nil || c.call.Err() == nil {
 		return nil
 	}
-	return call.Err()
+	if c.callGone.IsZero() {
+		c.callGone = time.Now()
+	}
+	if time.Since(c.callGone) < afterwards {
+		return nil
+	}
+	return c.call.Err()
 }
