@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"concentrator/internal/config"
+	"concentrator/internal/store/backup"
 	"concentrator/internal/store/bolt"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/telemetry/tracing"
@@ -120,4 +121,13 @@ func startTracing(cfg config.Config, log *slog.Logger) (*telemetry.Tracer, func(
 		return nil, nil, err
 	}
 	return s.Tracer, s.Close, nil
+}
+
+// written are files that the daemon keeps open for writing, one of each folder.
+func written(cfg config.Config) []string {
+	all := []string{filepath.Join(cfg.StateDir, backup.StateFile)}
+	if f := cfg.Accounting.File; f != "" && filepath.Dir(f) != cfg.StateDir {
+		all = append(all, f)
+	}
+	return all
 }

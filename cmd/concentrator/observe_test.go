@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"concentrator/internal/config"
@@ -75,5 +76,44 @@ func TestTracingIsOff(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, tracer, err)
 		}
 		end(t.Context())
+	}
+}
+
+// TestWritten: a disk is watched once, and that of an accounting file elsewhere too.
+func TestWritten(t *testing.T) {
+	cfg := config.Default()
+	cfg.StateDir = "/state"
+	for _, c := range []struct {
+		file string
+		want int
+	}{{"", 1}, {"/state/accounting.log", 1}, {"/elsewhere/accounting.log", 2}} {
+		cfg.Accounting.File = c.file
+		if got := written(cfg); len(got) != c.want || filepath.Dir(got[0]) != cfg.StateDir || got[len(got)-1] != c.file && c.want == 2 {
+			t.Errorf("with %q: %q", c.file, got)
+		}
+	}
+}
+
+// TestUnwritableFile: the fault of a file stands from the first transaction that fails to the first that does not, also when only
+// probe writes.
+func TestUnwritableFile(t *testing.T) {
+	faults := telemetry.NewFaults(slog.New(slog.DiscardHandler), nil)
+	f := files{faults: faults}
+	path := filepath.Join(t.TempDir(), "leases.db")
+	kv, err := f.open(path, telemetry.FaultMemory, bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kv.Close()
+	for range 2 {
+		f.all[0].written(faults, syscall.ENOSPC)
+	}
+	got := faults.Standing()
+	if len(got) != 1 || got[0].Fault != telemetry.FaultMemory || got[0].Subject != "leases.db" || got[0].Detail != syscall.ENOSPC.Error() {
+		t.Errorf("standing: %+v", got)
+	}
+	f.probe(t.Context())
+	if got := faults.Standing(); len(got) != 0 {
+		t.Errorf("it can be written again, standing: %+v", got)
 	}
 }

@@ -142,7 +142,7 @@ func serve(ctx context.Context, cfg config.Config, rights privilege.State, apply
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	go vitals.Watch(running, faults)
-	go newDisk(cfg, faults).watch(running, func(ctx context.Context) {
+	go vitals.WatchDisks(running, faults, written(cfg), func(ctx context.Context) {
 		kept.probe(ctx)
 		books.probe()
 	})

@@ -9,7 +9,7 @@ var core = []string{"internal/wire", "internal/tenant", "internal/telemetry", "i
 // inner are the rooms between the wire and the API: all that internal/session conducts.
 var inner = []string{
 	"internal/wire", "internal/tenant", "internal/secret", "internal/telemetry", "internal/config", "internal/ippool",
-	"internal/store", "internal/ppp", "internal/ike", "internal/tunnel", "internal/dataplane", "internal/authz", "internal/wipe",
+	"internal/store", "internal/ppp", "internal/ike", "internal/tunnel", "internal/dataplane", "internal/authz", "internal/strangers", "internal/wipe",
 }
 
 // mayImport says, for each room, which rooms (or packages of a room) its packages may import besides their own room.
@@ -17,6 +17,7 @@ var inner = []string{
 var mayImport = map[string][]string{
 	"api/gen": {},
 
+	"internal/strangers": {}, // bounds what sources may begin from which nobody has logged in
 	"internal/wipe":      {}, // clears secrets from memory
 	"internal/wire":      {"internal/wipe"},
 	"internal/tenant":    {},
@@ -26,8 +27,8 @@ var mayImport = map[string][]string{
 	"internal/ippool":    {"internal/tenant"},
 	"internal/store":     {"internal/tenant", "internal/secret"},
 	"internal/ppp":       core,
-	"internal/ike":       core,
-	"internal/tunnel":    core,
+	"internal/ike":       append([]string{"internal/strangers"}, core...),
+	"internal/tunnel":    append([]string{"internal/strangers"}, core...),
 	"internal/dataplane": core,
 	"internal/authz":     core,
 	"internal/session":   inner,
@@ -98,7 +99,7 @@ var mayUse = map[string][]string{
 	"github.com/grpc-ecosystem/grpc-gateway": {"api/gen", "internal/server"},
 	"buf.build/go/protovalidate":             {"internal/server"},
 	"buf.build/gen/go":                       {"api/gen", "internal/server"}, // the rules that stand in the proto files
-	"golang.org/x/time/rate":                 {"internal/server"},            // how often one caller may call, or be refused by name
+	"golang.org/x/time/rate":                 {"internal/server", "internal/session", "internal/strangers", "internal/tunnel", "internal/ike"},
 
 	// Other rooms see telemetry's own spans. What sends them is a package of its own, which the daemon alone links.
 	"go.opentelemetry.io/otel":           {"internal/telemetry"},

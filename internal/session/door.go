@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"concentrator/internal/tunnel/strangers"
+	"concentrator/internal/strangers"
 )
 
 // So many calls a second, and so many at once, are taken outside IPsec from sources from which nobody has logged in.
@@ -13,12 +13,13 @@ const (
 	callsBurst     = 500
 )
 
-// door bounds the calls of strangers: one costs a session, its goroutine and its place in a shard, whatever comes of it. The zero
-// value is ready.
+// door bounds the calls of strangers: one costs a session, its goroutine and its place in a shard, whatever comes of it.
 type door struct {
 	mu    sync.Mutex
-	guard strangers.Guard
+	guard *strangers.Guard
 }
+
+func newDoor() *door { return &door{guard: strangers.NewGuard(callsPerSecond, callsBurst)} }
 
 // may says whether a call is taken. Whoever comes by IPsec has proved more than that already.
 func (d *door) may(c *carrier) bool {
@@ -27,7 +28,6 @@ func (d *door) may(c *carrier) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.guard.PerSecond, d.guard.Burst = callsPerSecond, callsBurst
 	return d.guard.Knows(c.remote.Addr()) || d.guard.May(time.Now())
 }
 

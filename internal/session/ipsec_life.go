@@ -234,6 +234,8 @@ func (p *ipsecPeer) end(reason tenant.Reason, detail string) bool {
 		return false
 	}
 	p.life.closed = true
+	p.m.peers.ending.Add(1)
+	defer p.m.peers.ending.Done()
 	p.disarm()
 	if p.life.keepalive != nil {
 		p.life.keepalive.Stop()
@@ -253,6 +255,8 @@ func (p *ipsecPeer) release() {
 	free := p.life.closed && !p.life.freed && len(p.tunnels) == 0
 	if free {
 		p.life.freed = true
+		p.m.peers.ending.Add(1)
+		defer p.m.peers.ending.Done()
 	}
 	p.mu.Unlock()
 	if free {

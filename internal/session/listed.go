@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 )
@@ -20,7 +22,7 @@ const (
 // listed limits what refusals are told of. The zero value is ready.
 type listed struct {
 	mu    sync.Mutex
-	kinds map[refusalKind]*tokens
+	kinds map[refusalKind]*rate.Limiter
 	more  map[tenant.Stage]uint64 // not told of, since the start
 }
 
@@ -30,40 +32,20 @@ type refusalKind struct {
 	reason tenant.Reason
 }
 
-// tokens limits how often something is done. The zero value gives the first burst.
-type tokens struct {
-	left float64
-	at   time.Time // zero: it was never asked
-}
-
-func (t *tokens) take(now time.Time, perSecond, burst float64) bool {
-	if t.at.IsZero() {
-		t.left = burst
-	} else {
-		t.left = min(burst, t.left+now.Sub(t.at).Seconds()*perSecond)
-	}
-	t.at = now
-	if t.left < 1 {
-		return false
-	}
-	t.left--
-	return true
-}
-
 // may says whether one more refusal is told of, and counts it if not.
 func (l *listed) may(now time.Time, stage tenant.Stage, reason tenant.Reason) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.kinds == nil {
-		l.kinds, l.more = map[refusalKind]*tokens{}, map[tenant.Stage]uint64{}
+		l.kinds, l.more = map[refusalKind]*rate.Limiter{}, map[tenant.Stage]uint64{}
 	}
 	k := refusalKind{stage, reason}
 	t := l.kinds[k]
 	if t == nil {
-		t = &tokens{}
+		t = rate.NewLimiter(listedPerSecond, listedBurst)
 		l.kinds[k] = t
 	}
-	if !t.take(now, listedPerSecond, listedBurst) {
+	if !t.AllowN(now, 1) {
 		l.more[stage]++
 		return false
 	}

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestListed(t *testing.T) {
 
 // Calls of strangers are bounded, and nobody else's.
 func TestDoor(t *testing.T) {
-	var d door
+	d := newDoor()
 	known := &carrier{remote: netip.MustParseAddrPort("192.0.2.1:1701")}
 	d.know(known)
 	taken := 0
@@ -64,7 +65,8 @@ func TestDoor(t *testing.T) {
 
 // A client that sends control frames without end is heard no faster than it could need.
 func TestFramesAreBounded(t *testing.T) {
-	s := &session{m: &Manager{cfg: Config{Metrics: telemetry.NewMetrics()}}, inbox: make(chan event, 10*framesBurst)}
+	s := (&Manager{ctx: t.Context(), cfg: Config{Metrics: telemetry.NewMetrics()}, log: slog.New(slog.DiscardHandler)}).newSession(carrier{}, "")
+	s.inbox = make(chan event, 10*framesBurst)
 	for range 5 * framesBurst {
 		s.Deliver(0xc021, []byte{1, 1, 0, 4})
 	}

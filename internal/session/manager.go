@@ -68,7 +68,7 @@ type Manager struct {
 	draining          atomic.Bool  // new calls are refused
 	accepted, refused atomic.Int64 // log-ins since the start
 	listed            listed
-	door              door
+	door              *door
 	flooded           atomic.Uint64 // messages of L2TP outside IPsec that found too many waiting
 	wanted            wanted
 	captures          captures
@@ -128,7 +128,7 @@ func newManager(cfg Config) *Manager {
 		cfg.Ledger = unkept{}
 	}
 	m := &Manager{
-		cfg: cfg, log: cfg.Log, slots: newAdmission(cfg.MaxSessions), feed: NewFeed[Info](nil), logins: newLoginLog(), started: time.Now(),
+		cfg: cfg, log: cfg.Log, slots: newAdmission(cfg.MaxSessions), feed: NewFeed[Info](nil), logins: newLoginLog(), door: newDoor(), started: time.Now(),
 		changed: make(chan struct{}, 1),
 		ctx:     ctx, cancel: cancel,
 		sessions: make(map[string]*session), byCall: make(map[uint16]*session),

@@ -43,6 +43,8 @@ type peers struct {
 	all   map[*ipsecPeer]peerKey
 	byKey map[peerKey]*ipsecPeer
 	fresh map[*ipsecPeer]struct{} // all that wait for their first tunnel, and some that have waited for it
+
+	ending sync.WaitGroup // ends that timers and others have begun; Add is called under ipsecPeer.mu
 }
 
 func newPeers(m *Manager) *peers {
@@ -298,6 +300,7 @@ func (ps *peers) closeAll() {
 			p.plane.Close()
 		}
 	}
+	ps.ending.Wait()
 }
 
 // sessionsOf lists the sessions that a peer carries.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"concentrator/internal/authz/accounting"
 	"concentrator/internal/authz/guess"
 	"concentrator/internal/ppp"
@@ -51,7 +53,7 @@ type session struct {
 	inbox  chan event
 	done   chan struct{} // closed when everything it held is free again
 
-	frames  tokens         // belongs to the shard's thread
+	frames  *rate.Limiter  // belongs to the shard's thread
 	forced  chan forcedEnd // one order to end at once, from another goroutine
 	changes chan changing
 
@@ -127,7 +129,7 @@ type event struct {
 
 // Deliver implements dataplane.Sink on the shard's thread.
 func (s *session) Deliver(protocol uint16, packet []byte) {
-	if !s.frames.take(time.Now(), framesPerSecond, framesBurst) {
+	if !s.frames.Allow() {
 		s.m.cfg.Metrics.ControlFrameDropped()
 		return
 	}

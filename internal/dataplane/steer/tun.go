@@ -46,8 +46,10 @@ func NewTable() (*Table, error) {
 			asm.JNE.Imm(asm.R0, 4, "none"),
 			asm.LoadAbs(ipDestination, asm.Word),
 			asm.HostTo(asm.BE, asm.R0, asm.Word),
-			asm.StoreImm(asm.RFP, -8, 32, asm.Word), // key: all 32 bits count
+			// The key: the address, of which all 32 bits count. The constant is stored last: Linux 6.1 refuses, from who has no more than
+			// CAP_BPF, what is stored beside a constant in its eight octets.
 			asm.StoreMem(asm.RFP, -4, asm.R0, asm.Word),
+			asm.StoreImm(asm.RFP, -8, 32, asm.Word),
 			asm.LoadMapPtr(asm.R1, m.FD()),
 			asm.Mov.Reg(asm.R2, asm.RFP),
 			asm.Add.Imm(asm.R2, -8),

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"concentrator/internal/strangers"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 	wireike "concentrator/internal/wire/ike"
@@ -17,10 +20,10 @@ import (
 // address is real: no Diffie-Hellman, no goroutine, one small record. What it sends is never longer than what came.
 type door struct {
 	e        *Engine
-	repeats  repeatTable
-	told     bucket // refusals of message 1 that the Host hears of
-	notified bucket // notifies in the clear
-	newcomer bucket // first messages that are answered at once although the table is crowded
+	repeats  strangers.Repeats
+	told     *rate.Limiter // refusals of message 1 that the Host hears of
+	notified *rate.Limiter // notifies in the clear
+	newcomer *rate.Limiter // first messages that are answered at once although the table is crowded
 	refused  refusedTable
 	next     time.Time // when to look for half-open exchanges that are too old
 }
@@ -42,6 +45,15 @@ const (
 
 // sweepInterval is how often half-open exchanges are looked at for their age.
 const sweepInterval = time.Second
+
+func newDoor(e *Engine) *door {
+	return &door{
+		e:        e,
+		told:     rate.NewLimiter(toldPerSecond, toldBurst),
+		notified: rate.NewLimiter(notifiedPerSecond, notifiedBurst),
+		newcomer: rate.NewLimiter(newcomersPerSecond, newcomerBurst),
+	}
+}
 
 func (d *door) deadline() time.Time { return d.next }
 
@@ -152,11 +164,7 @@ func (d *door) repeat(now time.Time, p Path, half *halfOpen, size int) {
 // welcome says whether a stranger's first message is answered although the table is crowded: when it has come before, which
 // invented addresses don't do and every client does, or when there are not too many.
 func (d *door) welcome(now time.Time, p Path, msg []byte) bool {
-	if d.repeats.repeated(now, p, msg) {
-		return true
-	}
-	d.newcomer.rate, d.newcomer.burst = newcomersPerSecond, newcomerBurst
-	return d.newcomer.take(now)
+	return d.repeats.Again(now, p.Remote, msg) || d.newcomer.AllowN(now, 1)
 }
 
 // mainMode takes message 1 of Main Mode: HDR, SA, vendor IDs.
@@ -256,17 +264,15 @@ func (d *door) tell(now time.Time, p Path, err error) {
 	if errors.As(err, &none) {
 		r.Reason, r.Detail = none.reason, none.detail
 	}
-	d.told.rate, d.told.burst = toldPerSecond, toldBurst
 	d.e.count(func(s *Stats) { s.Refused++ })
-	if d.told.take(now) {
+	if d.told.AllowN(now, 1) {
 		d.e.h.Refused(r)
 	}
 }
 
 // notify sends a notify in the clear: 40 octets, for a message that had more.
 func (d *door) notify(now time.Time, p Path, initiator wireike.Cookie, t wireike.NotifyType) {
-	d.notified.rate, d.notified.burst = notifiedPerSecond, notifiedBurst
-	if !d.notified.take(now) {
+	if !d.notified.AllowN(now, 1) {
 		return
 	}
 	d.e.h.Send(p, d.e.clearNotify(SAID{initiator, d.e.newCookie()}, t))

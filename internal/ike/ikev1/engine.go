@@ -86,7 +86,7 @@ func New(cfg Config, h Host) *Engine {
 	e.sources.init(e.cfg)
 	e.lastGood.init()
 	e.door = newStrand()
-	e.door.m = &door{e: e}
+	e.door.m = newDoor(e)
 	e.clock = time.AfterFunc(time.Hour, e.strike)
 	e.workers.Add(e.cfg.Workers)
 	for range e.cfg.Workers {

@@ -1,7 +1,6 @@
 package ikev1
 
 import (
-	"hash/maphash"
 	"net/netip"
 	"time"
 )
@@ -144,80 +143,4 @@ func (t *goodTable) put(a netip.Addr, k goodKey) {
 func (t *goodTable) get(a netip.Addr) (goodKey, bool) {
 	k, ok := t.m[sourceOf(a)]
 	return k, ok
-}
-
-// bucket limits how often something is done in the whole Engine.
-type bucket struct {
-	rate, burst float64
-	tokens      float64
-	filled      time.Time
-}
-
-func (b *bucket) take(now time.Time) bool {
-	if b.filled.IsZero() {
-		b.tokens = b.burst
-	} else {
-		b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
-	}
-	b.filled = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
-
-// Under a flood a first message is only answered when it comes again, which invented addresses don't do and every client
-// does. What has come is remembered in a table of fixed size, half a mebibyte: at 10 000 messages a second three of four
-// clients are remembered until their first repetition after 4 s, at 2000 nearly all.
-const (
-	repeatWays  = 4
-	repeatSets  = 1 << 14
-	repeatAfter = 300 * time.Millisecond // sooner it is a copy that the network or the sender of a flood made
-	repeatUntil = 30 * time.Second
-)
-
-type repeatSlot struct {
-	tag  uint32
-	seen uint32 // milliseconds since the table was made
-}
-
-// repeatTable remembers first messages by a keyed hash. It belongs to the door. The zero table is ready.
-type repeatTable struct {
-	seed  maphash.Seed
-	begun time.Time
-	sets  [][repeatWays]repeatSlot // in each the oldest goes first
-}
-
-// repeated says whether a first message has come before, and remembers it.
-func (t *repeatTable) repeated(now time.Time, p Path, msg []byte) bool {
-	if t.sets == nil {
-		t.seed, t.begun, t.sets = maphash.MakeSeed(), now, make([][repeatWays]repeatSlot, repeatSets)
-	}
-	var h maphash.Hash
-	h.SetSeed(t.seed)
-	a := p.Remote.Addr().As16()
-	_, _ = h.Write(a[:])
-	_, _ = h.Write(msg)
-	sum := h.Sum64()
-	set := &t.sets[sum%repeatSets]
-	tag, at := uint32(sum>>32)|1, uint32(now.Sub(t.begun).Milliseconds())
-	place := 0
-	for i, s := range set {
-		if s.tag == tag {
-			switch age := time.Duration(at-s.seen) * time.Millisecond; {
-			case age < repeatAfter:
-				return false
-			case age <= repeatUntil:
-				return true
-			}
-			place = i
-			break
-		}
-		if at-s.seen > at-set[place].seen || s.tag == 0 && set[place].tag != 0 {
-			place = i
-		}
-	}
-	set[place] = repeatSlot{tag, at}
-	return false
 }

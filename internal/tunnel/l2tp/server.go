@@ -10,9 +10,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"concentrator/internal/strangers"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
-	"concentrator/internal/tunnel/strangers"
 	wire "concentrator/internal/wire/l2tp"
 )
 
@@ -64,8 +66,8 @@ type Server struct {
 	waiting  *list.List         // of *tunnel: those in which nobody has logged in, the oldest first
 	stats    Stats
 
-	strangers strangers.Guard // of plain sources
-	refusals  strangers.Guard // of plain sources that are answered
+	strangers *strangers.Guard // of plain sources
+	refusals  *rate.Limiter    // of plain sources that are answered
 }
 
 // Stats counts what has happened.
@@ -87,8 +89,8 @@ func NewServer(cfg Config, h Handler) *Server {
 		cfg: cfg.withDefaults(), h: h,
 		byID: map[uint16]*tunnel{}, byKey: map[key]*tunnel{}, peers: map[Peer][]*tunnel{},
 		halfOpen: map[netip.Addr]int{}, waiting: list.New(),
-		strangers: strangers.Guard{PerSecond: strangersPerSecond, Burst: strangersBurst},
-		refusals:  strangers.Guard{PerSecond: refusalsPerSecond, Burst: refusalsBurst},
+		strangers: strangers.NewGuard(strangersPerSecond, strangersBurst),
+		refusals:  rate.NewLimiter(refusalsPerSecond, refusalsBurst),
 	}
 }
 
@@ -164,7 +166,7 @@ func (s *Server) welcome(p Peer, port uint16, body []byte) bool {
 	switch {
 	case s.byKey[key{p, port, wire.FindID(body, wire.AttributeAssignedTunnelID)}] != nil: // it comes again
 		return true
-	case s.cfg.MaxHalfOpenPerSource > 0 && s.halfOpen[src] >= s.cfg.MaxHalfOpenPerSource && !s.refusals.May(now):
+	case s.cfg.MaxHalfOpenPerSource > 0 && s.halfOpen[src] >= s.cfg.MaxHalfOpenPerSource && !s.refusals.AllowN(now, 1):
 		s.stats.TurnedAway++
 		return false
 	case s.strangers.Knows(src), s.strangers.Again(now, p.Remote(), body), s.strangers.May(now):

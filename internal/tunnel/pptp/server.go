@@ -11,9 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"concentrator/internal/strangers"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
-	"concentrator/internal/tunnel/strangers"
 )
 
 // How long Serve waits after an error of Accept that may pass: doubled from the first to the second.
@@ -43,7 +43,7 @@ type Server struct {
 	queue *list.List         // of *conn: those connections, the oldest first
 	stats Stats
 
-	strangers strangers.Guard
+	strangers *strangers.Guard
 }
 
 // Stats counts what has happened at the door.
@@ -59,7 +59,7 @@ func NewServer(cfg Config, h Handler) *Server {
 	return &Server{
 		cfg: cfg.withDefaults(), h: h, draining: make(chan struct{}),
 		conns: map[*conn]struct{}{}, idle: map[netip.Addr]int{}, queue: list.New(),
-		strangers: strangers.Guard{PerSecond: strangersPerSecond, Burst: strangersBurst},
+		strangers: strangers.NewGuard(strangersPerSecond, strangersBurst),
 	}
 }
 

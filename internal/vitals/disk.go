@@ -1,4 +1,4 @@
-package main
+package vitals
 
 import (
 	"context"
@@ -10,14 +10,10 @@ import (
 	"syscall"
 	"time"
 
-	"concentrator/internal/config"
-	"concentrator/internal/store/backup"
 	"concentrator/internal/telemetry"
 )
 
 const (
-	// diskEvery is how often the disk is looked at, and files that could not be written are tried again.
-	diskEvery = time.Second
 	// A disk is nearly full when less than this part of it, and less than so many octets, are free for everybody.
 	diskPart   = 20
 	diskOctets = 1 << 30
@@ -27,27 +23,19 @@ const (
 	stReadOnly = 1
 )
 
-// disk warns of what the folders lie on where the daemon writes: before it is full, and when it can't be written.
+// disk warns of what the folders lie on where the process writes: before it is full, and when it can't be written.
 type disk struct {
-	files  []string        // one in each folder, which the daemon keeps open for writing
+	files  []string        // one in each folder
 	low    map[string]bool // files whose fault stands
 	faults *telemetry.Faults
 	statfs func(path string, s *syscall.Statfs_t) error
 }
 
-func newDisk(cfg config.Config, faults *telemetry.Faults) *disk {
-	d := &disk{
-		files: []string{filepath.Join(cfg.StateDir, backup.StateFile)}, low: make(map[string]bool), faults: faults, statfs: syscall.Statfs,
-	}
-	if f := cfg.Accounting.File; f != "" && filepath.Dir(f) != cfg.StateDir {
-		d.files = append(d.files, f)
-	}
-	return d
-}
-
-// watch looks, and calls probe, each second until ctx ends.
-func (d *disk) watch(ctx context.Context, probe func(context.Context)) {
-	t := time.NewTicker(diskEvery)
+// WatchDisks looks each second until ctx ends at what the files lie on, one of each folder where the process writes, and calls probe,
+// which writes what may be written again. A file need not be there.
+func WatchDisks(ctx context.Context, faults *telemetry.Faults, files []string, probe func(context.Context)) {
+	d := newDisk(faults, files)
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		d.look()
@@ -58,6 +46,10 @@ func (d *disk) watch(ctx context.Context, probe func(context.Context)) {
 		case <-t.C:
 		}
 	}
+}
+
+func newDisk(faults *telemetry.Faults, files []string) *disk {
+	return &disk{files: files, low: make(map[string]bool), faults: faults, statfs: syscall.Statfs}
 }
 
 // look raises and clears the fault of each folder.

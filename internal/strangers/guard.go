@@ -1,0 +1,53 @@
+package strangers
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// maxKnown bounds the sources that are remembered because somebody has logged in from them; the oldest goes first.
+const maxKnown = 4096
+
+// Guard bounds what strangers begin. It belongs to whoever made it, who guards it by a lock of his own.
+type Guard struct {
+	Repeats
+	begin *rate.Limiter // beginnings of strangers, all together
+
+	known map[netip.Addr]struct{}
+	order []netip.Addr // ring of the keys of known, the oldest at next
+	next  int
+}
+
+// NewGuard returns a Guard that lets strangers begin so much a second, and burst at once.
+func NewGuard(perSecond float64, burst int) *Guard {
+	return &Guard{begin: rate.NewLimiter(rate.Limit(perSecond), burst)}
+}
+
+// Know remembers that somebody has logged in from a source.
+func (g *Guard) Know(source netip.Addr) {
+	if g.known == nil {
+		g.known = map[netip.Addr]struct{}{}
+	}
+	switch _, there := g.known[source]; {
+	case there:
+		return
+	case len(g.order) < maxKnown:
+		g.order = append(g.order, source)
+	default:
+		delete(g.known, g.order[g.next])
+		g.order[g.next] = source
+		g.next = (g.next + 1) % maxKnown
+	}
+	g.known[source] = struct{}{}
+}
+
+// Knows says whether somebody has logged in from a source.
+func (g *Guard) Knows(source netip.Addr) bool {
+	_, ok := g.known[source]
+	return ok
+}
+
+// May says whether a stranger may begin something now, and counts it.
+func (g *Guard) May(now time.Time) bool { return g.begin.AllowN(now, 1) }
