@@ -174,7 +174,7 @@ func (m *Manager) Run(ctx context.Context, ready func()) error {
 }
 
 // Shutdown says goodbye to all clients, within ctx, then closes the listeners. No call is taken from its begin on.
-// Networks stay until the plane is stopped.
+// Networks stay until the plane is stopped. A client that does not answer is no error.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
@@ -204,10 +204,14 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		f    func(context.Context) error
 	}{{"PPTP", m.pptp.Shutdown}, {"L2TP", m.l2tp.Shutdown}, {"IKE", m.ike.Shutdown}} {
 		bounded, cancel := share(ctx)
-		if err := stop.f(bounded); err != nil {
+		err := stop.f(bounded)
+		cancel()
+		switch {
+		case errors.Is(err, context.DeadlineExceeded): // all the same it has stopped
+			m.log.Info("not every client has answered the goodbye", telemetry.Protocol, stop.what)
+		case err != nil:
 			errs = append(errs, fmt.Errorf("stop %s: %w", stop.what, err))
 		}
-		cancel()
 	}
 	bounded, cancel := share(ctx)
 	m.closeBooks(bounded)

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -146,7 +145,7 @@ func (w *world) shutdown(bound time.Duration) time.Duration {
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
 	defer cancel()
 	began := time.Now()
-	if err := w.m.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := w.m.Shutdown(ctx); err != nil {
 		w.t.Errorf("Shutdown: %v", err)
 	}
 	return time.Since(began)

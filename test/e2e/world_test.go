@@ -167,7 +167,7 @@ func (w *world) close() {
 	// A client that died can't be told, and is waited for in vain.
 	bound, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
 	defer cancel()
-	if err := w.m.Shutdown(bound); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	if err := w.m.Shutdown(bound); err != nil {
 		w.t.Errorf("Shutdown: %v", err)
 	}
 	if w.stop != nil {

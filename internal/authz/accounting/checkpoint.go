@@ -70,7 +70,7 @@ func (l *Ledger) checkpointed(sessions []Live, now time.Time) {
 	defer l.mu.Unlock()
 	for _, s := range sessions {
 		if live := l.live[s.ID]; live != nil {
-			live.learn(s.Counters, now)
+			live.learn(s.Counters, now, live.session.age(now))
 		}
 	}
 }
@@ -85,11 +85,11 @@ func (l *Ledger) chunk(sessions []Live, now time.Time) (chunks []checkpointForm)
 	}
 	room := 0
 	for id, live := range l.live {
-		known := liveSession{counters: live.counters, at: live.at}
+		known := liveSession{counters: live.counters, at: live.at, age: live.age}
 		if c, ok := fresh[id]; ok {
-			known.learn(c, now)
+			known.learn(c, now, live.session.age(now))
 		}
-		e := checkpointEntry{ID: text(id), Counters: countersForm(known.counters), Time: known.at}
+		e := checkpointEntry{ID: text(id), Counters: countersForm(known.counters), Time: known.at, Age: known.age}
 		cost := chunkCost + idCost*len(id)
 		if room -= cost; room < 0 {
 			chunks = append(chunks, checkpointForm{})
@@ -101,16 +101,16 @@ func (l *Ledger) chunk(sessions []Live, now time.Time) (chunks []checkpointForm)
 	return chunks
 }
 
-// learn takes over what was known of the session at the time at, if that is more than what is known already. Counters say
-// what is later, since they only grow; the clock may have been set back.
-func (s *liveSession) learn(c Counters, at time.Time) {
+// learn takes over what was known of the session at the time at, at which it had that age, if that is more than what is known
+// already. Counters and the age say what is later, since they only grow; the clock may have been set back.
+func (s *liveSession) learn(c Counters, at time.Time, age time.Duration) {
 	switch order := cmp.Or(
 		cmp.Compare(c.InPackets+c.OutPackets, s.counters.InPackets+s.counters.OutPackets),
 		cmp.Compare(c.InBytes+c.OutBytes, s.counters.InBytes+s.counters.OutBytes),
 	); {
 	case order > 0:
-		s.counters, s.at = c, at
-	case order == 0 && at.After(s.at):
-		s.at = at
+		s.counters, s.at, s.age = c, at, age
+	case order == 0 && age > s.age:
+		s.at, s.age = at, age
 	}
 }

@@ -142,9 +142,10 @@ type sessionForm struct {
 
 // liveForm is a session that lives, and what was last known of it when it was written.
 type liveForm struct {
-	Session  sessionForm  `json:"session"`
-	Counters countersForm `json:"counters"`
-	Time     time.Time    `json:"time"`
+	Session  sessionForm   `json:"session"`
+	Counters countersForm  `json:"counters"`
+	Time     time.Time     `json:"time"`
+	Age      time.Duration `json:"age,omitempty"` // 0: Time tells
 }
 
 // checkpointForm is what some sessions had carried. Sessions in it that don't live any more don't count, nor does what is
@@ -154,9 +155,10 @@ type checkpointForm struct {
 }
 
 type checkpointEntry struct {
-	ID       text         `json:"id"`
-	Counters countersForm `json:"counters"`
-	Time     time.Time    `json:"time"`
+	ID       text          `json:"id"`
+	Counters countersForm  `json:"counters"`
+	Time     time.Time     `json:"time"`
+	Age      time.Duration `json:"age,omitempty"` // 0: Time tells
 }
 
 // recordForm is a Record without what its key says.

@@ -63,6 +63,7 @@ type liveSession struct {
 	session  Session
 	counters Counters // as of at, and durable
 	at       time.Time
+	age      time.Duration // of the session at at, however the clock was set meanwhile
 }
 
 // queue is the records of one tenant that are stored.

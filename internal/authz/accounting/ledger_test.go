@@ -331,6 +331,37 @@ func TestCheckpointAfterTheClockWasSetBack(t *testing.T) {
 	}
 }
 
+// How long a session of the process before has lived is what that process knew, and not the difference of two times of a clock that
+// was set between them; of a file that does not say it, it is.
+func TestAgeOfTheDead(t *testing.T) {
+	for _, c := range []struct {
+		name             string
+		set, age         time.Duration
+		checkpoint, want time.Duration
+	}{
+		{"the clock was set on", 26 * time.Hour, 12 * time.Second, 0, 12 * time.Second},
+		{"the clock was set back", -48 * time.Hour, 12 * time.Second, 0, 12 * time.Second},
+		{"and a checkpoint knows more", -48 * time.Hour, 12 * time.Second, 15 * time.Second, 15 * time.Second},
+		{"and one knows less", 26 * time.Hour, 12 * time.Second, 5 * time.Second, 12 * time.Second},
+		{"it is not said", time.Minute, 0, 0, time.Minute},
+	} {
+		m := newMemory(t)
+		s := sessionOf("acme", "s1")
+		at := s.Started.Add(c.set)
+		item, err := (&liveSession{session: s, at: at, age: c.age}).item()
+		must(t, err)
+		m.items = map[string][]byte{item.Key: item.Value}
+		if c.checkpoint != 0 {
+			m.items[checkpointKey(1)], err = seal(&checkpointForm{[]checkpointEntry{{ID: "s1", Time: at, Age: c.checkpoint}}})
+			must(t, err)
+		}
+		records := unsent(mustOpen(t, config(m, &recorder{})), "acme")
+		if len(records) != 1 || records[0].Status != Stop || records[0].Duration != c.want {
+			t.Errorf("%s: %+v, want a Stop after %v", c.name, records, c.want)
+		}
+	}
+}
+
 // sessionAt is a session that begins now.
 func sessionAt(tenantID, id string) Session {
 	s := sessionOf(tenantID, id)

@@ -75,7 +75,7 @@ func (l *Ledger) load() error {
 	for _, f := range in.checkpoints {
 		for _, e := range f.Sessions {
 			if live := l.live[string(e.ID)]; live != nil {
-				live.learn(Counters(e.Counters), e.Time)
+				live.learn(Counters(e.Counters), e.Time, cmp.Or(e.Age, live.session.age(e.Time)))
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (l *Ledger) loadItem(in *loading, key string, value []byte) error {
 		if liveKey(s.SessionID) != key || checkNames(s.Tenant, s.SessionID, false) != nil {
 			return fmt.Errorf("%w: it holds another session", ErrCorrupt)
 		}
-		in.live[s.SessionID] = &liveSession{session: s, counters: Counters(f.Counters), at: f.Time}
+		in.live[s.SessionID] = &liveSession{session: s, counters: Counters(f.Counters), at: f.Time, age: cmp.Or(f.Age, s.age(f.Time))}
 	case strings.HasPrefix(key, checkpointPrefix):
 		var f checkpointForm
 		if err := open(value, &f); err != nil {
@@ -172,7 +172,7 @@ func (l *Ledger) stopDead() error {
 	})
 	var requests []*request
 	for _, s := range dead {
-		args := stopArgs{id: s.session.SessionID, counters: s.counters, detail: crashDetail, at: s.at, crash: true}
+		args := stopArgs{id: s.session.SessionID, counters: s.counters, detail: crashDetail, at: s.at, age: s.age, crash: true}
 		requests = append(requests, l.stop(args, func() bool { return true }))
 	}
 	l.queue = append(l.queue, requests...) // all of them first, so that each commit takes as many as it can

@@ -51,7 +51,7 @@ func (l *Ledger) Update(s Session) error {
 			return nil, err
 		}
 		s.Tenant, s.Started = live.session.Tenant, live.session.Started
-		item, err := (&liveSession{session: s, counters: live.counters, at: live.at}).item()
+		item, err := (&liveSession{session: s, counters: live.counters, at: live.at, age: live.age}).item()
 		if err != nil {
 			return nil, err
 		}
@@ -68,17 +68,18 @@ func (l *Ledger) Interim(id string, c Counters, at time.Time) error {
 		if err != nil {
 			return nil, err
 		}
-		item, err := (&liveSession{session: live.session, counters: c, at: at}).item()
+		age := live.session.age(at)
+		item, err := (&liveSession{session: live.session, counters: c, at: at, age: age}).item()
 		if err != nil {
 			return nil, err
 		}
-		add, err := b.put(live.record(Interim, c, at))
+		add, err := b.put(live.record(Interim, c, at, age))
 		if err != nil {
 			return nil, err
 		}
 		b.puts = append(b.puts, item)
 		return func() {
-			live.counters, live.at = c, at
+			live.counters, live.at, live.age = c, at, age
 			add()
 		}, nil
 	}})
@@ -91,6 +92,7 @@ type stopArgs struct {
 	cause    tenant.Reason
 	detail   string
 	at       time.Time
+	age      time.Duration // of a session that a crash has ended
 	crash    bool
 }
 
@@ -120,7 +122,10 @@ func (l *Ledger) stop(a stopArgs, alive func() bool) *request {
 		if !alive() || live == nil {
 			return nil, fmt.Errorf("%w: %s", ErrUnknownSession, a.id)
 		}
-		r := live.record(Stop, a.counters, a.at)
+		if !a.crash {
+			a.age = live.session.age(a.at)
+		}
+		r := live.record(Stop, a.counters, a.at, a.age)
 		r.Cause, r.Detail, r.Crash = a.cause, a.detail, a.crash
 		add, err := b.put(r)
 		if err != nil {
@@ -185,18 +190,22 @@ func (l *Ledger) alive(id string) (*liveSession, error) {
 	return live, nil
 }
 
-// record is a record of the session.
-func (s *liveSession) record(status Status, c Counters, at time.Time) Record {
+// age is how long ago the session began at the time at. As long as the process lives it does not matter how the clock was set:
+// at and Started have what the other clock said. What is read from the storage has not.
+func (s *Session) age(at time.Time) time.Duration { return max(at.Sub(s.Started), 0) }
+
+// record is a record of the session, which has that age.
+func (s *liveSession) record(status Status, c Counters, at time.Time, age time.Duration) Record {
 	session := s.session
 	return Record{
 		Status: status, Tenant: session.Tenant, Time: at, Session: &session, Counters: c,
-		Duration: max(at.Sub(session.Started), 0),
+		Duration: age,
 	}
 }
 
 // item is what is stored of the session while it lives.
 func (s *liveSession) item() (Item, error) {
-	value, err := seal(&liveForm{Session: formOf(&s.session), Counters: countersForm(s.counters), Time: s.at})
+	value, err := seal(&liveForm{Session: formOf(&s.session), Counters: countersForm(s.counters), Time: s.at, Age: s.age})
 	if err == nil && len(value) > maxValue/2 { // a record says a little more
 		err = fmt.Errorf("accounting: session %s says too much of itself", s.session.SessionID)
 	}
