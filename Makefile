@@ -61,7 +61,7 @@ gen-check: gen ## fails if what is generated is not what make gen writes
 	test -z "$$(git ls-files --others --exclude-standard -- $(GENERATED))"
 
 fuzz: ## every fuzz target for FUZZTIME (10s), two at once
-	$(GO) run ./test/fuzz run -time $(FUZZTIME)
+	$(GO) run ./test/fuzz run -time $(FUZZTIME) $(FUZZFLAGS)
 
 corpus: ## what fuzzing has found becomes the targets' testdata/corpus
 	$(GO) run ./test/fuzz keep

@@ -84,7 +84,7 @@ func (w *fuzzWorld) sendValid() {
 // allowSealed notes that packets may come through which only the session's client can have made; of the whole peer if all.
 func (w *fuzzWorld) allowSealed(s *fuzzSession, all bool) {
 	for _, o := range w.sessions {
-		if o == s || all && o.peer != nil && o.peer.now() == s.peer.now() {
+		if o == s || all && s.peer != nil && o.peer != nil && o.peer.now() == s.peer.now() {
 			o.mayData, o.mayControl = true, true
 		}
 	}

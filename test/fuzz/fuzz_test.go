@@ -192,4 +192,25 @@ func FuzzBad(f *testing.F) {
 	if err := command(t.Context(), []string{"run", "-time", "100ms", "Good"}); err != nil {
 		t.Error(err)
 	}
+	if err := command(t.Context(), []string{"run", "-time", "1s", "-within", "1s"}); err != nil {
+		t.Errorf("what there is no time for has failed: %v", err)
+	}
+}
+
+func TestAnyOrder(t *testing.T) {
+	was := []target{{folder: "a", name: "1"}, {folder: "a", name: "2"}, {folder: "b", name: "1"}, {folder: "c", name: "1"}, {folder: "c", name: "2"}}
+	first := make(map[string]bool)
+	for range 100 {
+		now := slices.Clone(was)
+		anyOrder(now)
+		first[now[0].folder] = true
+		for i, o := range now {
+			if i > 0 && o.name == "2" && (now[i-1].folder != o.folder || now[i-1].name != "1") {
+				t.Fatalf("%v", now)
+			}
+		}
+	}
+	if len(first) != 3 {
+		t.Errorf("only %v come first", first)
+	}
 }

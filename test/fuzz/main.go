@@ -1,7 +1,7 @@
 // Command fuzz runs the fuzz targets of the tree and keeps what they find.
 //
-//	fuzz run  [-time 10s] [-lanes 2] [WHICH]   each target for a time; a line each, and a total
-//	fuzz keep [-lanes 2] [WHICH]               what the fuzzer has found becomes the targets' corpora
+//	fuzz run  [-time 10s] [-lanes 2] [-within D] [WHICH]   each target for a time; a line each, and a total
+//	fuzz keep [-lanes 2] [WHICH]                           what the fuzzer has found becomes the targets' corpora
 //
 // WHICH is a regular expression; only targets that it matches, as "internal/wire/l2tp FuzzParse", are looked at. It is
 // started in the module's folder.
@@ -28,9 +28,10 @@ import (
 
 // options are what the command line says.
 type options struct {
-	lanes int
-	time  time.Duration
-	which *regexp.Regexp
+	lanes  int
+	time   time.Duration
+	within time.Duration // 0: as long as it takes
+	which  *regexp.Regexp
 }
 
 func main() {
@@ -51,6 +52,7 @@ func command(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("fuzz", flag.ContinueOnError)
 	flags.IntVar(&o.lanes, "lanes", min(2, runtime.NumCPU()), "how many targets at once")
 	flags.DurationVar(&o.time, "time", 10*time.Second, "how long each target runs")
+	flags.DurationVar(&o.within, "within", 0, "after so long no more is begun; packages in any order, and those not reached are named")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}

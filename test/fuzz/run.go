@@ -3,13 +3,16 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,9 +24,10 @@ const grace = 2 * time.Minute
 // outcome is how the run of one target went.
 type outcome struct {
 	progress
-	took time.Duration
-	err  error
-	text string // the end of what it wrote, of a failure
+	missed bool // the time was up before it could begin
+	took   time.Duration
+	err    error
+	text   string // the end of what it wrote, of a failure
 }
 
 // run fuzzes the targets, one in each lane at a time, and prints a line when one is done. An input that fails a target
@@ -38,19 +42,33 @@ func run(ctx context.Context, o options, targets []target) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	built := binaries(dir, targets, func(string) []string { return []string{"-fuzz=."} })
-
 	begin := time.Now()
+	building := ctx
+	if o.within > 0 {
+		anyOrder(targets)
+		var cancel context.CancelFunc
+		building, cancel = context.WithTimeout(ctx, o.within-o.time)
+		defer cancel()
+	}
+	built := binaries(dir, targets, func(string) []string { return []string{"-fuzz=."} })
 	var total outcome
-	var failed []string
+	var failed, missed []string
 	inLanes(o.lanes, targets, func(t target) outcome {
 		b := built[t.folder]
 		defer b.done()
-		if err := b.get(ctx); err != nil {
+		err := b.get(building)
+		if building.Err() != nil && ctx.Err() == nil {
+			return outcome{missed: true}
+		}
+		if err != nil {
 			return outcome{err: err}
 		}
 		return fuzz(ctx, o, t, b.path, filepath.Join(cache, "fuzz", module, t.folder))
 	}, func(t target, r outcome) {
+		if r.missed {
+			missed = append(missed, t.String())
+			return
+		}
 		r.print(t)
 		total.execs += r.execs
 		total.fresh += r.fresh
@@ -59,11 +77,27 @@ func run(ctx context.Context, o options, targets []target) error {
 		}
 	})
 	fmt.Printf("%d targets, %d executions, %d new interesting inputs, %d failed, %.0f s\n",
-		len(targets), total.execs, total.fresh, len(failed), time.Since(begin).Seconds())
+		len(targets)-len(missed), total.execs, total.fresh, len(failed), time.Since(begin).Seconds())
+	if len(missed) > 0 {
+		fmt.Printf("no time for %d of them: %s\n", len(missed), strings.Join(missed, ", "))
+	}
 	if len(failed) > 0 {
 		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))
 	}
 	return ctx.Err()
+}
+
+// anyOrder shuffles packages, whose targets stay together: where the time ends is not always the same.
+func anyOrder(targets []target) {
+	order := make(map[string]int)
+	for _, t := range targets {
+		if _, ok := order[t.folder]; !ok {
+			order[t.folder] = rand.Int()
+		}
+	}
+	slices.SortStableFunc(targets, func(a, b target) int {
+		return cmp.Or(cmp.Compare(order[a.folder], order[b.folder]), strings.Compare(a.folder, b.folder))
+	})
 }
 
 // print writes the line of a target, and of one that has failed the end of what it said.

@@ -1070,9 +1070,9 @@ func (x *Profile_Mppe) GetAllowStateful() bool {
 // Echo is the keepalive by LCP Echo-Request.
 type Profile_Echo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Time between requests while the client is silent, 1s to 3600s; default 20s.
+	// How long a client is silent until it is asked, and then again each quarter of that; 1s to 3600s, default 20s.
 	Interval *durationpb.Duration `protobuf:"bytes,1,opt,name=interval,proto3" json:"interval,omitempty"`
-	// Requests without an answer after which the session ends, 1 to 100; default 3.
+	// The session ends when the client has been silent for so many intervals and a half; 1 to 100, default 3.
 	Failures      int32 `protobuf:"varint,2,opt,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
