@@ -115,7 +115,7 @@ func (o *operations) begin(ctx context.Context, d work) (*concentratorv1.Operati
 
 // makeWay sees that one more of a kind may run under parent.
 func (o *operations) makeWay(ctx context.Context, j job, parent string) error {
-	same := o.find(func(r *running) bool { return r.job.kind == j.kind && r.tenant() == parent })
+	same := o.find(func(r *running) bool { return r.job.kind == j.kind && r.tenant() == parent && !r.over() })
 	if j.takesOver {
 		for _, r := range same {
 			if err := o.halt(ctx, r, "another one took over"); err != nil {

@@ -122,6 +122,13 @@ func (r *running) fileReady(size int64) {
 	r.change(func(o *store.Operation) { o.FileSize = size })
 }
 
+// over says that the job is done; its end may still be being written.
+func (r *running) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.record.State != store.OperationRunning
+}
+
 func (r *running) change(f func(*store.Operation)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -240,6 +240,24 @@ func TestCancelAndDeleteOperation(t *testing.T) {
 }
 
 // One that has done its work before the cancellation reaches it has succeeded.
+// As soon as one is seen to have ended the next one may begin.
+func TestOneOperationAfterAnother(t *testing.T) {
+	f := start(t)
+	f.withJob(func(context.Context, *running) error { return nil })
+	for range 100 {
+		name := f.begin(t, work{}).GetName()
+		for {
+			m, err := f.operations().GetOperation(t.Context(), &concentratorv1.GetOperationRequest{Name: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.GetState() != concentratorv1.Operation_RUNNING {
+				break
+			}
+		}
+	}
+}
+
 func TestCancelTooLate(t *testing.T) {
 	f := start(t)
 	f.withJob(func(ctx context.Context, _ *running) error {
