@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -122,6 +123,16 @@ func TestTokenREST(t *testing.T) {
 	_ = resp.Body.Close()
 	if h := resp.Header.Values("WWW-Authenticate"); len(h) != 1 || h[0] != "Bearer" {
 		t.Errorf("WWW-Authenticate: %q", h)
+	}
+	// Each try of a stranger needs a connection of its own.
+	again := false
+	resp, err = f.http.Do(req.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { again = c.Reused },
+	})))
+	must(t)(resp, err)
+	_ = resp.Body.Close()
+	if again {
+		t.Error("a stranger's connection is open for his next try")
 	}
 	// Nothing that a REST caller sends changes who it is.
 	f.rest(t, "PATCH", "/v1/tenants/none", "{}", "Grpc-Metadata-"+callerHeader, "mallory", callerHeader, "mallory")
@@ -351,40 +362,5 @@ func TestRequestsAreBounded(t *testing.T) {
 	})
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("gRPC: %.200v", err)
-	}
-}
-
-func TestConnectionsAreBounded(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t)(inner, err)
-	l := &limited{Listener: inner, slots: make(chan struct{}, 1)}
-	defer l.Close()
-	accepted := make(chan net.Conn)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			accepted <- c
-		}
-	}()
-	dial := func() net.Conn {
-		c, err := net.Dial("tcp", inner.Addr().String())
-		must(t)(c, err)
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
-	dial()
-	held := <-accepted
-	if n, err := dial().Read(make([]byte, 1)); err == nil {
-		t.Errorf("the second connection reads %d octets", n)
-	}
-	must(t)(nil, held.Close())
-	_ = held.Close() // gives its slot back once only
-	dial()
-	_ = (<-accepted).Close()
-	if n := len(l.slots); n != 0 {
-		t.Errorf("%d slots are taken", n)
 	}
 }

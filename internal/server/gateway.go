@@ -23,7 +23,7 @@ import (
 const (
 	writeTimeout = 30 * time.Second // of one piece of an answer
 	idleTimeout  = 2 * time.Minute
-	maxHeader    = 64 << 10
+	maxHeader    = 16 << 10
 	maxRequest   = 1 << 20 // also of a gRPC message
 )
 
@@ -126,6 +126,7 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	who, ok := h.gate.authenticateHTTP(r)
 	if !ok {
+		w.Header().Set("Connection", "close") // over HTTP/2 too: the next try costs a stranger another handshake
 		h.audit.stranger(r)
 		h.count.stranger()
 		h.fail(w, r, errUnauthenticated)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -31,6 +32,8 @@ type interceptor struct {
 	audit *auditTrail
 	quota *quotas
 	log   *slog.Logger
+
+	strangers *rate.Limiter // of calls that are refused at once
 }
 
 // requestID is 64 random bits: enough to find a call in the log.

@@ -70,7 +70,6 @@ type TLS struct {
 }
 
 const (
-	maxConns        = 1024 // of each TCP listener; more are closed at once
 	handshakeTime   = 10 * time.Second
 	shutdownTimeout = 5 * time.Second
 	innerBuffer     = 256 << 10
@@ -135,16 +134,17 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 
+	if c.Metrics == nil {
+		c.Metrics = telemetry.NewMetrics()
+	}
 	s := &Server{log: c.Log, inner: bufconn.Listen(innerBuffer), stopped: make(chan struct{})}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	if err := s.listen(c); err != nil {
 		s.close()
 		return nil, err
 	}
+	tlsConf.GetConfigForClient = newTurns(c.Metrics).next
 	g := newGate(token, keys)
-	if c.Metrics == nil {
-		c.Metrics = telemetry.NewMetrics()
-	}
 	s.audit = newAuditTrail(c.Store, c.Metrics, c.Log)
 	b := &backend{
 		store: c.Store, live: c.Live, metrics: c.Metrics, audit: s.audit,
@@ -169,7 +169,7 @@ func New(c Config) (*Server, error) {
 }
 
 func (s *Server) newGRPC(tlsConf *tls.Config, g gate, t *telemetry.Tracer, b *backend) {
-	i, o := interceptor{gate: g, audit: b.audit, quota: b.quota, log: s.log}, observer{b.metrics}
+	i, o := interceptor{gate: g, audit: b.audit, quota: b.quota, log: s.log, strangers: newStrangers()}, observer{b.metrics}
 	s.grpc = grpc.NewServer(append(traced(t),
 		grpc.Creds(doors{credentials.NewTLS(tlsConf)}),
 		grpc.InTapHandle(i.tap),
@@ -412,27 +412,16 @@ func (s *Server) close() {
 // listen opens the listeners of c.
 func (s *Server) listen(c Config) error {
 	var err error
-	if s.grpcListener, err = listenTCP("api.grpc", c.GRPC); err != nil {
+	if s.grpcListener, err = listenTCP("api.grpc", c.GRPC, c.Metrics); err != nil {
 		return err
 	}
-	if s.restListener, err = listenTCP("api.rest", c.REST); err != nil {
+	if s.restListener, err = listenTCP("api.rest", c.REST, c.Metrics); err != nil {
 		return err
 	}
 	if c.Socket != "" {
 		s.socket, err = listenSocket(c.Socket)
 	}
 	return err
-}
-
-func listenTCP(field, address string) (net.Listener, error) {
-	if address == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", field, err)
-	}
-	return &limited{Listener: l, slots: make(chan struct{}, maxConns)}, nil
 }
 
 // listenSocket opens the unix socket, in place of one that a dead process left.
@@ -461,36 +450,4 @@ func listenSocket(path string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("api.socket: %w", err)
 	}
 	return l, nil
-}
-
-// limited is a listener with a bounded number of open connections.
-type limited struct {
-	net.Listener
-	slots chan struct{}
-}
-
-func (l *limited) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		select {
-		case l.slots <- struct{}{}:
-			return &limitedConn{Conn: c, slots: l.slots}, nil
-		default:
-			_ = c.Close() // one too many; it may try again
-		}
-	}
-}
-
-type limitedConn struct {
-	net.Conn
-	once  sync.Once
-	slots chan struct{}
-}
-
-func (c *limitedConn) Close() error {
-	c.once.Do(func() { <-c.slots })
-	return c.Conn.Close()
 }

@@ -3,12 +3,23 @@ package server
 import (
 	"context"
 	"log/slog"
+	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 
 	"concentrator/internal/telemetry"
 )
+
+// Calls of strangers over gRPC that are refused at once, a second and in a burst. Each one more makes its connection wait.
+const (
+	strangersPerSecond = 100
+	strangersBurst     = 200
+	strangerPause      = 50 * time.Millisecond
+)
+
+func newStrangers() *rate.Limiter { return rate.NewLimiter(strangersPerSecond, strangersBurst) }
 
 // tap refuses strangers as soon as the headers of a call are there. The interceptor is asked only when a request has come in
 // whole, and until then each of the many calls of a connection may hold one in memory for as long as it likes.
@@ -20,6 +31,9 @@ func (i interceptor) tap(ctx context.Context, info *tap.Info) (context.Context, 
 		}
 		observer{i.audit.metrics}.stranger()
 		i.refuse(caller{address: addressOf(ctx)}, method, status.Convert(err))
+		if !i.strangers.Allow() {
+			time.Sleep(strangerPause) // nothing more is read from this connection meanwhile
+		}
 		return ctx, err
 	}
 	return ctx, nil

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	simppp "concentrator/internal/simclient/ppp"
 	"concentrator/internal/telemetry"
 	"concentrator/internal/tenant"
 )
@@ -70,7 +71,20 @@ func TestFramesAreBounded(t *testing.T) {
 	for range 5 * framesBurst {
 		s.Deliver(0xc021, []byte{1, 1, 0, 4})
 	}
-	if n := len(s.inbox); n < framesBurst || n > framesBurst+framesPerSecond {
-		t.Errorf("%d frames of %d are taken", n, 5*framesBurst)
+	if n := len(s.inbox); n < earlyFramesBurst || n > earlyFramesBurst+earlyFramesPerSecond {
+		t.Errorf("%d frames of %d are taken before the log-in", n, 5*framesBurst)
 	}
+}
+
+// Who has said who he is may send more of them.
+func TestFramesAfterTheLogin(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ready()
+		w.login(simppp.Pppd(alice, password))
+		for _, s := range w.m.sessions {
+			if s.frames.Limit() != framesPerSecond || s.frames.Burst() != framesBurst {
+				t.Errorf("%v a second, %d at once", s.frames.Limit(), s.frames.Burst())
+			}
+		}
+	})
 }

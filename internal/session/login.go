@@ -182,6 +182,8 @@ func (s *session) decided(now time.Time) {
 			s.verdict.drop()
 		}
 		s.verdict, s.attached, s.mustEncrypt = o.grant, nil, false
+		s.frames.SetLimit(framesPerSecond)
+		s.frames.SetBurst(framesBurst)
 		s.setupBy, s.within = now.Add(networkTimeout), networkTimeout
 		if o.grant.mppe.Policy == tenant.MPPERequired {
 			s.setupBy, s.within = now.Add(encryptionTimeout), encryptionTimeout

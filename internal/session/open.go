@@ -125,7 +125,7 @@ func (m *Manager) newSession(c carrier, tenantName string) *session {
 	s := &session{
 		reached: tenant.StageCall,
 		m:       m, id: newID(), carrier: c,
-		inbox: make(chan event, inboxSize), frames: rate.NewLimiter(framesPerSecond, framesBurst), forced: make(chan forcedEnd, 4), changes: make(chan changing), done: make(chan struct{}),
+		inbox: make(chan event, inboxSize), frames: rate.NewLimiter(earlyFramesPerSecond, earlyFramesBurst), forced: make(chan forcedEnd, 4), changes: make(chan changing), done: make(chan struct{}),
 	}
 	s.leases.pools, s.leases.owner = m.cfg.Pools, s.id
 	s.ctx, s.cancel = context.WithCancel(m.ctx)

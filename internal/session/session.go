@@ -21,10 +21,12 @@ import (
 const (
 	// inboxSize bounds the control frames that wait for one session. A client that sends more loses its own.
 	inboxSize = 64
-	// framesPerSecond and framesBurst bound the control frames that are taken from one client. A log-in with EAP-TLS has about
-	// fifty; each can make us negotiate everything anew.
-	framesPerSecond = 100
-	framesBurst     = 200
+	// framesPerSecond and framesBurst bound the control frames that are taken from one client: each can make us negotiate
+	// everything anew. Before it has said who it is they are fewer: a log-in with EAP-TLS has about fifty.
+	framesPerSecond      = 100
+	framesBurst          = 200
+	earlyFramesPerSecond = 20
+	earlyFramesBurst     = 100
 	// setupTimeout is how long a call may take until it is authenticated.
 	setupTimeout = 30 * time.Second
 	// networkTimeout is how long it may take from there until it carries IP. A client asks five or six things one after the

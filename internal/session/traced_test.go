@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,14 +115,22 @@ func TestMeasured(t *testing.T) {
 		w.start()
 		cl := w.login(simppp.Pppd(alice, password))
 		for _, want := range []string{
-			`concentrator_radius_request_duration_seconds{server=one,tenant=tenants/acme} 1 over 0.025`,
-			`concentrator_login_duration_seconds{protocol=PPTP} 1 over 0.025`,
+			`concentrator_radius_request_duration_seconds{server=one,tenant=tenants/acme} 1 over `,
+			`concentrator_login_duration_seconds{protocol=PPTP} 1 over `,
 			`concentrator_pool_leased_addresses{pool=main,tenant=tenants/acme} 1`,
 			`concentrator_session_slots{} 1`,
 			`concentrator_max_sessions{} 100`,
 			`concentrator_draining{} 0`,
 		} {
-			if all := w.samples(); !slices.Contains(all, want) {
+			all := w.samples()
+			if !slices.ContainsFunc(all, func(line string) bool {
+				over, found := strings.CutPrefix(line, want)
+				if !strings.HasSuffix(want, " ") {
+					return found && over == ""
+				}
+				seconds, err := strconv.ParseFloat(over, 64)
+				return err == nil && seconds >= 0.025 // the server has slept for longer, and a machine may be slow
+			}) {
 				t.Errorf("no %s in\n%s", want, strings.Join(all, "\n"))
 			}
 		}

@@ -43,6 +43,8 @@ var (
 		"Time of a call of the API that is no stream, by method.", []string{"method"})
 	apiStreamsSpec = define(kindGauge, "api_streams",
 		"Streams of the API that are open, as watches are, by method.", []string{"method"})
+	apiDroppedSpec = define(kindCounter, "api_connections_dropped_total",
+		"TCP connections to the API that were closed because there were too many, or too many TLS handshakes.", []string{"drop"})
 	auditSpec = define(kindCounter, "audit_events_total",
 		"Events added to the audit trail, by the call's status.", []string{"code"})
 	operationsSpec = define(kindCounter, "operations_ended_total",
@@ -65,6 +67,7 @@ type Metrics struct {
 	loginTime  *prometheus.HistogramVec
 	ended      *prometheus.CounterVec
 	inbox      *prometheus.CounterVec
+	apiDropped *prometheus.CounterVec
 	apiCalls   *prometheus.CounterVec
 	apiTime    *prometheus.HistogramVec
 	apiStreams *prometheus.GaugeVec
@@ -85,6 +88,7 @@ func NewMetrics() *Metrics {
 		loginTime:  histograms(loginTimeSpec),
 		ended:      counters(endedSpec),
 		inbox:      counters(inboxSpec),
+		apiDropped: counters(apiDroppedSpec),
 		apiCalls:   counters(apiCallsSpec),
 		apiTime:    histograms(apiTimeSpec),
 		apiStreams: gauges(apiStreamsSpec),
@@ -95,11 +99,14 @@ func NewMetrics() *Metrics {
 		faults:     gauges(faultsSpec),
 		begun:      counters(begunSpec),
 	}
-	m.reg.MustRegister(m.logins, m.stages, m.loginTime, m.ended, m.inbox, m.apiCalls, m.apiTime, m.apiStreams, m.audit,
+	m.reg.MustRegister(m.logins, m.stages, m.loginTime, m.ended, m.inbox, m.apiCalls, m.apiTime, m.apiStreams, m.apiDropped, m.audit,
 		m.operations, m.running, m.captured, m.faults, m.begun, buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// What is known beforehand is 0 from the begin on: Prometheus does not see how a series comes that begins with 1.
 	m.inbox.WithLabelValues()
+	for _, what := range []string{"connections", "handshakes"} {
+		m.apiDropped.WithLabelValues(what)
+	}
 	for _, p := range []tenant.Protocol{tenant.ProtocolPPTP, tenant.ProtocolL2TP, tenant.ProtocolL2TPIPsec} {
 		m.loginTime.WithLabelValues(string(p))
 	}
@@ -165,6 +172,9 @@ func (m *Metrics) APIStream(method string) (ended func(code string)) {
 		m.apiCalls.WithLabelValues(method, code).Inc()
 	}
 }
+
+// APIConnectionDropped counts one connection that was closed because there were too many "connections", or "handshakes".
+func (m *Metrics) APIConnectionDropped(what string) { m.apiDropped.WithLabelValues(what).Inc() }
 
 // Audited counts one event of the audit trail, by the call's status.
 func (m *Metrics) Audited(code string) { m.audit.WithLabelValues(code).Inc() }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	wireike "concentrator/internal/wire/ike"
 	"concentrator/test/reliability/lab"
 )
@@ -64,7 +66,7 @@ const exchangesPerSecond = 2000
 // keyExchanges begins Main Modes from many addresses that do answer: each message 2 gets a message 3, for which the daemon
 // has to do Diffie-Hellman in its most costly group, and then no more.
 func keyExchanges(t *testing.T, w *world) flooder {
-	r, reader := openRaw(t, w), openUDPReader(t, w)
+	r, reader := openRaw(t, w), openReader(t, w, unix.IPPROTO_UDP)
 	first := udp(netip.AddrPortFrom(netip.MustParseAddr(lab.Attacker), portIKE), target(portIKE), mainMode(wireike.GroupMODP4096))
 	network := netip.MustParsePrefix(villains)
 	const publicLen, nonceLen = 512, 32

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	wirel2tp "concentrator/internal/wire/l2tp"
 	"concentrator/test/reliability/lab"
 )
@@ -46,7 +48,7 @@ const tunnelsPerSecond = 2000
 
 // idleTunnels opens tunnels from many addresses, and makes no call in them.
 func idleTunnels(t *testing.T, w *world) flooder {
-	r, reader := openRaw(t, w), openUDPReader(t, w)
+	r, reader := openRaw(t, w), openReader(t, w, unix.IPPROTO_UDP)
 	p := udp(netip.AddrPortFrom(netip.MustParseAddr(lab.Attacker), wirel2tp.Port), target(wirel2tp.Port), sccrq(1))
 	network := netip.MustParsePrefix(villains)
 	return func(ctx context.Context) (n int, err error) {

@@ -60,53 +60,63 @@ const (
 	maxConnections    = 12_000 // in all
 )
 
-// connects opens connections from many addresses and says something on each, which is then left alone; nothing is closed
-// before the flood ends.
+// connects opens connections to PPTP from many addresses and says something on each, which is then left alone.
 func connects(say []byte) func(*testing.T, *world) flooder {
 	return func(t *testing.T, w *world) flooder {
-		h, err := netns.Open(w.lab.NS("atk"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = h.Close() })
-		return func(ctx context.Context) (int, error) {
-			var (
-				group sync.WaitGroup
-				n     atomic.Int64
-				mu    sync.Mutex
-				open  []net.Conn
-			)
-			begin := time.Now()
-			for range dialers {
-				group.Go(func() {
-					_ = h.Do(func() error { // refused, out of ports: the next one
-						for {
-							i := int(n.Add(1)) - 1
-							if i >= maxConnections || !turn(ctx, begin, i, connectsPerSecond) {
-								return nil
-							}
-							d := net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(
-								netip.AddrPortFrom(nth(netip.MustParsePrefix(villains), i), 0))}
-							c, err := d.DialContext(ctx, "tcp4", target(portPPTP).String())
-							if err != nil {
-								continue
-							}
-							_, _ = c.Write(say)
-							mu.Lock()
-							open = append(open, c)
-							mu.Unlock()
-						}
-					})
-				})
-			}
-			group.Wait()
-			<-ctx.Done()
-			for _, c := range open {
-				c.Close()
-			}
-			return int(n.Load()), nil
-		}
+		return opens(t, w, func(int) (uint16, []byte) { return portPPTP, say })
 	}
+}
+
+// opens opens connections from many addresses; what says to which port, and what is said then. Nothing is closed before the
+// flood ends.
+func opens(t *testing.T, w *world, what func(i int) (port uint16, say []byte)) flooder {
+	h, err := netns.Open(w.lab.NS("atk"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	return func(ctx context.Context) (int, error) {
+		var (
+			group sync.WaitGroup
+			n     atomic.Int64
+			mu    sync.Mutex
+			open  []net.Conn
+		)
+		begin := time.Now()
+		for range dialers {
+			group.Go(func() {
+				_ = h.Do(func() error { // refused, out of ports: the next one
+					for {
+						i := int(n.Add(1)) - 1
+						if i >= maxConnections || !turn(ctx, begin, i, connectsPerSecond) {
+							return nil
+						}
+						port, say := what(i)
+						c, err := dialAs(ctx, nth(netip.MustParsePrefix(villains), i), port)
+						if err != nil {
+							continue
+						}
+						_, _ = c.Write(say)
+						mu.Lock()
+						open = append(open, c)
+						mu.Unlock()
+					}
+				})
+			})
+		}
+		group.Wait()
+		<-ctx.Done()
+		for _, c := range open {
+			c.Close()
+		}
+		return int(n.Load()), nil
+	}
+}
+
+// dialAs opens a connection from an address of the attacker's, in whose part it is called.
+func dialAs(ctx context.Context, from netip.Addr, port uint16) (net.Conn, error) {
+	d := net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	return d.DialContext(ctx, "tcp4", target(port).String())
 }
 
 // startRequest is a Start-Control-Connection-Request, and a part of what should follow.

@@ -45,11 +45,11 @@ func (r raw) send(p []byte) error {
 	return err
 }
 
-// openUDPReader opens a raw socket that reads all UDP that comes to the attacker, from the IP header on.
-func openUDPReader(t *testing.T, w *world) (fd int) {
+// openReader opens a raw socket that reads all that comes to the attacker by an IP protocol, from the IP header on.
+func openReader(t *testing.T, w *world, protocol int) (fd int) {
 	t.Helper()
 	w.lab.In(t, "atk", func() (err error) {
-		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP); err != nil {
+		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol); err != nil {
 			return err
 		}
 		return errors.Join(
@@ -61,8 +61,8 @@ func openUDPReader(t *testing.T, w *world) (fd int) {
 	return fd
 }
 
-// answer reads UDP packets until ctx ends and sends what reply makes of each; nil is nothing.
-func (r raw) answer(ctx context.Context, reader int, reply func(from, to netip.AddrPort, payload []byte) []byte) error {
+// read reads packets until ctx ends or take fails; payload is what is behind the IP header, borrowed.
+func (r raw) read(ctx context.Context, reader int, take func(from, to netip.Addr, payload []byte) error) error {
 	buf := make([]byte, 4096)
 	for ctx.Err() == nil {
 		n, _, err := unix.Recvfrom(reader, buf, 0)
@@ -73,19 +73,30 @@ func (r raw) answer(ctx context.Context, reader int, reply func(from, to netip.A
 			return fmt.Errorf("read answers: %w", err)
 		}
 		head := int(buf[0]&0xf) * 4
-		if n < head+udpLen {
+		if n < head {
 			continue
 		}
-		udp := buf[head:n]
-		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte(buf[12:])), binary.BigEndian.Uint16(udp))
-		to := netip.AddrPortFrom(netip.AddrFrom4([4]byte(buf[16:])), binary.BigEndian.Uint16(udp[2:]))
-		if p := reply(from, to, udp[udpLen:]); p != nil {
-			if err := r.send(p); err != nil {
-				return err
-			}
+		if err := take(netip.AddrFrom4([4]byte(buf[12:])), netip.AddrFrom4([4]byte(buf[16:])), buf[head:n]); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// answer reads UDP packets until ctx ends and sends what reply makes of each; nil is nothing.
+func (r raw) answer(ctx context.Context, reader int, reply func(from, to netip.AddrPort, payload []byte) []byte) error {
+	return r.read(ctx, reader, func(from, to netip.Addr, udp []byte) error {
+		if len(udp) < udpLen {
+			return nil
+		}
+		p := reply(
+			netip.AddrPortFrom(from, binary.BigEndian.Uint16(udp)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(udp[2:])), udp[udpLen:],
+		)
+		if p == nil {
+			return nil
+		}
+		return r.send(p)
+	})
 }
 
 // steady calls next rate times a second on a thread of its own, until ctx ends or it fails. It says how often it did.

@@ -41,7 +41,8 @@ const (
 	standingPPS = 500
 )
 
-// documents are the lab's without its generous limits, and a user for whom somebody else guesses passwords.
+// documents are the lab's without its generous limits, a user for whom somebody else guesses passwords, and a tenant that asks
+// a RADIUS server.
 const documents = `kind: Tenant
 name: tenants/acme
 ipsec: {psks: [{id: main, secret: ` + lab.PSK + `}]}
@@ -65,13 +66,49 @@ kind: User
 name: tenants/acme/users/mallory
 password: ` + lab.Password + `
 ---
+kind: Tenant
+name: tenants/umbrella
+realms: [` + realm + `]
+authentication: {backend: RADIUS}
+---
+kind: RadiusServer
+name: tenants/umbrella/radiusServers/one
+address: ` + lab.FarHost + `
+secrets: [` + radiusSecret + `]
+purposes: [AUTHENTICATION]
+---
+kind: Pool
+name: tenants/umbrella/pools/main
+ranges: [10.64.8.0/24]
+---
+kind: Profile
+name: tenants/umbrella/profiles/default
+authMethods: [MSCHAPV2]
+allowPlaintext: true
+mppe: {policy: OPTIONAL, keyBits: [128]}
+pool: tenants/umbrella/pools/main
+---
 kind: Listener
 name: listeners/main
 address: 0.0.0.0
 protocols: [PPTP, L2TP_IPSEC, L2TP]
-tenants: [tenants/acme]
+tenants: [tenants/acme, tenants/umbrella]
 defaultTenant: tenants/acme
 `
+
+// The API's ports, on all addresses, so that strangers get at them.
+const (
+	portREST = 8443
+	portGRPC = 9443
+)
+
+// config is the daemon's file: the lab's, and these ports.
+func config(d *lab.Daemon) string {
+	return fmt.Sprintf(`state_dir: %[1]s/state
+api: {socket: %[1]s/api.sock, rest: "0.0.0.0:%[2]d", grpc: "0.0.0.0:%[3]d"}
+log: {level: info, format: json}
+`, d.Dir, portREST, portGRPC)
+}
 
 // world is a daemon, sessions that stand, and clients that log in.
 type world struct {
@@ -105,12 +142,14 @@ func newWorld(t *testing.T) *world {
 		{"-n", w.lab.NS(clients), "route", "add", "local", newcomers, "dev", "lo"},
 		{"-n", w.lab.NS("srv"), "route", "add", newcomers, "via", clientsAt},
 		{"-n", w.lab.NS("atk"), "route", "add", loginsAt + "/32", "via", lab.AttackedAt},
+		{"-n", w.lab.NS("atk"), "route", "add", lab.FarGateway + "/32", "via", lab.AttackedAt},
 		{"-n", w.lab.NS("srv"), "neigh", "add", voidVia, "lladdr", voidMAC, "dev", "wild"},
 		{"-n", w.lab.NS("srv"), "route", "add", void, "via", voidVia},
 	} {
 		lab.Run(t, "ip", args...)
 	}
 	w.daemon = w.lab.NewDaemon(t, documents)
+	w.daemon.Write(t, "config.yaml", config(w.daemon))
 	w.daemon.Start(t)
 	var err error
 	if w.responder, err = traffic.NewResponder(w.lab.NS("far"), netip.MustParseAddrPort(responder)); err != nil {

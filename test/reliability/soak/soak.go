@@ -120,20 +120,24 @@ func (s Soak) start(t *testing.T, l *lab.Lab, d time.Duration, churn float64) *l
 // quiet waits until nothing is left of anybody and there are no more goroutines than that, and looks.
 func (s Soak) quiet(t *testing.T, l *lab.Lab, d *lab.Daemon, goroutines int) state {
 	t.Helper()
-	var now state
-	end := time.Now().Add(settle + s.Linger)
-	for now = look(t, l, d); time.Now().Before(end); now = look(t, l, d) {
-		if len(now.busy()) == 0 && now.goroutines <= goroutines {
-			break
+	wait := func(limit time.Duration) (now state) {
+		end := time.Now().Add(limit)
+		for now = look(t, l, d); time.Now().Before(end); now = look(t, l, d) {
+			if len(now.busy()) == 0 && now.goroutines <= goroutines {
+				break
+			}
+			time.Sleep(200 * time.Millisecond)
 		}
-		time.Sleep(200 * time.Millisecond)
+		return now
 	}
+	now := wait(settle + s.Linger)
 	if busy := now.busy(); len(busy) != 0 {
 		t.Errorf("left after %v: %q", settle, busy)
 	}
 	if s.Full {
 		heap := live(t, d)
-		now = look(t, l, d) // goroutines that were on their way out have gone meanwhile
+		time.Sleep(settle) // it has asked for its metrics a thousand times: the last of that goes too
+		now = wait(settle)
 		now.live = heap
 	}
 	return now
