@@ -329,6 +329,7 @@ func (w *fuzzWorld) attach() {
 			w.t.Fatalf("session %d is attached though it (%v) or the network (%v) is gone", s.at, s.gone(), n.closed)
 		}
 		s.net, s.require = n, spec.RequireMPPE
+		s.mayData = s.mayData || !s.require && w.inflight > 0 // what is under way in clear may come in now
 		s.sources = policy.NewSources(spec.Address, spec.Routes)
 	case !s.gone() && s.net != n:
 		s.net = nil // it has left the other

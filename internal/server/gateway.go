@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -130,6 +131,10 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.audit.stranger(r)
 		h.count.stranger()
 		h.fail(w, r, errUnauthenticated)
+		return
+	}
+	if !utf8.ValidString(r.URL.Path) {
+		h.fail(w, r, newStatus(codes.InvalidArgument, reasonRequest, "the URL's path is not UTF-8", nil).Err())
 		return
 	}
 	if len(allowed) > 0 && !slices.Contains(allowed, r.Method) {
