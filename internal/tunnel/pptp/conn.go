@@ -30,8 +30,13 @@ type conn struct {
 	remote, local netip.AddrPort
 	listener      string
 	log           *slog.Logger
-	m             *machine      // belongs to the goroutine of run
-	idle          *list.Element // in server.queue; nil: has had a call; guarded by server.mu
+	m             *machine // belongs to the goroutine of run
+
+	// Guarded by server.mu.
+	idle    bool          // it has had no call yet
+	entered bool          // somebody has logged in
+	place   *list.Element // in server.lines[line]; nil: it makes room for nobody
+	line    int
 
 	mu       sync.Mutex // guards what follows, and the order of SetReadDeadline calls
 	commands []command  // at most one for each call and one to stop
@@ -64,7 +69,7 @@ func (c *conn) run() {
 		case errors.Is(err, io.EOF):
 			c.m.Lost(now, "the client closed the control connection")
 		case errors.Is(err, net.ErrClosed): // by Server.push, or at the end of Shutdown, which has said so
-			c.m.Lost(now, "the control connection has made room for another before it had a call")
+			c.m.Lost(now, "the control connection has made room for another before anybody had logged in")
 		default:
 			c.m.Lost(now, fmt.Sprintf("reading from the control connection: %v", err))
 		}
@@ -173,7 +178,10 @@ func (c *conn) refused(reason tenant.Reason, detail string) {
 }
 
 // connected implements upper.
-func (c *conn) connected() { c.server.notIdle(c) }
+func (c *conn) connected() { c.server.connected(c) }
+
+// disconnected implements upper.
+func (c *conn) disconnected() { c.server.disconnected(c) }
 
 // authenticated implements upper.
 func (c *conn) authenticated() { c.server.authenticated(c) }

@@ -25,8 +25,9 @@ type upper interface {
 	outgoingCall(c *call, r CallRequest) Answer
 	callClosed(id uint16, cause tenant.Reason, detail string)
 	refused(reason tenant.Reason, detail string)
-	// connected says that the connection has its first connected call.
+	// connected says that the connection has a connected call and had none, disconnected that it has none any more.
 	connected()
+	disconnected()
 	// authenticated says that the user of one of its calls has logged in; from any goroutine.
 	authenticated()
 	// post hands over a command from any goroutine.
@@ -62,9 +63,8 @@ type machine struct {
 	budgetAt time.Time
 	refusals int // calls refused since the last one that was connected
 
-	anyOctet  bool // the client has sent something
-	reported  bool // the Handler knows of this connection: nothing is left to report when it ends
-	firstCall bool // a call has been connected
+	anyOctet bool // the client has sent something
+	reported bool // the Handler knows of this connection: nothing is left to report when it ends
 }
 
 func newMachine(cfg *Config, now time.Time, up upper) *machine {
@@ -425,8 +425,7 @@ func (m *machine) connect(c *call) {
 	})
 	c.request = wire.OutgoingCallRequest{}
 	m.deadline, m.refusals, m.reported = time.Time{}, 0, true
-	if !m.firstCall {
-		m.firstCall = true
+	if len(m.calls) == 1 {
 		m.up.connected()
 	}
 }
@@ -441,6 +440,7 @@ func (m *machine) hangUp(now time.Time, c *call, cause tenant.Reason, detail str
 	}
 	if len(m.calls) == 0 {
 		m.deadline, m.late = now.Add(m.cfg.LingerTimeout), "the last call has ended"
+		m.up.disconnected()
 	}
 }
 

@@ -21,6 +21,8 @@ type bench struct {
 	commands []command
 	calls    []*call
 	requests []CallRequest
+	carries  bool                 // it has a call
+	carried  bool                 // it has had one
 	answer   func(c *call) Answer // default: connected with IDs 0x8001, 0x8002, …
 }
 
@@ -53,8 +55,26 @@ func (b *bench) refused(reason tenant.Reason, detail string) {
 	b.log = append(b.log, "refused "+string(reason))
 }
 
-func (b *bench) authenticated()                   { b.log = append(b.log, "authenticated") }
-func (b *bench) connected()                       { b.log = append(b.log, "connected") }
+func (b *bench) authenticated() { b.log = append(b.log, "authenticated") }
+
+// connected logs the first time only.
+func (b *bench) connected() {
+	if b.carries {
+		b.t.Error("connected, and was")
+	}
+	if !b.carried {
+		b.log = append(b.log, "connected")
+	}
+	b.carries, b.carried = true, true
+}
+
+func (b *bench) disconnected() {
+	if !b.carries {
+		b.t.Error("disconnected, and was not connected")
+	}
+	b.carries = false
+}
+
 func (b *bench) post(cmd command)                 { b.commands = append(b.commands, cmd) }
 func (b *bench) received(wire.Type, controlState) {}
 func (b *bench) after(d time.Duration)            { b.now = b.now.Add(d); b.m.Tick(b.now) }

@@ -40,27 +40,39 @@ type Server struct {
 	drain bool       // draining is closed
 	conns map[*conn]struct{}
 	idle  map[netip.Addr]int // connections of a source without a first call
-	queue *list.List         // of *conn: those connections, the oldest first
+	lines [lines]*list.List  // of *conn: who makes room, in this order and in each the oldest first
 	stats Stats
 
 	strangers *strangers.Guard
 }
+
+// The lines in which connections wait for being worth something. Who has logged in on a connection is in none, nor is a connection
+// from where somebody has, once it has had a call.
+const (
+	strangersIdle    = iota // of sources from which nobody has logged in: no call, or none any more
+	strangersCalling        // the same, with a call of which nobody knows yet whose it is
+	knownIdle               // of others: no call yet. A real client may take a second for it
+	lines
+)
 
 // Stats counts what has happened at the door.
 type Stats struct {
 	Open       int    // connections open now
 	Accepted   uint64 // connections served since the start
 	TurnedAway uint64 // connections closed at once for a limit or a shutdown
-	Pushed     uint64 // connections without a call that had to make room for newer ones
+	Pushed     uint64 // connections without a login that had to make room for newer ones
 }
 
 // NewServer returns a Server that asks h about calls. It starts nothing; Serve does.
 func NewServer(cfg Config, h Handler) *Server {
-	return &Server{
-		cfg: cfg.withDefaults(), h: h, draining: make(chan struct{}),
-		conns: map[*conn]struct{}{}, idle: map[netip.Addr]int{}, queue: list.New(),
+	s := &Server{
+		cfg: cfg.withDefaults(), h: h, draining: make(chan struct{}), conns: map[*conn]struct{}{}, idle: map[netip.Addr]int{},
 		strangers: strangers.NewGuard(strangersPerSecond, strangersBurst),
 	}
+	for i := range s.lines {
+		s.lines[i] = list.New()
+	}
+	return s
 }
 
 // Serve accepts connections from l until l is closed, then returns nil. listener is the resource name that comes back in
@@ -124,7 +136,7 @@ func (s *Server) admit(nc net.Conn, listener string) {
 }
 
 // enter counts a new connection. A reason means that there is no room for it: where all connections that there may be are
-// open, the oldest that has had no call yet makes room, or whoever opens many and says nothing would keep everybody out.
+// open, one in which nobody has logged in makes room, or whoever opens many would keep everybody out.
 func (s *Server) enter(c *conn) (tenant.Reason, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,64 +151,108 @@ func (s *Server) enter(c *conn) (tenant.Reason, string) {
 	case !s.strangers.Knows(src) && !s.strangers.May(time.Now()):
 		s.stats.TurnedAway++
 		return tenant.ReasonInstanceLimit, "too many control connections from where nobody has logged in"
-	case len(s.conns) >= s.cfg.MaxConns && s.queue.Len() == 0:
+	case len(s.conns) >= s.cfg.MaxConns && !s.push():
 		s.stats.TurnedAway++
 		return tenant.ReasonInstanceLimit, fmt.Sprintf("%d control connections are open", len(s.conns))
-	case len(s.conns) >= s.cfg.MaxConns:
-		s.push()
 	}
 	s.stats.Accepted++
 	s.conns[c] = struct{}{}
 	s.idle[src]++
-	c.idle = s.queue.PushBack(c)
+	c.idle = true
+	if s.strangers.Knows(src) {
+		s.wait(c, knownIdle)
+	} else {
+		s.wait(c, strangersIdle)
+	}
 	s.running.Add(1)
 	return "", ""
 }
 
-// push closes the oldest connection without a call; its goroutine notices.
-func (s *Server) push() {
-	oldest, ok := s.queue.Front().Value.(*conn)
-	if !ok {
-		return
+// push closes a connection to make room, if there is one that must; its goroutine notices.
+func (s *Server) push() bool {
+	for _, line := range s.lines {
+		if line.Len() == 0 {
+			continue
+		}
+		oldest, ok := line.Front().Value.(*conn)
+		if !ok {
+			return false
+		}
+		s.stats.Pushed++
+		s.forget(oldest)
+		_ = oldest.nc.Close() // what it was worth is over
+		return true
 	}
-	s.stats.Pushed++
-	s.notIdleLocked(oldest)
-	delete(s.conns, oldest)
-	_ = oldest.nc.Close() // what it was worth is over
+	return false
 }
 
-// authenticated notes that somebody has logged in from the source of c.
+// wait puts a connection at the end of a line; lines means none. mu must be held.
+func (s *Server) wait(c *conn, line int) {
+	if c.place != nil {
+		s.lines[c.line].Remove(c.place)
+		c.place = nil
+	}
+	if line < lines {
+		c.place, c.line = s.lines[line].PushBack(c), line
+	}
+}
+
+// connected notes that c has a call.
+func (s *Server) connected(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notIdle(c)
+	if _, open := s.conns[c]; open && !c.entered {
+		if s.strangers.Knows(source(c.remote)) {
+			s.wait(c, lines)
+		} else {
+			s.wait(c, strangersCalling)
+		}
+	}
+}
+
+// disconnected notes that c has no call any more.
+func (s *Server) disconnected(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, open := s.conns[c]; open && !c.entered && !s.strangers.Knows(source(c.remote)) {
+		s.wait(c, strangersIdle)
+	}
+}
+
+// authenticated notes that somebody has logged in on c.
 func (s *Server) authenticated(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.strangers.Know(source(c.remote))
+	c.entered = true
+	s.wait(c, lines)
 }
 
-// notIdle says that c has a call.
+// notIdle counts c no more among those without a first call. mu must be held.
 func (s *Server) notIdle(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notIdleLocked(c)
-}
-
-func (s *Server) notIdleLocked(c *conn) {
-	if c.idle == nil {
+	if !c.idle {
 		return
 	}
-	s.queue.Remove(c.idle)
-	c.idle = nil
+	c.idle = false
 	src := source(c.remote)
 	if s.idle[src]--; s.idle[src] == 0 {
 		delete(s.idle, src)
 	}
 }
 
+// forget takes c out of all lists. mu must be held.
+func (s *Server) forget(c *conn) {
+	s.notIdle(c)
+	s.wait(c, lines)
+	delete(s.conns, c)
+}
+
 // leave forgets a connection that has ended.
 func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.notIdleLocked(c)
-	delete(s.conns, c)
+	s.forget(c)
 }
 
 // Stats returns the counters.

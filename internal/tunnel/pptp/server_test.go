@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -695,7 +696,47 @@ func TestLimits(t *testing.T) {
 		place(t, p.start(t, "192.0.2.4:1", client.Config{}), wire.OutgoingCallRequest{CallID: 1}) // 192.0.2.2 has made room
 		synctest.Wait()
 		h.told()
-		turnedAway("192.0.2.5:1") // all have a call
+		h.mu.Lock()
+		calls := slices.Collect(maps.Values(h.calls))
+		h.mu.Unlock()
+		for _, c := range calls {
+			c.Authenticated()
+		}
+		turnedAway("192.0.2.5:1") // somebody has logged in on each
+	})
+}
+
+// TestWhoMakesRoom: connections of strangers that have no call, or none any more, then those whose call nobody has answered for,
+// then those that wait for their first call where somebody has logged in before. None in which somebody has.
+func TestWhoMakesRoom(t *testing.T) {
+	bubble(t, pptp.Config{MaxConns: 6}, func(t *testing.T, h *handler, p *pipes, _ *pptp.Server) {
+		user := p.start(t, "192.0.2.1:1", client.Config{})
+		place(t, user, wire.OutgoingCallRequest{CallID: 1})
+		h.call(0x4001).Authenticated()
+		known := p.start(t, "192.0.2.1:2", client.Config{}) // the oldest without a call
+		asked := p.start(t, "192.0.2.2:1", client.Config{})
+		place(t, asked, wire.OutgoingCallRequest{CallID: 1})
+		refused := p.start(t, "192.0.2.3:1", client.Config{})
+		place(t, refused, wire.OutgoingCallRequest{CallID: 1})
+		silent := p.start(t, "192.0.2.4:1", client.Config{})
+		h.call(0x4003).Disconnect(tenant.ReasonWrongCredentials)
+		synctest.Wait()
+		fresh := p.start(t, "192.0.2.5:1", client.Config{}) // now all are taken
+		all := []*client.Client{silent, refused, fresh, asked, known}
+		for i := range all {
+			c := p.start(t, addr(fmt.Sprintf("192.0.2.6:%d", i+1)), client.Config{})
+			place(t, c, wire.OutgoingCallRequest{CallID: 1})
+			h.call(0x4004 + uint16(i)).Authenticated()
+			synctest.Wait()
+			for k, c := range all {
+				if gone := c.Err() != nil; gone != (k <= i) {
+					t.Errorf("after %d have made room: number %d has %v", i+1, k+1, gone)
+				}
+			}
+		}
+		if user.Err() != nil {
+			t.Error("a user made room")
+		}
 	})
 }
 
