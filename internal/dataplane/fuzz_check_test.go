@@ -93,10 +93,11 @@ func (w *fuzzWorld) checkSum(before, after tally) {
 	}
 }
 
-// answers says whether a packet may count twice: one that is answered, whose answer then finds no room.
+// answers says whether a packet may count twice: one that is answered, whose answer then finds no room, or one that was too long
+// for a session, whose pieces are all dropped.
 func (w *fuzzWorld) answers() bool {
 	for _, s := range w.sessions {
-		if s.call.call.inform.answer != nil {
+		if c := s.call.call; c.inform.answer != nil || c.net != nil && c.mtu < 1400 {
 			return true
 		}
 	}

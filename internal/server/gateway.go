@@ -114,6 +114,10 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.cors.answer(w, r) {
 		return
 	}
+	if !utf8.ValidString(r.URL.Path) {
+		h.fail(w, r, newStatus(codes.InvalidArgument, reasonRequest, "the URL's path is not UTF-8", nil).Err())
+		return
+	}
 	if open, ok := openPaths[r.URL.Path]; ok {
 		if readOnly(w, r) {
 			open(h, w, r)
@@ -131,10 +135,6 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.audit.stranger(r)
 		h.count.stranger()
 		h.fail(w, r, errUnauthenticated)
-		return
-	}
-	if !utf8.ValidString(r.URL.Path) {
-		h.fail(w, r, newStatus(codes.InvalidArgument, reasonRequest, "the URL's path is not UTF-8", nil).Err())
 		return
 	}
 	if len(allowed) > 0 && !slices.Contains(allowed, r.Method) {

@@ -18,6 +18,7 @@ type bench struct {
 	answer   TunnelAnswer
 	accepted bool // by the Handler
 	over     bool // and it was told of the end
+	alone    bool // the peer is gone
 	calls    map[uint16]*call
 	all      []*call
 	next     uint16
@@ -94,8 +95,16 @@ func (b *bench) tunnelClosed() {
 	b.over = true
 }
 
-func (b *bench) authenticated()                  {}
-func (b *bench) peerIdle() time.Duration         { return time.Duration(b.now.Second()) * 4 * time.Second }
+func (b *bench) authenticated() {}
+
+// peerIdle is any time; of a tunnel that is left alone it is long.
+func (b *bench) peerIdle() time.Duration {
+	if b.alone {
+		return time.Hour
+	}
+	return time.Duration(b.now.Second()) * 4 * time.Second
+}
+
 func (b *bench) post(c command)                  { b.commands = append(b.commands, c) }
 func (b *bench) received(wire.Type, tunnelState) {}
 func (b *bench) say(ns, nr, session uint16, m []byte) {
@@ -215,6 +224,7 @@ func FuzzMachineEvents(f *testing.F) {
 			b.check()
 		}
 		// Left alone, the tunnel ends, and everybody is told.
+		b.alone = true
 		for range 1000 {
 			d, open := b.m.Deadline()
 			if !open {
