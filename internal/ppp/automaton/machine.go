@@ -40,7 +40,7 @@ type Layer interface {
 // Config bounds a Machine. Every field must be set.
 type Config struct {
 	Restart      time.Duration // restart timer, RFC 1661 section 4.6
-	First        time.Duration // time to the first repetition of the very first request
+	First        time.Duration // time to the first repetition of the very first request, and to the next one when the peer appears
 	Linger       time.Duration // how long a layer that the peer terminated still answers a repeated Terminate-Request
 	Limit        time.Duration // longest negotiation: some packet sequences restart the counter for ever
 	MaxConfigure int
@@ -77,6 +77,7 @@ type Machine struct {
 	request   []byte // its options
 	answered  bool   // the peer has answered it
 	started   bool   // the first request is out, so First is used up
+	heard     bool   // the peer has asked for something
 	naks      int    // Configure-Naks sent since the last Ack, not counting repeated ones
 	renewed   bool   // the request that is being answered is not a repetition
 	loops     int    // Configure-Naks and -Rejects received in this negotiation
@@ -251,6 +252,13 @@ func (m *Machine) receiveRequest(p ppp.Packet) {
 		e = RCRPlus
 	}
 	m.event(m.now, e, p)
+	if !m.heard && (m.state == ReqSent || m.state == AckSent) {
+		// It is there now, and what we have asked before may have met nobody: clients take a second or two to start.
+		m.heard = true
+		if soon := m.now.Add(m.cfg.First); m.deadline.After(soon) {
+			m.deadline = soon
+		}
+	}
 }
 
 // repetition handles requests that say nothing new and reports whether p was one. By the table each would bring an open

@@ -237,6 +237,34 @@ func TestNobodyAnswers(t *testing.T) {
 }
 
 // TestCloseSchedule: Max-Terminate requests with the text, then the end.
+// A peer that starts slowly is asked again soon after it is there, once.
+func TestPeerAppears(t *testing.T) {
+	l := newLayer(nil)
+	l.m.Up(epoch)
+	l.m.Open(epoch)
+	at := func(d time.Duration) { l.m.Tick(epoch.Add(d)) }
+	next := func() time.Duration {
+		d, _ := l.m.Deadline()
+		return d.Sub(epoch)
+	}
+	at(time.Second)
+	if next() != 4*time.Second {
+		t.Fatalf("asks again after %v", next())
+	}
+	l.receive(t, epoch.Add(1500*time.Millisecond), "01500007010307")
+	if next() != 2500*time.Millisecond {
+		t.Errorf("the peer is there: asks again after %v", next())
+	}
+	l.receive(t, epoch.Add(2*time.Second), "01510007010307")
+	if next() != 2500*time.Millisecond {
+		t.Errorf("it has asked for more: asks again after %v", next())
+	}
+	at(2500 * time.Millisecond)
+	if next() != 5500*time.Millisecond || len(l.sent) != 5 { // three requests and two answers
+		t.Errorf("asks again after %v, %d packets sent", next(), len(l.sent))
+	}
+}
+
 func TestCloseSchedule(t *testing.T) {
 	l := opened(t, nil)
 	l.m.Close(epoch, "bye")
