@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -114,8 +115,8 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.cors.answer(w, r) {
 		return
 	}
-	if !utf8.ValidString(r.URL.Path) {
-		h.fail(w, r, newStatus(codes.InvalidArgument, reasonRequest, "the URL's path is not UTF-8", nil).Err())
+	if !isText(r.URL) {
+		h.fail(w, r, newStatus(codes.InvalidArgument, reasonRequest, "the URL is not UTF-8", nil).Err())
 		return
 	}
 	if open, ok := openPaths[r.URL.Path]; ok {
@@ -143,6 +144,13 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.serve(w, r, who)
+}
+
+// isText says whether path and parameters of a URL are UTF-8: no message, and so no error either, can hold anything else. What can't be
+// read at all is left to others.
+func isText(u *url.URL) bool {
+	query, err := url.QueryUnescape(u.RawQuery)
+	return utf8.ValidString(u.Path) && (err != nil || utf8.ValidString(query))
 }
 
 // serve hands a call to the gateway.

@@ -91,6 +91,22 @@ func TestHalfOpen(t *testing.T) {
 	}
 }
 
+// TestSlowLine: who has been heard of in LCP has time for the login, however long LCP took.
+func TestSlowLine(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.ready()
+		cl := w.dial(simppp.Windows(alice, password))
+		cl.setMute(true)
+		time.Sleep(20 * time.Second)
+		cl.setMute(false)
+		w.until("LCP is open", func() bool { return slices.Contains(cl.fc.history(), "CHAP Challenge") })
+		cl.setMute(true)
+		time.Sleep(20 * time.Second)
+		cl.setMute(false)
+		w.until("the session is open", cl.isOpen)
+	})
+}
+
 // TestConnectionLostInEveryPhase cuts the control connection at each moment of a login, and later.
 func TestConnectionLostInEveryPhase(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

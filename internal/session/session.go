@@ -27,7 +27,7 @@ const (
 	framesBurst          = 200
 	earlyFramesPerSecond = 20
 	earlyFramesBurst     = 100
-	// setupTimeout is how long a call may take until it is authenticated.
+	// setupTimeout is how long a call may take until LCP is open, and again from there until it is authenticated.
 	setupTimeout = 30 * time.Second
 	// networkTimeout is how long it may take from there until it carries IP. A client asks five or six things one after the
 	// other, three seconds later each time that the question or the answer is lost: at 20 % loss one in fifty needs over 30 s.
@@ -287,6 +287,9 @@ func (s *session) carryOut(now time.Time) {
 		i := s.snapshot()
 		s.m.reach(i.Tenant, i.Protocol, i.ClientAddress, p)
 		s.traced.Reached(string(p))
+		if p == tenant.StageAuthentication && s.verdict == nil { // where packets get lost LCP alone may take most of the time
+			s.setupBy = now.Add(setupTimeout)
+		}
 	}
 	if p := s.pending; p != nil && !s.finished {
 		s.pending = nil
