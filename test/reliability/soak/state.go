@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"concentrator/test/reliability/lab"
 )
@@ -65,32 +66,37 @@ func look(t testing.TB, l *lab.Lab, d *lab.Daemon) state {
 	}
 }
 
-// collections is how many collections of garbage are waited for: two, as what pools let go of survives one.
-const collections = 3
+const (
+	// collections is how many collections of garbage are waited for: two, as what pools let go of survives one.
+	collections = 2
+	// byItself is how long it takes at most until the runtime collects garbage though there is none to speak of: two minutes, and
+	// some for looking.
+	byItself = 150 * time.Second
+)
 
-// live is the size of the heap right behind collections of garbage, which come of themselves when pages of metrics have made
-// enough of it.
+// live is the size of the heap right behind a collection of garbage during which nothing was going on: what is made while one is
+// under way counts as alive. Before it others, which come of themselves when pages of metrics have made enough garbage.
 func live(t testing.TB, d *lab.Daemon) int {
 	t.Helper()
 	const last, alloc = "go_memstats_last_gc_time_seconds", "go_memstats_heap_alloc_bytes"
 	before, seen := d.Metrics(t)[last], 0
-	smallest := 0
 	for range 5000 {
-		page := d.Metrics(t)
-		if page[last] == before {
-			continue
-		}
-		before = page[last]
-		if seen++; seen >= collections {
-			if v := int(page[alloc]); smallest == 0 || v < smallest {
-				smallest = v
+		if now := d.Metrics(t)[last]; now != before {
+			before = now
+			if seen++; seen == collections {
+				break
 			}
 		}
-		if seen == 2*collections {
-			return smallest
+	}
+	if seen < collections {
+		t.Fatal("no garbage is collected")
+	}
+	for end := time.Now().Add(byItself); time.Now().Before(end); time.Sleep(2 * time.Second) {
+		if page := d.Metrics(t); page[last] != before {
+			return int(page[alloc])
 		}
 	}
-	t.Fatal("no garbage is collected")
+	t.Fatal("no garbage is collected by itself")
 	return 0
 }
 
