@@ -17,7 +17,7 @@ var mayBeZero = []string{
 	"dropped_packets_total", "shard_wrong_total", "shard_receive_errors_total", "control_frames_dropped_total", "ike_half_open",
 	"radius_requests_in_flight", "radius_requests_waiting", "radius_retransmits_total", "radius_dropped_replies_total",
 	"coa_", "accounting_unsent_records", "accounting_failures_total", "accounting_dropped_total", "api_streams", "audit_events_total",
-	"operations_", "captured_packets_total", "concentrator_faults", "ike_dropped_total", "l2tp_dropped_total", "pptp_dropped_total",
+	"operations_", "captured_packets_total", "api_connections_dropped_total", "concentrator_faults", "ike_dropped_total", "l2tp_dropped_total", "pptp_dropped_total",
 	"logins_unlisted_total", "store_commit_errors_total", "promhttp_metric_handler_errors_total",
 }
 
