@@ -4,8 +4,8 @@ GO        ?= go
 BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 INTEROP   := $(GO) test -count=1 -parallel 3 -vet=off
-# They measure, so the packages run one after the other, with programs that are built once.
-RELIABILITY := CONCENTRATOR_BIN=$(CURDIR)/bin $(GO) test -count=1 -p 1 -vet=off
+# With programs that are built once. Packages that measure run one after the other.
+RELIABILITY := CONCENTRATOR_BIN=$(CURDIR)/bin $(GO) test -count=1 -vet=off
 FUZZTIME  ?= 10s
 # What make gen writes, as git names it.
 GENERATED := api/gen ':(glob)internal/**/*_amd64.s' ':(glob)internal/**/*_amd64.go'
@@ -33,7 +33,7 @@ test: ## installs what is needed, then unit, in-process and real-client tests (r
 test-long: build ## real clients, the full matrix; kills, floods and an hour's soak (root)
 	test/setup.sh
 	$(INTEROP) -timeout 60m -tags=interop,interop_long ./test/interop
-	$(RELIABILITY) -timeout 120m -tags=interop,interop_long ./test/reliability/...
+	$(RELIABILITY) -p 1 -timeout 120m -tags=interop,interop_long ./test/reliability/...
 
 unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...
@@ -68,7 +68,8 @@ corpus: ## what fuzzing has found becomes the targets' testdata/corpus
 
 interop: build ## real Linux clients in guests, and what may break it, in short (root, test/setup.sh)
 	$(INTEROP) -timeout 10m -tags=interop ./test/interop
-	$(RELIABILITY) -timeout 5m -tags=interop ./test/reliability/...
+	$(RELIABILITY) -p 2 -timeout 5m -tags=interop $(addprefix ./test/reliability/,crash fault privilege secrets)
+	$(RELIABILITY) -p 1 -timeout 5m -tags=interop $(addprefix ./test/reliability/,flood line soak)
 
 bench: ## what a packet and a log-in cost, out/bench.json; about 15 minutes (root, test/setup.sh)
 	test/setup.sh
