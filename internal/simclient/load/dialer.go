@@ -189,18 +189,25 @@ func (d *Dialer) lend(fd int) (back func()) {
 	}
 }
 
-// register gives a PPTP client a call ID that no other has.
-func (d *Dialer) register(s *plainSession) (uint16, error) {
+// reserve gives a PPTP client a call ID that no other has. Nothing is received for it before register.
+func (d *Dialer) reserve() (uint16, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for range maxClients + 1 {
 		d.lastCall++
-		if d.lastCall != 0 && d.calls[d.lastCall] == nil {
-			d.calls[d.lastCall] = s
+		if _, taken := d.calls[d.lastCall]; d.lastCall != 0 && !taken {
+			d.calls[d.lastCall] = nil
 			return d.lastCall, nil
 		}
 	}
 	return 0, fmt.Errorf("%w: no call ID is left", ErrConfig)
+}
+
+// register gives the GRE packets of a call to its client.
+func (d *Dialer) register(call uint16, s *plainSession) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls[call] = s
 }
 
 func (d *Dialer) unregister(call uint16) {
@@ -232,9 +239,11 @@ func (d *Dialer) disclaim(a netip.Addr) {
 	delete(d.owners, a)
 }
 
-// receiveGRE hands an IP packet with GRE to the client whose call it is for. What is not the server's is somebody else's.
+// receiveGRE hands an IP packet with GRE to the client whose call it is for. What is not the server's, or for another address
+// than the client's, is somebody else's: a second generator on this host has calls of the same IDs, and its raw socket and ours
+// both hear everything.
 func (d *Dialer) receiveGRE(packet []byte) {
-	src, _, payload, ok := parseIPv4(packet)
+	src, dst, payload, ok := parseIPv4(packet)
 	if !ok || src != d.cfg.Server {
 		return
 	}
@@ -245,7 +254,7 @@ func (d *Dialer) receiveGRE(packet []byte) {
 	d.mu.Lock()
 	s := d.calls[h.CallID]
 	d.mu.Unlock()
-	if s != nil {
+	if s != nil && s.local == dst {
 		s.Receive(payload)
 	}
 }

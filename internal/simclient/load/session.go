@@ -52,6 +52,7 @@ type Rekeyer interface {
 type plainSession struct {
 	*plain.Client
 	protocol tenant.Protocol
+	local    netip.Addr   // of PPTP: where its GRE packets go to
 	begin    func() error // opens what Connect needs
 	end      func()       // closes all sockets
 	socket   func() traffic.Socket
@@ -92,8 +93,8 @@ func (d *Dialer) newPPTP(n int, local netip.Addr) (*plainSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &plainSession{protocol: tenant.ProtocolPPTP, dialer: d}
-	call, err := d.register(s)
+	s := &plainSession{protocol: tenant.ProtocolPPTP, local: local, dialer: d}
+	call, err := d.reserve()
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +106,7 @@ func (d *Dialer) newPPTP(n int, local netip.Addr) (*plainSession, error) {
 		SendOctets: func(b []byte) { tcp.write(b) },
 	}, pptp, request)
 	s.begin = func() error {
+		d.register(call, s)
 		tcp, err = dialStream(d.poller, local, netip.AddrPortFrom(d.cfg.Server, portPPTP), s.Octets, s.Broken)
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"concentrator/internal/tenant"
+	wiregre "concentrator/internal/wire/gre"
 )
 
 const patience = 5 * time.Second
@@ -161,6 +162,35 @@ func TestL2TPByItself(t *testing.T) {
 	if err := d.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestForeignGRE: a raw socket hears the calls of all generators of a host, which have the same IDs, and those of clients that
+// are being made. A session without a client panics when it is given one.
+func TestForeignGRE(t *testing.T) {
+	local, other := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.3")
+	d := &Dialer{cfg: Config{Server: loopback}, calls: map[uint16]*plainSession{}}
+	packet := func(dst netip.Addr, call uint16) []byte {
+		h := wiregre.Header{CallID: call, HasSeq: true, PayloadLen: 1}
+		gre := make([]byte, h.Len()+1)
+		h.Put(gre)
+		return append(appendIPv4(nil, loopback, dst, protocolGRE, len(gre)), gre...)
+	}
+	call, err := d.reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.receiveGRE(packet(local, call))
+	if second, err := d.reserve(); err != nil || second == call {
+		t.Errorf("call %d, %v, beside one of %d that is reserved", second, err, call)
+	}
+	d.register(call, &plainSession{local: local})
+	d.receiveGRE(packet(other, call))
+	defer func() {
+		if recover() == nil {
+			t.Error("the call's own packet did not come")
+		}
+	}()
+	d.receiveGRE(packet(local, call))
 }
 
 func TestIPv4Header(t *testing.T) {
