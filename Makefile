@@ -4,8 +4,8 @@ GO        ?= go
 BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 INTEROP   := $(GO) test -count=1 -parallel 3 -vet=off
-# With programs that are built once. Packages that measure run one after the other, all others two at a time.
-MEASURING := $(addprefix ./test/reliability/,flood line soak)
+# With programs that are built once. What measures runs by itself; the other packages, which wait a lot, three at a time.
+MEASURING := ./test/reliability/flood
 RELIABILITY := CONCENTRATOR_BIN=$(CURDIR)/bin $(GO) test -count=1 -vet=off
 FUZZTIME  ?= 10s
 # What make gen writes, as git names it.
@@ -69,8 +69,8 @@ corpus: ## what fuzzing has found becomes the targets' testdata/corpus
 
 interop: build ## real Linux clients in guests, and what may break it, in short (root, test/setup.sh)
 	$(INTEROP) -timeout 10m -tags=interop ./test/interop
-	$(RELIABILITY) -p 2 -timeout 5m -tags=interop $(filter-out $(MEASURING),$(wildcard ./test/reliability/*))
-	$(RELIABILITY) -p 1 -timeout 5m -tags=interop $(MEASURING)
+	$(RELIABILITY) -p 3 -timeout 5m -tags=interop $(filter-out $(MEASURING),$(wildcard ./test/reliability/*))
+	$(RELIABILITY) -timeout 5m -tags=interop $(MEASURING)
 
 bench: ## what a packet and a log-in cost, out/bench.json; about 15 minutes (root, test/setup.sh)
 	test/setup.sh

@@ -12,17 +12,22 @@ const maxKnown = 4096
 
 // Guard bounds what strangers begin. It belongs to whoever made it, who guards it by a lock of his own.
 type Guard struct {
-	Repeats
-	begin *rate.Limiter // beginnings of strangers, all together
+	begin    *rate.Limiter // beginnings of strangers, all together
+	returned *rate.Limiter // of those that have asked before
+	repeats  repeats
 
 	known map[netip.Addr]struct{}
 	order []netip.Addr // ring of the keys of known, the oldest at next
 	next  int
 }
 
-// NewGuard returns a Guard that lets strangers begin so much a second, and burst at once.
+// NewGuard returns a Guard that lets strangers begin so much a second, and burst at once, and as much again when they ask for the
+// second time.
 func NewGuard(perSecond float64, burst int) *Guard {
-	return &Guard{begin: rate.NewLimiter(rate.Limit(perSecond), burst)}
+	return &Guard{
+		begin:    rate.NewLimiter(rate.Limit(perSecond), burst),
+		returned: rate.NewLimiter(rate.Limit(perSecond), burst),
+	}
 }
 
 // Know remembers that somebody has logged in from a source.
@@ -51,3 +56,10 @@ func (g *Guard) Knows(source netip.Addr) bool {
 
 // May says whether a stranger may begin something now, and counts it.
 func (g *Guard) May(now time.Time) bool { return g.begin.AllowN(now, 1) }
+
+// Again says whether a stranger who may not begin by May may do so since the same was asked for before, and counts it: every client
+// without an answer asks again, and few who invent addresses do. Those who do get no more by it than May lets them. It keeps nothing
+// of request.
+func (g *Guard) Again(now time.Time, from netip.AddrPort, request []byte) bool {
+	return g.repeats.again(now, from, request) && g.returned.AllowN(now, 1)
+}

@@ -52,3 +52,28 @@ func TestWhoHasLoggedIn(t *testing.T) {
 		t.Errorf("not the oldest made room; %d are known", len(g.known))
 	}
 }
+
+// TestAgainIsBounded: who asks for everything twice gets as much by it as who asks once.
+func TestAgainIsBounded(t *testing.T) {
+	g := NewGuard(10, 3)
+	now := time.Unix(1000, 0)
+	count := func() (n int) {
+		for i := range 100 {
+			if g.Again(now, netip.AddrPortFrom(addr(i), 500), []byte("SA")) {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(); n != 0 {
+		t.Errorf("%d for the first time", n)
+	}
+	now = now.Add(time.Second)
+	if n := count(); n != 3 {
+		t.Errorf("%d at once", n)
+	}
+	now = now.Add(200 * time.Millisecond)
+	if n := count(); n != 2 {
+		t.Errorf("%d after 200 ms", n)
+	}
+}

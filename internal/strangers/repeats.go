@@ -16,10 +16,9 @@ const (
 	repeatUntil = 30 * time.Second
 )
 
-// Repeats remembers what strangers have asked for, by a keyed hash. Under a flood a request is only answered when it comes again,
-// as it does from every client and from no invented address. It belongs to whoever made it, who guards it by a lock of his own. The
-// zero value is ready, and takes its memory when it is first asked.
-type Repeats struct {
+// repeats remembers what strangers have asked for, by a keyed hash. The zero value is ready, and takes its memory when it is first
+// asked.
+type repeats struct {
 	seed  maphash.Seed
 	begun time.Time
 	seen  [][ways]slot // in each the oldest goes first
@@ -31,9 +30,8 @@ type slot struct {
 	at  uint32 // milliseconds since the table was made
 }
 
-// Again says whether the same stranger has asked for the same before, as clients without an answer do and invented addresses don't,
-// and remembers it. It keeps nothing of request.
-func (r *Repeats) Again(now time.Time, from netip.AddrPort, request []byte) bool {
+// again says whether the same stranger has asked for the same before, and remembers it. It keeps nothing of request.
+func (r *repeats) again(now time.Time, from netip.AddrPort, request []byte) bool {
 	if r.seen == nil {
 		r.seed, r.begun, r.seen = maphash.MakeSeed(), now, make([][ways]slot, sets)
 	}

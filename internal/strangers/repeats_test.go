@@ -7,7 +7,7 @@ import (
 )
 
 func TestAgain(t *testing.T) {
-	var r Repeats
+	var r repeats
 	now := time.Unix(1000, 0)
 	from := netip.AddrPortFrom(addr(1), 1701)
 	request := []byte("SCCRQ")
@@ -28,7 +28,7 @@ func TestAgain(t *testing.T) {
 		{"and again", time.Second, from, "SCCRQ", true},
 	} {
 		now = now.Add(step.after)
-		if got := r.Again(now, step.from, []byte(step.body)); got != step.want {
+		if got := r.again(now, step.from, []byte(step.body)); got != step.want {
 			t.Errorf("%s: %v", step.name, got)
 		}
 	}
@@ -36,21 +36,21 @@ func TestAgain(t *testing.T) {
 	const flood, clients = 20_000, 100
 	again := 0
 	for i := range clients {
-		r.Again(now, netip.AddrPortFrom(addr(i+1), 500), request)
+		r.again(now, netip.AddrPortFrom(addr(i+1), 500), request)
 	}
 	for i := range flood {
-		r.Again(now, netip.AddrPortFrom(addr(i+1000), 500), request)
+		r.again(now, netip.AddrPortFrom(addr(i+1000), 500), request)
 	}
 	now = now.Add(time.Second)
 	for i := range clients {
-		if r.Again(now, netip.AddrPortFrom(addr(i+1), 500), request) {
+		if r.again(now, netip.AddrPortFrom(addr(i+1), 500), request) {
 			again++
 		}
 	}
 	if again < clients*9/10 {
 		t.Errorf("%d of %d clients are remembered", again, clients)
 	}
-	if n := testing.AllocsPerRun(100, func() { r.Again(now, from, request) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.again(now, from, request) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -58,7 +58,7 @@ func (d *door) aggressive(now time.Time, p Path, m wireike.Message, msg []byte, 
 		Cookies: keymat.Cookies{Initiator: hs.id.Initiator, Responder: hs.id.Responder},
 	}
 	answer, err := hs.aggressiveAnswer(at)
-	if err != nil || hs.aggressiveLen(answer) > len(msg) && !known && !d.repeats.Again(now, p.Remote, msg) {
+	if err != nil || hs.aggressiveLen(answer) > len(msg) && !known && !d.guard.Again(now, p.Remote, msg) {
 		// Two copies together are longer than the answer.
 		e.count(func(s *Stats) { s.Limited++ })
 		return

@@ -20,10 +20,9 @@ import (
 // address is real: no Diffie-Hellman, no goroutine, one small record. What it sends is never longer than what came.
 type door struct {
 	e        *Engine
-	repeats  strangers.Repeats
-	told     *rate.Limiter // refusals of message 1 that the Host hears of
-	notified *rate.Limiter // notifies in the clear
-	newcomer *rate.Limiter // first messages that are answered at once although the table is crowded
+	told     *rate.Limiter    // refusals of message 1 that the Host hears of
+	notified *rate.Limiter    // notifies in the clear
+	guard    *strangers.Guard // first messages of strangers that are answered although the table is crowded
 	refused  refusedTable
 	next     time.Time // when to look for half-open exchanges that are too old
 }
@@ -34,8 +33,8 @@ const (
 	notifiedPerSecond, notifiedBurst = 20, 50
 )
 
-// While the table is crowded so many first messages of strangers a second are answered when they come for the first time, so
-// that in a flood that is no stronger everybody gets in at once, and exchanges have less time. Then it is crowded no more soon
+// While the table is crowded so many first messages of strangers a second are answered when they come for the first time, and as
+// many when they come again, so that in a flood that is no stronger everybody gets in at once, and exchanges have less time. Then it is crowded no more soon
 // after a flood, and meanwhile a place in it lasts for two seconds at least.
 const (
 	newcomersPerSecond, newcomerBurst = 500, 100
@@ -51,7 +50,7 @@ func newDoor(e *Engine) *door {
 		e:        e,
 		told:     rate.NewLimiter(toldPerSecond, toldBurst),
 		notified: rate.NewLimiter(notifiedPerSecond, notifiedBurst),
-		newcomer: rate.NewLimiter(newcomersPerSecond, newcomerBurst),
+		guard:    strangers.NewGuard(newcomersPerSecond, newcomerBurst),
 	}
 }
 
@@ -162,9 +161,9 @@ func (d *door) repeat(now time.Time, p Path, half *halfOpen, size int) {
 }
 
 // welcome says whether a stranger's first message is answered although the table is crowded: when it has come before, which
-// invented addresses don't do and every client does, or when there are not too many.
+// few invented addresses do and every client does, or when it has not; not too many of either.
 func (d *door) welcome(now time.Time, p Path, msg []byte) bool {
-	return d.repeats.Again(now, p.Remote, msg) || d.newcomer.AllowN(now, 1)
+	return d.guard.Again(now, p.Remote, msg) || d.guard.May(now)
 }
 
 // mainMode takes message 1 of Main Mode: HDR, SA, vendor IDs.

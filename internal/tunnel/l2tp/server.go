@@ -33,7 +33,7 @@ const (
 	// plainShare of MaxTunnels is how many half-open tunnels plain sources may have together; then the oldest goes.
 	plainShare = 4
 	// So many SCCRQs a second, and so many at once, begin a tunnel at once although nobody has logged in from their plain
-	// source. Others must come twice.
+	// source. Others must come twice, and no more of these than that begin one either.
 	strangersPerSecond, strangersBurst = 250, 500
 	// So many refusals are answered, and told, to plain sources that have more tunnels half open than they may.
 	refusalsPerSecond, refusalsBurst = 20, 50

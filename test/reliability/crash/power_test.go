@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,8 +33,6 @@ const (
 	shortCuts  = 30
 	// diskSize has room for much more than is written.
 	diskSize = 16 << 20
-	// guestTime is how long the guest may take from its start to its end.
-	guestTime = 4 * time.Minute
 )
 
 // TestPowerCuts has the daemon's files written on a disk whose writes are recorded, and looks at what is there if the power goes
@@ -110,7 +107,7 @@ func recordDisk(t testing.TB, dir string, steps int) (empty disk, all []entry, a
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"init": guestInit, "writer": program, writerSteps: fmt.Append(nil, steps), "disk": nil, "record": nil,
+		"writer": program, writerSteps: fmt.Append(nil, steps), "disk": nil, "record": nil,
 	} {
 		if err := os.WriteFile(path(name), content, 0o700); err != nil {
 			t.Fatal(err)
@@ -123,18 +120,8 @@ func recordDisk(t testing.TB, dir string, steps int) (empty disk, all []entry, a
 	if empty, err = os.ReadFile(path("disk")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), guestTime)
-	defer cancel()
-	guest := exec.CommandContext(ctx, "linux.uml", "mem=256M", "quiet", "con=null", "con0=null,fd:1",
-		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init="+path("init"),
-		fmt.Sprintf("umid=crash-%d", os.Getpid()), "uml_dir="+dir+"/", "ubda="+path("disk"), "ubdb="+path("record"), "lab="+dir)
-	// A session of its own, so that its helper processes go with it.
-	guest.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	guest.Cancel = func() error { return syscall.Kill(-guest.Process.Pid, syscall.SIGKILL) }
-	console, err := guest.CombinedOutput()
-	log, _ := os.ReadFile(path("guest.log"))
-	if err != nil || !strings.Contains(string(log), "the guest has done its work") {
-		t.Fatalf("the guest: %v\n%s\n%s", err, console, log)
+	if _, err := lab.Guest(t, dir, guestInit, 256, "ubda="+path("disk"), "ubdb="+path("record")); err != nil {
+		t.Fatal(err)
 	}
 	record, err := os.Open(path("record"))
 	if err != nil {

@@ -3,17 +3,14 @@
 package fault
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,12 +22,8 @@ import (
 //go:embed guest/init
 var guestInit []byte
 
-const (
-	// clockGuest is the variable that has the program which runs in the guest: this one.
-	clockGuest = "CLOCK_GUEST"
-	// guestTime is how long the guest may take from its start to its end.
-	guestTime = 4 * time.Minute
-)
+// clockGuest is the variable that has the program which runs in the guest: this one.
+const clockGuest = "CLOCK_GUEST"
 
 // clockDocuments are those of the lab, with times that are over after no jump, though they would be by the wall clock. The
 // lifetimes of SAs are over by it too: 8 hours and one. Sessions look at their timers each second, since they ask a client then.
@@ -53,20 +46,11 @@ func inGuest(t *testing.T, do func(*testing.T)) {
 	dir, bin := t.TempDir(), lab.Bin(t)
 	self, err := os.Executable()
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(dir, "init"), guestInit, 0o700))
-	ctx, cancel := context.WithTimeout(t.Context(), guestTime)
-	defer cancel()
-	guest := exec.CommandContext(ctx, "linux.uml", "mem=384M", "quiet", "con=null", "con0=null,fd:1",
-		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init="+filepath.Join(dir, "init"),
-		fmt.Sprintf("umid=clock-%d", os.Getpid()), "uml_dir="+dir+"/", "lab="+dir, clockGuest+"="+self, "CLOCK_TEST="+t.Name(), "CONCENTRATOR_BIN="+bin)
-	// A session of its own, so that its helper processes go with it.
-	guest.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	guest.Cancel = func() error { return syscall.Kill(-guest.Process.Pid, syscall.SIGKILL) }
 	begin := time.Now()
-	console, err := guest.CombinedOutput()
-	log, _ := os.ReadFile(filepath.Join(dir, "guest.log"))
-	if err != nil || !strings.Contains(string(log), "--- PASS: "+t.Name()) || !strings.Contains(string(log), "the guest has done its work") {
-		t.Fatalf("the guest: %v\n%s\n%s", err, console, log)
+	log, err := lab.Guest(t, dir, guestInit, 384, clockGuest+"="+self, "CLOCK_TEST="+t.Name(), "CONCENTRATOR_BIN="+bin)
+	must(t, err)
+	if !strings.Contains(log, "--- PASS: "+t.Name()) {
+		t.Fatal(log)
 	}
 	t.Logf("the guest took %v\n%s", time.Since(begin).Round(time.Second), log)
 }

@@ -68,7 +68,7 @@ type outcome struct {
 func (w *world) flood(t *testing.T, f flood) {
 	send := f.begin(t, w)
 	before, arrived, lines := w.daemon.Metrics(t), w.arrived(t), w.lines(t)
-	o := w.during(t, send)
+	o := w.during(t, f, send)
 	arrived = w.arrived(t) - arrived
 	after := w.recovered(t, f.lockout)
 	lines = w.lines(t) - lines
@@ -77,7 +77,7 @@ func (w *world) flood(t *testing.T, f flood) {
 }
 
 // during floods for a while, with traffic and log-ins under way.
-func (w *world) during(t *testing.T, send flooder) *outcome {
+func (w *world) during(t *testing.T, f flood, send flooder) *outcome {
 	t.Helper()
 	o := &outcome{before: w.daemon.Resident(t)}
 	ctx, cancel := context.WithTimeout(t.Context(), floodTime)
@@ -90,7 +90,13 @@ func (w *world) during(t *testing.T, send flooder) *outcome {
 		}()
 	}
 	run(func() { o.traffic, o.lost = w.run(ctx) })
-	run(func() { o.logins = w.measure(func(int) bool { return ctx.Err() == nil }) })
+	run(func() {
+		if f.strangers || f.lockout {
+			o.logins = w.measureBeside(ctx)
+			return
+		}
+		o.logins = w.measure(func(int) bool { return ctx.Err() == nil })
+	})
 	run(func() { o.sent, o.err = send(ctx) })
 	const look = 50 * time.Millisecond
 	ticker := time.NewTicker(look)

@@ -46,14 +46,14 @@ func mainMode(group wireike.GroupID) []byte {
 // setCookie gives a packet with a first message another initiator's cookie.
 func setCookie(p []byte, i int) { binary.BigEndian.PutUint64(p[ipLen+udpLen:], uint64(i)+1) }
 
-// halfOpen begins Main Modes, each from another address that does not answer, or all from one.
-func halfOpen(spoofed bool) func(*testing.T, *world) flooder {
+// halfOpen begins Main Modes.
+func halfOpen(from origin) func(*testing.T, *world) flooder {
 	return func(t *testing.T, w *world) flooder {
 		p := udp(netip.AddrPortFrom(netip.MustParseAddr(lab.Attacker), portIKE), target(portIKE), mainMode(wireike.GroupMODP2048))
-		network := netip.MustParsePrefix(void)
 		return packets(openRaw(t, w), func(i int) []byte {
-			if setCookie(p, i); spoofed {
-				setSource(p, network, i, 0)
+			setCookie(p, from.number(i))
+			if from != oneAddress {
+				from.set(p, i)
 			}
 			return p
 		})

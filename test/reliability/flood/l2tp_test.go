@@ -27,16 +27,16 @@ const (
 	portCount = 60_000
 )
 
-// tunnelRequests asks for tunnels, from many addresses that do not answer or from one.
-func tunnelRequests(spoofed bool) func(*testing.T, *world) flooder {
+// tunnelRequests asks for tunnels.
+func tunnelRequests(from origin) func(*testing.T, *world) flooder {
 	return func(t *testing.T, w *world) flooder {
 		p := udp(netip.AddrPortFrom(netip.MustParseAddr(lab.Attacker), wirel2tp.Port), target(wirel2tp.Port), sccrq(1))
-		network := netip.MustParsePrefix(void)
 		return packets(openRaw(t, w), func(i int) []byte {
-			if spoofed {
-				setSource(p, network, i, 0)
-			} else {
+			switch from {
+			case oneAddress:
 				setSource(p, netip.PrefixFrom(netip.MustParseAddr(lab.Attacker).Prev(), 30), 0, uint16(firstPort+i%portCount))
+			default:
+				from.set(p, i)
 			}
 			return p
 		})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,10 +31,12 @@ func (k kind) String() string {
 // protocols are those of the log-ins that are measured, as the dialer takes them in turn.
 var protocols = []tenant.Protocol{tenant.ProtocolPPTP, tenant.ProtocolL2TPIPsec}
 
-// kinds are measured in turn.
+// kinds are measured in turn, from newKinds on those from a new address.
 var kinds = []kind{
 	{tenant.ProtocolPPTP, false}, {tenant.ProtocolL2TPIPsec, false}, {tenant.ProtocolPPTP, true}, {tenant.ProtocolL2TPIPsec, true},
 }
+
+const newKinds = 2
 
 // maxLogins is how many log-ins there can be in a run.
 const maxLogins = 50_000
@@ -64,9 +67,9 @@ func (w *world) next(k kind) int {
 	return i
 }
 
-// login logs one client of a kind in and out.
-func (w *world) login(k kind) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), loginTimeout)
+// login logs one client of a kind in and out. It gives up when ctx ends.
+func (w *world) login(ctx context.Context, k kind) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	s, took, err := w.clients.login(ctx, w.next(k))
 	hangUp(s)
@@ -78,8 +81,22 @@ func (w *world) login(k kind) (time.Duration, error) {
 
 // logins are what came of some log-ins.
 type logins struct {
+	mu     sync.Mutex // guards what follows while there are more
 	took   map[kind][]time.Duration
 	failed map[kind]error // the last one
+}
+
+func newLogins() *logins {
+	return &logins{took: map[kind][]time.Duration{}, failed: map[kind]error{}}
+}
+
+func (l *logins) add(k kind, took time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.failed[k] = err
+	}
+	l.took[k] = append(l.took[k], took)
 }
 
 // median of the log-ins of a kind; one that has failed took for ever.
@@ -95,20 +112,46 @@ func median(all []time.Duration) time.Duration {
 
 // measure logs clients in and out, one after the other, until more says no.
 func (w *world) measure(more func(round int) bool) *logins {
-	l := &logins{took: map[kind][]time.Duration{}, failed: map[kind]error{}}
-	for round := 0; more(round); round++ {
+	l := newLogins()
+	w.each(context.Background(), l, kinds, more)
+	return l
+}
+
+// measureBeside logs clients from a known address in and out, one after the other, until ctx ends, and beside them such from new
+// addresses, which may have to wait, now and then. A new address that has waited in vain until then does not count.
+func (w *world) measureBeside(ctx context.Context) *logins {
+	const pause = 100 * time.Millisecond // they are told of only, and are not to be a flood of their own
+	l, more := newLogins(), func(int) bool { return ctx.Err() == nil }
+	var both sync.WaitGroup
+	both.Go(func() { w.each(context.Background(), l, kinds[:newKinds], more) })
+	both.Go(func() {
+		w.each(ctx, l, kinds[newKinds:], func(int) bool {
+			select {
+			case <-ctx.Done():
+				return false
+			case <-time.After(pause):
+				return true
+			}
+		})
+	})
+	both.Wait()
+	return l
+}
+
+// each logs clients of some kinds in and out, in turn, until more says no, or ctx has ended during a log-in.
+func (w *world) each(ctx context.Context, l *logins, kinds []kind, more func(round int) bool) {
+	for round := 0; ; round++ {
 		for _, k := range kinds {
 			if !more(round) {
-				break
+				return
 			}
-			took, err := w.login(k)
-			if err != nil {
-				l.failed[k] = err
+			took, err := w.login(ctx, k)
+			if ctx.Err() != nil {
+				return
 			}
-			l.took[k] = append(l.took[k], took)
+			l.add(k, took, err)
 		}
 	}
-	return l
 }
 
 // calm measures without a flood. The first round is not counted: nothing is warm, and nobody known.
@@ -143,7 +186,7 @@ func (w *world) recovered(t *testing.T, lockedOut bool) time.Duration {
 			if k.fresh && lockedOut {
 				continue
 			}
-			took, err := w.login(k)
+			took, err := w.login(t.Context(), k)
 			well = well && err == nil && took <= w.limit(k)
 		}
 		if well && len(w.faults(t)) == 0 {

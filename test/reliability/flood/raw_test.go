@@ -164,6 +164,30 @@ func setSource(p []byte, network netip.Prefix, i int, port uint16) {
 	}
 }
 
+// origin is where the requests of a flood come from.
+type origin int
+
+const (
+	oneAddress    origin = iota
+	manyAddresses        // they don't answer, and never ask again
+	asking               // the same, but each asks again half a second later, as a client does
+)
+
+// number says which request packet i has: the same one when it is asked for again.
+func (o origin) number(i int) int {
+	if o == asking {
+		return i % (floodRate / 2)
+	}
+	return i
+}
+
+// set makes packet i come from many addresses, from another one or another port for each request.
+func (o origin) set(p []byte, i int) {
+	network := netip.MustParsePrefix(void)
+	n, size := o.number(i), 1<<(32-network.Bits())-2
+	setSource(p, network, n, uint16(firstPort+n/size))
+}
+
 // nth is address i of a network, whose first and last are left out; it begins again at the end.
 func nth(network netip.Prefix, i int) netip.Addr {
 	first := binary.BigEndian.Uint32(network.Addr().AsSlice())

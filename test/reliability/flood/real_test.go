@@ -40,7 +40,7 @@ const (
 const (
 	realSamples = 7                // log-ins by each protocol without a flood
 	realAgain   = 3                // when they were slow in a flood, afterwards
-	realLeast   = 2                // in each flood
+	realLeast   = 3                // in each flood
 	realTime    = 8 * time.Second  // of each flood, and as much more as those take
 	realMost    = 25 * time.Second // of each flood
 	swell       = time.Second      // from a flood's begin until log-ins are measured

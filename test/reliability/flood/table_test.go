@@ -6,11 +6,13 @@ import "concentrator/internal/tenant"
 
 // floods are what there is.
 var floods = []flood{
-	{name: "IKE half open, many addresses", begin: halfOpen(true), dropped: []string{"ike_dropped_total"}, strangers: true},
-	{name: "IKE half open, one address", begin: halfOpen(false), dropped: []string{"ike_dropped_total"}},
+	{name: "IKE half open, many addresses", begin: halfOpen(manyAddresses), dropped: []string{"ike_dropped_total"}, strangers: true},
+	{name: "IKE half open, each again", begin: halfOpen(asking), dropped: []string{"ike_dropped_total"}, strangers: true},
+	{name: "IKE half open, one address", begin: halfOpen(oneAddress), dropped: []string{"ike_dropped_total"}},
 	{name: "IKE Diffie-Hellman", begin: keyExchanges, answers: true, dropped: []string{"ike_dropped_total"}, strangers: true},
-	{name: "SCCRQ, many addresses", begin: tunnelRequests(true), dropped: []string{"l2tp_dropped_total"}},
-	{name: "SCCRQ, one address", begin: tunnelRequests(false), dropped: []string{"l2tp_dropped_total"}},
+	{name: "SCCRQ, many addresses", begin: tunnelRequests(manyAddresses), dropped: []string{"l2tp_dropped_total"}},
+	{name: "SCCRQ, each again", begin: tunnelRequests(asking), dropped: []string{"l2tp_dropped_total"}, strangers: true},
+	{name: "SCCRQ, one address", begin: tunnelRequests(oneAddress), dropped: []string{"l2tp_dropped_total"}},
 	{name: "L2TP tunnels without calls", begin: idleTunnels, answers: true},
 	{name: "SYN", begin: syns},
 	{name: "PPTP connections, silent", begin: connects(nil), answers: true},
