@@ -28,7 +28,7 @@ try: ## beside make run: simulated clients log in, and the API tells of them (ro
 
 test: ## installs what is needed, then unit, in-process and real-client tests (root)
 	test/setup.sh
-	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on -vet=off ./... # make check vets
+	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on -vet=off -p 3 ./... # they wait a lot; make check vets
 	$(MAKE) interop
 
 test-long: build ## real clients, the full matrix; kills, floods and an hour's soak (root)

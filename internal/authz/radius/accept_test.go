@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"layeh.com/radius"
 
@@ -39,7 +40,9 @@ func TestAccountingName(t *testing.T) {
 func TestEAPUnsigned(t *testing.T) {
 	f := startFake(t, func(q query) { q.send(answerOf{code: radius.CodeAccessAccept, unsigned: true}.to(q)) })
 	for _, mode := range []string{transport.ModeOff, transport.ModeAuto} {
-		c := start(t, f, func(c *transport.ServerConfig) { c.MessageAuthenticator = mode })
+		c := start(t, f, func(c *transport.ServerConfig) {
+			c.MessageAuthenticator, c.Timeout, c.Tries = mode, 100*time.Millisecond, 1
+		})
 		v, err := ask(t, c, eapRequest(identity))
 		none := (*authz.NoAnswerError)(nil)
 		if !errors.As(err, &none) || none.Reason != tenant.ReasonRadiusNoMessageAuthenticator || v.Deny != none.Reason {
