@@ -24,6 +24,8 @@ const (
 	firstRestart = time.Second
 	// linger is how long a link that the peer has terminated still answers a repeated Terminate-Request.
 	linger = time.Second
+	// parting is how long our Terminate-Ack has on its way to a peer that asked to terminate as we did, before the lower layer ends.
+	parting = 200 * time.Millisecond
 )
 
 func (c Config) withDefaults() Config {
@@ -57,6 +59,7 @@ func (c Config) machine() automaton.Config {
 		Restart:      c.RestartTimer,
 		First:        c.RestartTimer,
 		Linger:       min(linger, c.RestartTimer),
+		Parting:      min(parting, c.RestartTimer),
 		Limit:        2 * time.Duration(c.MaxConfigure) * c.RestartTimer,
 		MaxConfigure: c.MaxConfigure,
 		MaxTerminate: c.MaxTerminate,

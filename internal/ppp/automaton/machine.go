@@ -37,11 +37,12 @@ type Layer interface {
 	Send(packet []byte)
 }
 
-// Config bounds a Machine. Every field must be set.
+// Config bounds a Machine. Every field must be set, but Parting.
 type Config struct {
 	Restart      time.Duration // restart timer, RFC 1661 section 4.6
 	First        time.Duration // time to the first repetition of the very first request, and to the next one when the peer appears
 	Linger       time.Duration // how long a layer that the peer terminated still answers a repeated Terminate-Request
+	Parting      time.Duration // how long the end waits when the peer has asked for it too and acknowledged ours; 0: not at all
 	Limit        time.Duration // longest negotiation: some packet sequences restart the counter for ever
 	MaxConfigure int
 	MaxTerminate int
@@ -82,6 +83,7 @@ type Machine struct {
 	renewed   bool   // the request that is being answered is not a repetition
 	loops     int    // Configure-Naks and -Rejects received in this negotiation
 	why       []byte // text of our Terminate-Request
+	both      bool   // the peer has asked to terminate too
 
 	answer    Answer
 	accepted  []byte           // options of the last request that we acknowledged
@@ -188,8 +190,11 @@ func (m *Machine) Receive(now time.Time, p ppp.Packet) {
 			m.layer.PeerTerminates(p.Data)
 		}
 		m.event(now, RTR, p)
+		m.both = m.ending()
 	case ppp.CodeTerminateAck:
-		m.event(now, RTA, p)
+		if !m.lingers() {
+			m.event(now, RTA, p)
+		}
 	case ppp.CodeCodeReject:
 		// A peer that does not know one of the first seven codes can not speak the protocol (RFC 1661 section 4.3).
 		e := RXJPlus
@@ -204,6 +209,22 @@ func (m *Machine) Receive(now time.Time, p ppp.Packet) {
 		}
 		m.event(now, e, p)
 	}
+}
+
+// ending says whether a Terminate-Request of ours is out, or the peer's was answered.
+func (m *Machine) ending() bool { return m.state == Closing || m.state == Stopping }
+
+// lingers says, when a Terminate-Ack has come, whether the end waits nevertheless: when both have asked to terminate, the peer's Ack
+// often comes before it has ours, and what ends the lower layer may overtake that on another way. RFC 1661 would end here. pppd then
+// tells of a modem that has hung up instead of a login that was refused.
+func (m *Machine) lingers() bool {
+	if !m.both || !m.ending() || m.cfg.Parting == 0 {
+		return false
+	}
+	if m.restart > 0 {
+		m.restart, m.deadline = 0, m.now.Add(m.cfg.Parting)
+	}
+	return true
 }
 
 // answersRequest says whether p can be the answer to our last request. A second answer to the same request is a
@@ -335,6 +356,9 @@ func (m *Machine) event(now time.Time, e Event, p ppp.Packet) {
 	if !TimerRuns(m.state) {
 		m.deadline = time.Time{}
 	}
+	if !m.ending() {
+		m.both = false
+	}
 }
 
 func (m *Machine) perform(a Actions, e Event, p ppp.Packet) {
@@ -343,7 +367,7 @@ func (m *Machine) perform(a Actions, e Event, p ppp.Packet) {
 		m.layer.Down()
 	case IRC:
 		m.restart = m.cfg.MaxConfigure
-		if m.state == Closing || m.state == Stopping {
+		if m.ending() {
 			m.restart = m.cfg.MaxTerminate
 		}
 	case ZRC:

@@ -24,7 +24,7 @@ type layer struct {
 
 func newLayer(change func(*Config)) *layer {
 	cfg := Config{
-		Restart: 3 * time.Second, First: time.Second, Linger: time.Second, Limit: time.Minute,
+		Restart: 3 * time.Second, First: time.Second, Linger: time.Second, Parting: 200 * time.Millisecond, Limit: time.Minute,
 		MaxConfigure: 4, MaxTerminate: 2, MaxFailure: 3,
 	}
 	if change != nil {
@@ -273,6 +273,34 @@ func TestCloseSchedule(t *testing.T) {
 	want := []string{"down", "send 05020007627965", "send 05030007627965", "finished TO-"}
 	if got := l.take(); !slices.Equal(got, want) || l.m.State() != Closed {
 		t.Errorf("%q, want %q, state %s", got, want, l.m.State())
+	}
+}
+
+// TestBothClose: when both ask to terminate, the peer's Terminate-Ack does not end the layer before ours has had time to come.
+func TestBothClose(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		packets []string
+		want    string // after how long the end comes
+	}{
+		{"the peer only acknowledges", []string{"06020004"}, "0s"},
+		{"both ask, then it acknowledges", []string{"05510004", "06020004"}, "200ms"},
+		{"it repeats itself", []string{"05510004", "06020004", "05510004", "06020004"}, "200ms"},
+		{"it asks and never acknowledges", []string{"05510004"}, "6s"},
+	} {
+		l := opened(t, nil)
+		l.m.Close(epoch, "bye")
+		for _, p := range c.packets {
+			l.receive(t, epoch, p)
+		}
+		took := time.Duration(0)
+		for at, ok := l.m.Deadline(); ok && l.m.State() != Closed; at, ok = l.m.Deadline() {
+			took = at.Sub(epoch)
+			l.m.Tick(at)
+		}
+		if took.String() != c.want || l.m.State() != Closed {
+			t.Errorf("%s: the end comes after %v, want %s, state %s: %q", c.name, took, c.want, l.m.State(), l.take())
+		}
 	}
 }
 
