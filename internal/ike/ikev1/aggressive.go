@@ -48,7 +48,7 @@ func (d *door) aggressive(now time.Time, p Path, m wireike.Message, msg []byte, 
 		e: e, s: newStrand(), path: p, aggressive: true, state: awaitAggressive1,
 		id:      SAID{m.Header.Initiator, e.newCookie()},
 		key:     initiatorKey{m.Header.Initiator, p.Remote.Addr()},
-		expires: now.Add(e.cfg.HalfOpenLifetime), vendor: vendorsOf(m.Payloads), suite: chosen, tenant: t, idi: idi,
+		expires: now.Add(e.cfg.HandshakeLifetime), vendor: vendorsOf(m.Payloads), suite: chosen, tenant: t, idi: idi,
 		psk: e.aggressiveKey(t, p),
 	}
 	hs.natt = wayOf(hs.vendor)

@@ -22,8 +22,11 @@ type Config struct {
 	// HalfOpenPerSource bounds the exchanges in phase 1 of one address (IPv6: one /64); 5, and below 0 no limit. A source
 	// that somebody has authenticated from has ten times as much.
 	HalfOpenPerSource int
-	// HalfOpenLifetime is how long an exchange in phase 1 may take until message 3, and from there on; 30 s.
+	// HalfOpenLifetime is how long an exchange in phase 1 may take until message 3; 60 s, since on a bad line strongSwan sends that at
+	// last 47 s after the first time.
 	HalfOpenLifetime time.Duration
+	// HandshakeLifetime is how long phase 1 may take from message 3 on, and Aggressive Mode in all; 30 s.
+	HandshakeLifetime time.Duration
 	// MainModesPerSecond and MainModeBurst bound the first messages of one source that are looked at; 20 and 40. A source
 	// that somebody has authenticated from has ten times as much.
 	MainModesPerSecond, MainModeBurst int
@@ -51,7 +54,10 @@ func (c Config) withDefaults() Config {
 	set(&c.MainModeBurst, 40)
 	set(&c.MaxPeers, 4000)
 	if c.HalfOpenLifetime == 0 {
-		c.HalfOpenLifetime = 30 * time.Second
+		c.HalfOpenLifetime = time.Minute
+	}
+	if c.HandshakeLifetime == 0 {
+		c.HandshakeLifetime = 30 * time.Second
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -147,7 +147,7 @@ func TestOneSource(t *testing.T) {
 		if st := s.e.Stats(); st.HalfOpen != 5 || st.Limited != 95 {
 			t.Errorf("%+v", st)
 		}
-		settle(31 * time.Second)
+		settle(61 * time.Second)
 		if st := s.e.Stats(); st.HalfOpen != 0 {
 			t.Errorf("%+v", st)
 		}

@@ -69,7 +69,7 @@ func TestKnownMutations(t *testing.T) {
 						throw(cut)
 					}
 				}
-				settle(time.Minute)
+				settle(61 * time.Second)
 				if st := s.e.Stats(); st.HalfOpen != 0 || st.Handshakes != 0 || st.Peers != 0 || st.SAs != 0 {
 					t.Errorf("after %d messages: %+v", sent, st)
 				}

@@ -46,7 +46,7 @@ func (hs *handshake) message3(now time.Time, p Path, m wireike.Message, msg []by
 	}
 	pieces := hs.out.cut(p, b.Bytes())
 	hs.last.store(msg, pieces)
-	hs.state, hs.expires = awaitMessage5, now.Add(hs.e.cfg.HalfOpenLifetime)
+	hs.state, hs.expires = awaitMessage5, now.Add(hs.e.cfg.HandshakeLifetime)
 	hs.remind.start(now, pieces)
 	sendAll(hs.e.h, p, pieces)
 }

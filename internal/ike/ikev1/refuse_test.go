@@ -148,7 +148,7 @@ func TestTimeouts(t *testing.T) {
 			}
 			c := linux("192.0.2.7", "secret")
 			cl.initiate(c)
-			settle(time.Minute)
+			settle(61 * time.Second)
 			switch stop {
 			case 2:
 				if r := s.refused(); len(r) != 0 {

@@ -135,7 +135,7 @@ func TestRekeyOfBothPhasesAtOnceUnderLoss(t *testing.T) {
 			run(t, func(t *testing.T, w *world) {
 				w.jitter = 200 * time.Millisecond
 				w.loss, w.dup = loss, loss
-				s := w.host(serverAddr, policyOf(pskPolicy("tenants/a", "secret")), Config{HalfOpenLifetime: 3 * time.Minute})
+				s := w.host(serverAddr, policyOf(pskPolicy("tenants/a", "secret")), Config{HalfOpenLifetime: 3 * time.Minute, HandshakeLifetime: 3 * time.Minute})
 				cl := w.behind("203.0.113.9", "10.0.0.2", policyOf(pskPolicy("tenants/client", "secret")), Config{})
 				c := linux("10.0.0.2", "secret")
 				c.Children[0].Lifetime = 10 * time.Minute
