@@ -27,8 +27,10 @@ const (
 	framesBurst          = 200
 	earlyFramesPerSecond = 20
 	earlyFramesBurst     = 100
-	// setupTimeout is how long a call may take until LCP is open, and again from there until it is authenticated.
+	// setupTimeout is how long a call may take until LCP is open.
 	setupTimeout = 30 * time.Second
+	// loginTimeout is how long it may take from there until it is authenticated.
+	loginTimeout = time.Minute
 	// networkTimeout is how long it may take from there until it carries IP. A client asks five or six things one after the
 	// other, three seconds later each time that the question or the answer is lost: at 20 % loss one in fifty needs over 30 s.
 	networkTimeout = time.Minute
@@ -288,7 +290,7 @@ func (s *session) carryOut(now time.Time) {
 		s.m.reach(i.Tenant, i.Protocol, i.ClientAddress, p)
 		s.traced.Reached(string(p))
 		if p == tenant.StageAuthentication && s.verdict == nil { // where packets get lost LCP alone may take most of the time
-			s.setupBy = now.Add(setupTimeout)
+			s.setupBy, s.within = now.Add(loginTimeout), loginTimeout
 		}
 	}
 	if p := s.pending; p != nil && !s.finished {

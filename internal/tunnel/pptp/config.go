@@ -11,7 +11,7 @@ import (
 const (
 	DefaultMaxConns         = 2000
 	DefaultMaxIdlePerSource = 8
-	DefaultSetupTimeout     = 30 * time.Second // TCP sends what is lost again after 1 or 3, 3 or 9, 7 or 21 s
+	DefaultSetupTimeout     = 60 * time.Second // TCP sends what is lost again after 1 or 3, 3 or 9, 7 or 21, 15 or 45 s
 	DefaultMessageTimeout   = 10 * time.Second
 	DefaultCallTimeout      = 30 * time.Second
 	DefaultEchoInterval     = 60 * time.Second
