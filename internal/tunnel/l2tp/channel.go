@@ -59,7 +59,6 @@ type channel struct {
 	tries       int // of the oldest message
 	deadline    time.Time
 	quiet       bool // nothing is sent again unasked: the peer's address may be forged
-	asked       int  // how often the peer has asked for a repetition
 	dead        bool // the peer was given up
 
 	// Receiving.
@@ -209,13 +208,12 @@ func (c *channel) giveUp() {
 }
 
 // repeat sends the oldest message again, or an acknowledgement, because the peer has asked again. It does not count as a
-// try. A peer that asks for the third time, and is not answered unasked, gets two copies: on a line that loses a fifth both ways, of
-// those who ask five times one in 160 would hear nothing, so it is one in 600, and who forges an address gains less than twice what he
-// sends.
+// try. A peer that asks again, and is not answered unasked, gets two copies: on a line that loses a fifth both ways, of those who ask five
+// times one in 160 would hear nothing, so it is one in 500, and who forges an address gains less than twice what he sends.
 func (c *channel) repeat() {
 	if c.sent > 0 {
 		c.transmit(0)
-		if c.asked++; c.quiet && c.asked > 1 {
+		if c.quiet {
 			c.transmit(0)
 		}
 	} else {
