@@ -1,9 +1,11 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -98,7 +100,7 @@ func OpenWith(path string, o Options) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make state directory: %w", err)
 	}
-	if err := checkSize(path, o); err != nil {
+	if err := errors.Join(dropUnborn(path), checkSize(path, o)); err != nil {
 		return nil, openError(path, err)
 	}
 	var b *bbolt.DB
@@ -130,6 +132,29 @@ func OpenWith(path string, o Options) (*DB, error) {
 	}
 	go d.write()
 	return d, nil
+}
+
+// dropUnborn empties a file that was being made when the power went, and has only zeros: no commit leaves that, so nothing is lost. It
+// leaves alone what another process has open.
+func dropUnborn(path string) (err error) {
+	info, err := os.Stat(path)
+	if err != nil || info.Size() == 0 || info.Size() > bornSize || !info.Mode().IsRegular() {
+		return nil //nolint:nilerr // whoever opens it says so
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil //nolint:nilerr // likewise
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
+		return nil
+	}
+	content := make([]byte, bornSize+1)
+	n, err := io.ReadFull(f, content)
+	if !errors.Is(err, io.ErrUnexpectedEOF) || len(bytes.Trim(content[:n], "\x00")) > 0 {
+		return nil
+	}
+	return f.Truncate(0)
 }
 
 // checkSize refuses a file that was cut off: bbolt would map pages that are not there, and reading them kills the
@@ -182,6 +207,9 @@ func openError(path string, err error) error {
 	}
 	return fmt.Errorf("open %s: %w", path, err)
 }
+
+// bornSize is how long bbolt makes a new file, in octets, with pages of 4 KiB. The first commit makes it longer.
+const bornSize = 16 << 10
 
 // errEmpty is how load's reading says that the file is a new one.
 var errEmpty = errors.New("no buckets yet")
