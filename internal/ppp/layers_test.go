@@ -55,7 +55,7 @@ func TestLCPNaks(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, pppd(), config(), grant(tenant.MPPERequired, 128))
 			w.peer.lcp.m = automaton.NewMachine(automaton.Config{
-				Restart: 3 * time.Second, First: 3 * time.Second, Linger: time.Second, Parting: 200 * time.Millisecond, Limit: time.Minute,
+				Restart: 3 * time.Second, First: 3 * time.Second, Linger: time.Second, Limit: time.Minute,
 				MaxConfigure: 10, MaxTerminate: 2, MaxFailure: 100,
 			}, w.peer.lcp)
 			objecting(w.peer.lcp, func(a *automaton.Answer, o wire.Option) bool {
@@ -322,7 +322,7 @@ func TestCCPNakLoop(t *testing.T) {
 		return !a.Good()
 	})
 	w.peer.ccp.m = automaton.NewMachine(automaton.Config{
-		Restart: 3 * time.Second, First: 3 * time.Second, Linger: time.Second, Parting: 200 * time.Millisecond, Limit: time.Minute,
+		Restart: 3 * time.Second, First: 3 * time.Second, Linger: time.Second, Limit: time.Minute,
 		MaxConfigure: 10, MaxTerminate: 2, MaxFailure: 1000,
 	}, w.peer.ccp)
 	w.start(5 * time.Second)

@@ -188,7 +188,7 @@ type peerLayer struct {
 func newPeer(k kind, w *world) *peer {
 	p := &peer{kind: k, w: w, magic: []byte{1, 2, 3, byte(w.rng.Uint32())}}
 	cfg := automaton.Config{
-		Restart: 3 * time.Second, First: 3 * time.Second, Linger: 3 * time.Second, Parting: 200 * time.Millisecond, Limit: 10 * time.Minute,
+		Restart: 3 * time.Second, First: 3 * time.Second, Linger: 3 * time.Second, Limit: 10 * time.Minute,
 		MaxConfigure: w.maxConfigure, MaxTerminate: 2, MaxFailure: 5,
 	}
 	layer := func(protocol uint16, ask []wire.Option) *peerLayer {

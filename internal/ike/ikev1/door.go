@@ -34,8 +34,8 @@ const (
 )
 
 // While the table is crowded so many first messages of strangers a second are answered when they come for the first time, and as
-// many when they come again, so that in a flood that is no stronger everybody gets in at once, and exchanges have less time. Then it is crowded no more soon
-// after a flood, and meanwhile a place in it lasts for two seconds at least.
+// many when they come again, so that in a flood that is no stronger everybody gets in at once, and exchanges have less time. Then it
+// is crowded no more soon after a flood, and meanwhile a place in it lasts for two seconds at least.
 const (
 	newcomersPerSecond, newcomerBurst = 500, 100
 

@@ -138,7 +138,7 @@ func OpenWith(path string, o Options) (*DB, error) {
 // leaves alone what another process has open.
 func dropUnborn(path string) (err error) {
 	info, err := os.Stat(path)
-	if err != nil || info.Size() == 0 || info.Size() > bornSize || !info.Mode().IsRegular() {
+	if err != nil || info.Size() == 0 || info.Size() > int64(bornSize) || !info.Mode().IsRegular() {
 		return nil //nolint:nilerr // whoever opens it says so
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -208,8 +208,8 @@ func openError(path string, err error) error {
 	return fmt.Errorf("open %s: %w", path, err)
 }
 
-// bornSize is how long bbolt makes a new file, in octets, with pages of 4 KiB. The first commit makes it longer.
-const bornSize = 16 << 10
+// bornSize is how long bbolt makes a new file, in octets: four pages. The first commit makes it longer.
+var bornSize = 4 * os.Getpagesize()
 
 // errEmpty is how load's reading says that the file is a new one.
 var errEmpty = errors.New("no buckets yet")

@@ -32,10 +32,9 @@ func tunnelRequests(from origin) func(*testing.T, *world) flooder {
 	return func(t *testing.T, w *world) flooder {
 		p := udp(netip.AddrPortFrom(netip.MustParseAddr(lab.Attacker), wirel2tp.Port), target(wirel2tp.Port), sccrq(1))
 		return packets(openRaw(t, w), func(i int) []byte {
-			switch from {
-			case oneAddress:
+			if from == oneAddress {
 				setSource(p, netip.PrefixFrom(netip.MustParseAddr(lab.Attacker).Prev(), 30), 0, uint16(firstPort+i%portCount))
-			default:
+			} else {
 				from.set(p, i)
 			}
 			return p
