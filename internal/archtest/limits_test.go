@@ -157,7 +157,7 @@ func evaluate(e ast.Expr, names map[string]ast.Expr, depth int) (constant.Value,
 func TestValueIn(t *testing.T) {
 	for _, tt := range []struct{ path, name, want string }{
 		{"internal/ike/ikev1/config.go", "MaxHalfOpen", "2000"},
-		{"internal/ike/ikev1/config.go", "HandshakeLifetime", "30 s"},
+		{"internal/ike/ikev1/config.go", "HandshakeLifetime", "1 min"},
 		{"internal/ike/ikev1/config.go", "childlessSA", "5 min"},
 		{"internal/server/gateway.go", "maxRequest", "1 MiB"},
 	} {

@@ -62,8 +62,8 @@ func TestHalfOpen(t *testing.T) {
 		attempt string
 		most    time.Duration
 	}{
-		{"not a word", "", simppp.Windows(alice, password), "REFUSED LCP PEER_TIMEOUT", 30 * time.Second},
-		{"dead in LCP", "LCP Configure-Request", simppp.Windows(alice, password), "REFUSED LCP PEER_TIMEOUT", 37 * time.Second},
+		{"not a word", "", simppp.Windows(alice, password), "REFUSED LCP PEER_TIMEOUT", 60 * time.Second},
+		{"dead in LCP", "LCP Configure-Request", simppp.Windows(alice, password), "REFUSED LCP PEER_TIMEOUT", 67 * time.Second},
 		{"dead in the login", "CHAP Challenge", simppp.Windows(alice, password), "REFUSED AUTHENTICATION PEER_TIMEOUT", 68 * time.Second},
 		{"dead in CCP", "CHAP Success", simppp.Windows(alice, password), "alice REFUSED CCP MPPE_REQUIRED", 68 * time.Second},
 		{"dead in IPCP", "encrypt 128", simppp.Pppd(alice, password), "alice REFUSED ADDRESS PEER_TIMEOUT", 68 * time.Second},

@@ -10,7 +10,7 @@ import (
 
 const (
 	// tunnelTimeout is how long a peer may go without an L2TP tunnel, from IKE's end and again from its first child.
-	tunnelTimeout = 30 * time.Second
+	tunnelTimeout = time.Minute
 	// emptyGrace is how long tunnels outlive the last SA of their peer: a client may be making new ones.
 	emptyGrace = 10 * time.Second
 	// idlePeerTimeout is how long a peer that has no tunnel any more may be silent until its SAs are deleted.

@@ -27,8 +27,9 @@ const (
 	framesBurst          = 200
 	earlyFramesPerSecond = 20
 	earlyFramesBurst     = 100
-	// setupTimeout is how long a call may take until LCP is open.
-	setupTimeout = 30 * time.Second
+	// setupTimeout is how long a call may take until LCP is open. On a bad line TCP brings a client of PPTP the answer to its call
+	// up to 21 s late.
+	setupTimeout = time.Minute
 	// loginTimeout is how long it may take from there until it is authenticated.
 	loginTimeout = time.Minute
 	// networkTimeout is how long it may take from there until it carries IP. A client asks five or six things one after the

@@ -25,7 +25,7 @@ type Config struct {
 	// HalfOpenLifetime is how long an exchange in phase 1 may take until message 3; 60 s, since on a bad line strongSwan sends that at
 	// last 47 s after the first time.
 	HalfOpenLifetime time.Duration
-	// HandshakeLifetime is how long phase 1 may take from message 3 on, and Aggressive Mode in all; 30 s.
+	// HandshakeLifetime is how long phase 1 may take from message 3 on, and Aggressive Mode in all; 60 s likewise.
 	HandshakeLifetime time.Duration
 	// MainModesPerSecond and MainModeBurst bound the first messages of one source that are looked at; 20 and 40. A source
 	// that somebody has authenticated from has ten times as much.
@@ -57,7 +57,7 @@ func (c Config) withDefaults() Config {
 		c.HalfOpenLifetime = time.Minute
 	}
 	if c.HandshakeLifetime == 0 {
-		c.HandshakeLifetime = 30 * time.Second
+		c.HandshakeLifetime = time.Minute
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -83,7 +83,7 @@ const (
 	maxQueue        = 16  // messages that wait for one SA
 	maxDoorQueue    = 512 // first messages that wait
 
-	quickLifetime  = 30 * time.Second // of a Quick Mode that is not finished
+	quickLifetime  = time.Minute      // of a Quick Mode that is not finished
 	replyLifetime  = time.Minute      // of a finished exchange's cached reply
 	oldChildLinger = 30 * time.Second // of an old child after the new one is in use
 	childlessSA    = 5 * time.Minute  // how long an ISAKMP SA may be without any child

@@ -3,7 +3,7 @@ package ikev1
 import "time"
 
 // reminders are the times between an answer of phase 1 and its repetitions.
-var reminders = [...]time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second}
+var reminders = [...]time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}
 
 // reminder repeats our answer as responder until the peer goes on, RFC 2408 section 5.1: of two messages that a bad line may
 // lose, a peer that repeats its own by itself, seconds later each time, needs both. It is only for peers whose address is

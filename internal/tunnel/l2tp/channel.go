@@ -221,11 +221,17 @@ func (c *channel) repeat() {
 	}
 }
 
-// flush sends the acknowledgement that nothing else has carried.
+// flush sends the acknowledgement that nothing else has carried, twice: nobody repeats one, and of five copies of a message a bad
+// line often lets one through, whose acknowledgement must not be lost then.
 func (c *channel) flush() {
-	if c.ackDue && !c.dead {
-		c.ackDue = false
-		c.out = append(c.out, wire.AppendZLB(nil, wire.Header{TunnelID: c.peerTunnel, Ns: c.una + uint16(c.known), Nr: c.nr}))
+	if !c.ackDue || c.dead {
+		return
+	}
+	c.ackDue = false
+	h := wire.Header{TunnelID: c.peerTunnel, Ns: c.una + uint16(c.known), Nr: c.nr}
+	c.out = append(c.out, wire.AppendZLB(nil, h))
+	if !c.quiet {
+		c.out = append(c.out, wire.AppendZLB(nil, h))
 	}
 }
 

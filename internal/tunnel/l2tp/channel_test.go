@@ -222,7 +222,7 @@ func TestOrder(t *testing.T) {
 		c.flush()
 		var want []string
 		if s.ack != "" {
-			want = []string{s.ack}
+			want = []string{s.ack, s.ack}
 		}
 		sends(t, &c, want...)
 	}
@@ -231,7 +231,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestAnswersCarryAcknowledgements: no Zero-Length Body where a message goes anyway, but one where a second message came.
+// TestAnswersCarryAcknowledgements: no Zero-Length Body where a message goes anyway, but one, twice, where a second message came.
 func TestAnswersCarryAcknowledgements(t *testing.T) {
 	c := newChannel()
 	c.receive(epoch, wire.Header{Ns: 0}, []byte{1}, func(delivered) { c.hello(epoch) })
@@ -240,13 +240,13 @@ func TestAnswersCarryAcknowledgements(t *testing.T) {
 	// The congestion window is full: the next answer waits, and the acknowledgement does not.
 	c.receive(epoch, wire.Header{Ns: 1}, []byte{1}, func(delivered) { c.hello(epoch) })
 	c.flush()
-	sends(t, &c, "z1/2")
+	sends(t, &c, "z1/2", "z1/2")
 	// Two in one go, of which the first is answered.
 	c.receive(epoch, zlb(1), nil, nobody)
 	sends(t, &c, "1/2")
 	c.receive(epoch, wire.Header{Ns: 3, Nr: 2}, []byte{1}, nobody)
 	c.flush()
-	sends(t, &c, "z2/2")
+	sends(t, &c, "z2/2", "z2/2")
 	n := 0
 	c.receive(epoch, wire.Header{Ns: 2, Nr: 2}, []byte{1}, func(delivered) {
 		if n++; n == 1 {
@@ -254,7 +254,7 @@ func TestAnswersCarryAcknowledgements(t *testing.T) {
 		}
 	})
 	c.flush()
-	sends(t, &c, "2/3", "z3/4")
+	sends(t, &c, "2/3", "z3/4", "z3/4")
 }
 
 // TestQueueIsBounded: a peer that acknowledges nothing is not listened to for ever.

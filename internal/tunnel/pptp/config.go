@@ -13,7 +13,7 @@ const (
 	DefaultMaxIdlePerSource = 8
 	DefaultSetupTimeout     = 60 * time.Second // TCP sends what is lost again after 1 or 3, 3 or 9, 7 or 21, 15 or 45 s
 	DefaultMessageTimeout   = 10 * time.Second
-	DefaultCallTimeout      = 30 * time.Second
+	DefaultCallTimeout      = 60 * time.Second
 	DefaultEchoInterval     = 60 * time.Second
 	DefaultEchoTimeout      = 60 * time.Second
 	DefaultLingerTimeout    = 2 * time.Second

@@ -565,7 +565,7 @@ func TestPartialMessageAfterAWhole(t *testing.T) {
 func TestCallTimeout(t *testing.T) {
 	b := newBench(t, Config{})
 	b.start()
-	b.after(20 * time.Second)
+	b.after(50 * time.Second)
 	b.feed(wire.EchoRequest{}) // talking is not enough
 	b.out()
 	b.due(10 * time.Second)

@@ -468,7 +468,7 @@ func TestHalfOpenTimeouts(t *testing.T) {
 
 		start = time.Now()
 		c := p.start(t, "192.0.2.1:3", client.Config{})
-		if d := after(start, c.Done()); d != 30*time.Second || !errors.Is(c.Err(), client.ErrStopped) {
+		if d := after(start, c.Done()); d != pptp.DefaultCallTimeout || !errors.Is(c.Err(), client.ErrStopped) {
 			t.Errorf("a connection without a call lived %v and ended with %v", d, c.Err())
 		}
 		h.expect(t, nil, []string{"PEER_TIMEOUT"})
@@ -483,7 +483,7 @@ func TestStopTimeout(t *testing.T) {
 		if _, err := nc.Write(b); err != nil {
 			t.Fatal(err)
 		}
-		if d := eof(start, nc); d != 35*time.Second { // no call for 30 s, no Stop-Reply for 5 s
+		if d := eof(start, nc); d != pptp.DefaultCallTimeout+pptp.DefaultStopTimeout { // no call, and no Stop-Reply
 			t.Errorf("lived %v", d)
 		}
 		h.expect(t, nil, []string{"PEER_TIMEOUT"})
