@@ -4,8 +4,10 @@ GO        ?= go
 BUF       := $(GO) tool -modfile=tools/go.mod buf
 LINT      := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 INTEROP   := $(GO) test -count=1 -parallel 3 -vet=off
-# With programs that are built once. What measures runs by itself; the other packages, which wait a lot, three at a time.
+# With programs that are built once. What measures runs by itself; the other packages, which wait a lot, beside each other.
 MEASURING := ./test/reliability/flood
+SOAK      := ./test/reliability/soak
+OTHERS    := $(filter-out $(MEASURING),$(wildcard ./test/reliability/*))
 RELIABILITY := CONCENTRATOR_BIN=$(CURDIR)/bin $(GO) test -count=1 -vet=off
 FUZZTIME  ?= 10s
 # What make gen writes, as git names it.
@@ -31,10 +33,10 @@ test: ## installs what is needed, then unit, in-process and real-client tests (r
 	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on -vet=off -p 3 ./... # they wait a lot; make check vets
 	$(MAKE) interop
 
-test-long: build ## real clients, the full matrix; kills, floods and an hour's soak (root)
+test-long: build ## real clients, the full matrix; kills, floods and an hour's soak, 90 minutes in all (root)
 	test/setup.sh
-	$(INTEROP) -timeout 60m -tags=interop,interop_long ./test/interop
-	$(RELIABILITY) -p 1 -timeout 120m -tags=interop,interop_long ./test/reliability/...
+	$(RELIABILITY) -timeout 60m -tags=interop,interop_long $(MEASURING)
+	$(RELIABILITY) -p 2 -parallel 3 -timeout 120m -tags=interop,interop_long $(SOAK) ./test/interop $(filter-out $(SOAK),$(OTHERS))
 
 unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...
@@ -69,7 +71,7 @@ corpus: ## what fuzzing has found becomes the targets' testdata/corpus
 
 interop: build ## real Linux clients in guests, and what may break it, in short (root, test/setup.sh)
 	$(INTEROP) -timeout 10m -tags=interop ./test/interop
-	$(RELIABILITY) -p 3 -timeout 5m -tags=interop $(filter-out $(MEASURING),$(wildcard ./test/reliability/*))
+	$(RELIABILITY) -p 3 -timeout 5m -tags=interop $(OTHERS)
 	$(RELIABILITY) -timeout 5m -tags=interop $(MEASURING)
 
 bench: ## what a packet and a log-in cost, out/bench.json; about 15 minutes (root, test/setup.sh)

@@ -3,6 +3,7 @@
 package line
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,21 +16,24 @@ const (
 	standing = time.Minute
 )
 
-// TestLines: of a hundred clients all come in over each line, at 20 % loss at least 99, and stay; new SAs of both phases come
-// through while they do.
+// TestLines: of a hundred clients all come in over each line, at 20 % loss 99 of a hundred, and stay; new SAs of both phases come
+// through while they do. Where three in a thousand fail, one line in 25 has two that do, so that 99 of a hundred is asked of all four
+// lines with 20 % together, and 98 of each.
 func TestLines(t *testing.T) {
 	l := lab.New(t)
 	d := l.NewDaemon(t, lab.Documents)
 	d.Start(t)
+	const bad = 0.2
+	var tried, failed atomic.Int64 // on lines that lose so much
 	t.Run("lines", func(t *testing.T) {
 		for i, s := range []scenario{
 			{"none", Impairment{}, mix, 0, 0},
 			{"loss 1 %", Impairment{Loss: 0.01}, mix, 0, 0},
 			{"loss 5 %", Impairment{Loss: 0.05}, mix, 0, 0},
-			{"loss 20 %", Impairment{Loss: 0.2}, mix, 1, 2},
-			{"loss 20 %, PPTP", Impairment{Loss: 0.2}, "PPTP", 1, 0},
-			{"loss 20 %, L2TP_IPSEC", Impairment{Loss: 0.2}, "L2TP_IPSEC", 1, 2},
-			{"loss 20 %, L2TP", Impairment{Loss: 0.2}, "L2TP", 1, 2},
+			{"loss 20 %", Impairment{Loss: bad}, mix, 2, 2},
+			{"loss 20 %, PPTP", Impairment{Loss: bad}, "PPTP", 2, 0},
+			{"loss 20 %, L2TP_IPSEC", Impairment{Loss: bad}, "L2TP_IPSEC", 2, 2},
+			{"loss 20 %, L2TP", Impairment{Loss: bad}, "L2TP", 2, 2},
 			{"10 % twice", Impairment{Duplicate: 0.1}, numbered, 0, 0},
 			{"20 % held back by 30 ms", Impairment{Reorder: 0.2, Delay: 10 * time.Millisecond}, mix, 0, 0},
 			{"500 ms each way", Impairment{Delay: 500 * time.Millisecond}, mix, 0, 0},
@@ -40,10 +44,17 @@ func TestLines(t *testing.T) {
 		} {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
-				s.wants(t, s.hold(t, l, i, clients, standing, "--hello", "1m", "--rekey", "2"), clients)
+				out := s.wants(t, s.hold(t, l, i, clients, standing, "--hello", "1m", "--rekey", "2"), clients)
+				if s.impairment.Loss == bad {
+					tried.Add(clients)
+					failed.Add(int64(out))
+				}
 			})
 		}
 	})
+	if t.Logf("at 20 %% loss %d of %d failed", failed.Load(), tried.Load()); failed.Load()*100 > tried.Load() {
+		t.Error("that is more than one in a hundred")
+	}
 	lab.Eventually(t, gone, "sessions end whose goodbye was lost", func() bool { return d.Instance(t).Sessions == 0 })
 }
 

@@ -41,10 +41,9 @@ func (s scenario) hold(t *testing.T, l *lab.Lab, number, clients int, d time.Dur
 	return r
 }
 
-// wants fails the test unless all clients came in, but for the part that may fail, and stayed.
-func (s scenario) wants(t *testing.T, r lab.Report, clients int) {
+// wants fails the test unless all clients came in, but for the part that may fail, and stayed. It returns how many did not come in.
+func (s scenario) wants(t *testing.T, r lab.Report, clients int) (failed int) {
 	t.Helper()
-	failed := 0
 	for _, n := range r.Failed {
 		failed += n
 	}
@@ -57,6 +56,7 @@ func (s scenario) wants(t *testing.T, r lab.Report, clients int) {
 	if r.Pings.Answered == 0 {
 		t.Errorf("none of %d pings were answered", r.Pings.Sent)
 	}
+	return failed
 }
 
 // patience is how long somebody waits for a connection over a bad line; strongSwan would wait longer for each answer.
