@@ -265,6 +265,8 @@ type fakeLine struct {
 	done chan struct{}
 }
 
+func (*fakeL2TP) Welcome(l2tp.Peer, uint16, []byte) bool { return true }
+
 func (s *fakeL2TP) Receive(_ l2tp.Peer, port uint16, msg []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

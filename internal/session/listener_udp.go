@@ -189,6 +189,9 @@ func (f *udpFace) IKE(local, remote netip.AddrPort, msg []byte) {
 // PlainL2TP implements dataplane.DatagramSink on a shard's thread.
 func (f *udpFace) PlainL2TP(local netip.Addr, remote netip.AddrPort, msg []byte) {
 	p := plainPeer{f, local, remote}
+	if !f.m.l2tp.Welcome(p, remote.Port(), msg) {
+		return
+	}
 	waiting, most := &f.controls, int32(maxPlainControls)
 	if h, _, err := wire.ParseHeader(msg); err != nil || h.TunnelID == 0 {
 		waiting, most = &f.requests, maxPlainRequests

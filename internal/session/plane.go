@@ -189,6 +189,7 @@ type IKE interface {
 
 // L2TP is what the conductor needs of the L2TP server. None of its methods but Shutdown waits.
 type L2TP interface {
+	Welcome(p l2tp.Peer, port uint16, msg []byte) bool
 	Receive(p l2tp.Peer, port uint16, msg []byte)
 	PeerGone(p l2tp.Peer, cause tenant.Reason, detail string)
 	Merge(from, into l2tp.Peer)

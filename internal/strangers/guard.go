@@ -63,3 +63,22 @@ func (g *Guard) May(now time.Time) bool { return g.begin.AllowN(now, 1) }
 func (g *Guard) Again(now time.Time, from netip.AddrPort, request []byte) bool {
 	return g.repeats.again(now, from, request) && g.returned.AllowN(now, 1)
 }
+
+// Turn is a stranger's leave to begin that is not counted yet. The zero Turn is none.
+type Turn struct{ of *rate.Limiter }
+
+// Ask says by which of Again and May a stranger may begin now, and counts nothing, for who has more to ask of him. Where he may not
+// the answer is the zero Turn.
+func (g *Guard) Ask(now time.Time, from netip.AddrPort, request []byte) Turn {
+	switch {
+	case g.repeats.again(now, from, request) && g.returned.TokensAt(now) >= 1:
+		return Turn{g.returned}
+	case g.begin.TokensAt(now) >= 1:
+		return Turn{g.begin}
+	default:
+		return Turn{}
+	}
+}
+
+// Take counts the Turn, and says whether it was one.
+func (t Turn) Take(now time.Time) bool { return t.of != nil && t.of.AllowN(now, 1) }

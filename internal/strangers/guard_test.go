@@ -77,3 +77,35 @@ func TestAgainIsBounded(t *testing.T) {
 		t.Errorf("%d after 200 ms", n)
 	}
 }
+
+// TestAsk: a leave to begin costs nothing until it is taken, and who asks again has one of his own.
+func TestAsk(t *testing.T) {
+	g := NewGuard(10, 2)
+	now := time.Unix(1000, 0)
+	ask := func(i int) Turn { return g.Ask(now, netip.AddrPortFrom(addr(i), 500), []byte("SA")) }
+	for i := range 100 {
+		if ask(i) != (Turn{g.begin}) {
+			t.Fatalf("stranger %d may not begin, though nobody has", i)
+		}
+	}
+	first, second, late := ask(200), ask(201), ask(202)
+	if !first.Take(now) || !second.Take(now) || late.Take(now) || (Turn{}).Take(now) {
+		t.Error("not two of three took their turn")
+	}
+	if ask(203) != (Turn{}) {
+		t.Error("nobody may begin now, but for who asks again")
+	}
+	now = now.Add(50 * time.Millisecond) // half a token
+	if ask(204) != (Turn{}) {
+		t.Error("a part of a turn is one")
+	}
+	now = now.Add(repeatAfter)
+	for range 2 {
+		if !ask(1).Take(now) {
+			t.Error("who asks again may not begin")
+		}
+	}
+	if got := ask(2); got != (Turn{g.begin}) {
+		t.Errorf("where as many as may have asked again: %v", got)
+	}
+}

@@ -13,7 +13,7 @@ import (
 // aggressive takes message 1 of Aggressive Mode, RFC 2409 section 5.4: HDR, SA, KE, Ni, IDii. The identity names the
 // tenant, which must have Aggressive Mode on. As Diffie-Hellman is due before the address is proven, an exchange takes a
 // place among the handshakes at once.
-func (d *door) aggressive(now time.Time, p Path, m wireike.Message, msg []byte, known bool) {
+func (d *door) aggressive(now time.Time, p Path, m wireike.Message, msg []byte) {
 	e := d.e
 	policy := e.h.Policy(p.Listener)
 	if policy == nil {
@@ -58,15 +58,16 @@ func (d *door) aggressive(now time.Time, p Path, m wireike.Message, msg []byte, 
 		Cookies: keymat.Cookies{Initiator: hs.id.Initiator, Responder: hs.id.Responder},
 	}
 	answer, err := hs.aggressiveAnswer(at)
-	if err != nil || hs.aggressiveLen(answer) > len(msg) && !known && !d.guard.Again(now, p.Remote, msg) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, known := e.lastGood.get(p.Remote.Addr())
+	if err != nil || hs.aggressiveLen(answer) > len(msg) && !known && !e.guard.Again(now, p.Remote, msg) {
 		// Two copies together are longer than the answer.
-		e.count(func(s *Stats) { s.Limited++ })
+		e.stats.Limited++
 		return
 	}
 	hs.s.m = hs
 	hs.answer = answer
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	hs.s.stranger = !known
 	if !e.roomLocked() {
 		e.stats.Limited++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,9 +21,8 @@ import (
 // address is real: no Diffie-Hellman, no goroutine, one small record. What it sends is never longer than what came.
 type door struct {
 	e        *Engine
-	told     *rate.Limiter    // refusals of message 1 that the Host hears of
-	notified *rate.Limiter    // notifies in the clear
-	guard    *strangers.Guard // first messages of strangers that are answered although the table is crowded
+	told     *rate.Limiter // refusals of message 1 that the Host hears of
+	notified *rate.Limiter // notifies in the clear
 	refused  refusedTable
 	next     time.Time // when to look for half-open exchanges that are too old
 }
@@ -50,7 +50,6 @@ func newDoor(e *Engine) *door {
 		e:        e,
 		told:     rate.NewLimiter(toldPerSecond, toldBurst),
 		notified: rate.NewLimiter(notifiedPerSecond, notifiedBurst),
-		guard:    strangers.NewGuard(newcomersPerSecond, newcomerBurst),
 	}
 }
 
@@ -84,21 +83,37 @@ func (d *door) tick(now time.Time) {
 	}
 }
 
-// admit applies the limits for first messages. known says that somebody has authenticated from the source.
-func (d *door) admit(now time.Time, p Path, key initiatorKey) (known, ok bool) {
+// admitLocked applies the limits for first messages, before one costs anything: a flood comes this way. While the table is crowded
+// a stranger's is let in when it has come before, which few invented addresses do and every client does, or when it has not; not too
+// many of either. known says that somebody has authenticated from the source.
+func (e *Engine) admitLocked(now time.Time, p Path, key initiatorKey, msg []byte) (known, ok bool) {
+	a := p.Remote.Addr()
+	_, known = e.lastGood.get(a)
+	begun := e.half.byInitiator[key] != nil
+	stranger := !known && !begun && e.half.crowded()
+	var turn strangers.Turn
+	if stranger {
+		if turn = e.guard.Ask(now, p.Remote, msg); turn == (strangers.Turn{}) {
+			return known, false
+		}
+	}
+	if !e.sources.allow(now, a, known) {
+		return known, false
+	}
+	return known, !stranger || turn.Take(now)
+}
+
+// full says whether a source has as many exchanges in phase 1 as it may, which those have changed that waited before it.
+func (d *door) full(a netip.Addr) bool {
 	e := d.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_, known = e.lastGood.get(p.Remote.Addr())
-	if !e.sources.allow(now, p.Remote.Addr(), known) {
+	_, known := e.lastGood.get(a)
+	full := e.sources.full(a, known)
+	if full {
 		e.stats.Limited++
-		return known, false
 	}
-	if e.half.byInitiator[key] == nil && e.sources.full(p.Remote.Addr(), known) {
-		e.stats.Limited++
-		return known, false
-	}
-	return known, true
+	return full
 }
 
 func (d *door) receive(now time.Time, p Path, msg []byte) {
@@ -119,12 +134,9 @@ func (d *door) receive(now time.Time, p Path, msg []byte) {
 	if late != nil {
 		return
 	}
-	known, ok := d.admit(now, p, key)
-	if !ok {
-		return
-	}
 	h := m.Header
 	switch {
+	case half == nil && d.full(p.Remote.Addr()):
 	case h.Encrypted() || h.MessageID != 0 || m.Payloads.First() != wireike.PayloadSA || m.Payloads.Count(wireike.PayloadSA) != 1:
 		e.count(func(s *Stats) { s.Unexpected++ })
 	case half != nil:
@@ -135,9 +147,9 @@ func (d *door) receive(now time.Time, p Path, msg []byte) {
 	case d.refused.has(now, key):
 		e.count(func(s *Stats) { s.Duplicates++ })
 	case h.Exchange == wireike.ExchangeMain:
-		d.mainMode(now, p, m, msg, known)
+		d.mainMode(now, p, m, msg)
 	case h.Exchange == wireike.ExchangeAggressive:
-		d.aggressive(now, p, m, msg, known)
+		d.aggressive(now, p, m, msg)
 	default:
 		e.count(func(s *Stats) { s.Unexpected++ })
 	}
@@ -160,19 +172,9 @@ func (d *door) repeat(now time.Time, p Path, half *halfOpen, size int) {
 	}
 }
 
-// welcome says whether a stranger's first message is answered although the table is crowded: when it has come before, which
-// few invented addresses do and every client does, or when it has not; not too many of either.
-func (d *door) welcome(now time.Time, p Path, msg []byte) bool {
-	return d.guard.Again(now, p.Remote, msg) || d.guard.May(now)
-}
-
 // mainMode takes message 1 of Main Mode: HDR, SA, vendor IDs.
-func (d *door) mainMode(now time.Time, p Path, m wireike.Message, msg []byte, known bool) {
+func (d *door) mainMode(now time.Time, p Path, m wireike.Message, msg []byte) {
 	e := d.e
-	if !known && e.crowded() && !d.welcome(now, p, msg) {
-		e.count(func(s *Stats) { s.Limited++ })
-		return
-	}
 	policy := e.h.Policy(p.Listener)
 	if policy == nil {
 		e.count(func(s *Stats) { s.Unexpected++ })
@@ -293,12 +295,6 @@ func (e *Engine) count(f func(*Stats)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(&e.stats)
-}
-
-func (e *Engine) crowded() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.half.crowded()
 }
 
 // random returns n random octets. A source of randomness that fails leaves nothing that could safely be done.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"concentrator/internal/strangers"
 	"concentrator/internal/tenant"
 	wireike "concentrator/internal/wire/ike"
 )
@@ -40,6 +41,7 @@ type Engine struct {
 	strangers  *list.List                 // of *handshake: those of sources that nobody has authenticated from, the oldest first
 	half       halfOpenTable
 	sources    sourceTable
+	guard      *strangers.Guard // first messages of strangers that are let in although the table of half-open ones is crowded
 	lastGood   goodTable
 	stats      Stats
 }
@@ -85,6 +87,7 @@ func New(cfg Config, h Host) *Engine {
 	e.half.init(e.cfg.MaxHalfOpen)
 	e.sources.init(e.cfg)
 	e.lastGood.init()
+	e.guard = strangers.NewGuard(newcomersPerSecond, newcomerBurst)
 	e.door = newStrand()
 	e.door.m = newDoor(e)
 	e.clock = time.AfterFunc(time.Hour, e.strike)
@@ -111,10 +114,8 @@ func (e *Engine) Receive(p Path, msg []byte) {
 	case h.Responder.IsZero():
 		if s := e.initiators[initiatorKey{h.Initiator, p.Remote.Addr()}]; s != nil {
 			e.postLocked(s, event{path: p, msg: msg}, maxQueue)
-		} else if _, known := e.lastGood.get(p.Remote.Addr()); known && !e.closing {
-			e.hurryLocked(e.door, event{path: p, msg: msg}, maxDoorQueue)
 		} else if !e.closing {
-			e.postLocked(e.door, event{path: p, msg: msg}, maxDoorQueue)
+			e.knockLocked(p, h.Initiator, msg)
 		}
 	case e.routes[id] != nil:
 		e.postLocked(e.routes[id], event{path: p, msg: msg}, maxQueue)
@@ -126,6 +127,18 @@ func (e *Engine) Receive(p Path, msg []byte) {
 		e.postLocked(e.ours[h.Initiator], event{path: p, msg: msg}, maxQueue)
 	default:
 		e.stats.Unknown++
+	}
+}
+
+// knockLocked hands a first message to the door, if the limits let it in.
+func (e *Engine) knockLocked(p Path, initiator wireike.Cookie, msg []byte) {
+	switch known, ok := e.admitLocked(time.Now(), p, initiatorKey{initiator, p.Remote.Addr()}, msg); {
+	case !ok:
+		e.stats.Limited++
+	case known:
+		e.hurryLocked(e.door, event{path: p, msg: msg}, maxDoorQueue)
+	default:
+		e.postLocked(e.door, event{path: p, msg: msg}, maxDoorQueue)
 	}
 }
 

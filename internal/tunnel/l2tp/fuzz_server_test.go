@@ -162,7 +162,7 @@ func playServer(t *testing.T, steps []byte) {
 				msg, _ = h.AppendBinary(nil)
 				msg = append(msg, m...)
 			}
-			w.server.Receive(p, port, msg)
+			w.receive(p, port, msg)
 		case 5:
 			j.disconnect(b)
 		case 6:
@@ -184,7 +184,7 @@ func playServer(t *testing.T, steps []byte) {
 			w.idsGone = b%2 == 0
 			w.mu.Unlock()
 		case 11: // octets
-			w.server.Receive(p, port, steps[:min(len(steps), int(b))])
+			w.receive(p, port, steps[:min(len(steps), int(b))])
 		}
 		synctest.Wait()
 		if st := w.server.Stats(); st.Open > limit || st.Closing > limit {

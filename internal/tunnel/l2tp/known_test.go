@@ -47,12 +47,12 @@ func TestKnownForgedEnds(t *testing.T) {
 		}
 		whole := wire.Append(nil, wire.Header{TunnelID: 16, Ns: next}, stop, nil)
 		for n := range whole {
-			w.server.Receive(p, 1701, bytes.Clone(whole[:n]))
+			w.receive(p, 1701, bytes.Clone(whole[:n]))
 		}
 		for _, flags := range []uint16{0x8802, 0xc002, 0xca02, 0xc803, 0xc801} { // no L, no S, an O, another version
 			b := bytes.Clone(whole)
 			binary.BigEndian.PutUint16(b, flags)
-			w.server.Receive(p, 1701, b)
+			w.receive(p, 1701, b)
 		}
 		// A peer that does not know our ID yet may stop without it; this one has shown that it does.
 		r.inject(1701, wire.Header{Ns: next}, stop)

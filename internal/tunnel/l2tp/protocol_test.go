@@ -35,7 +35,7 @@ func (w *world) established(p *peer) *raw {
 	p.mu.Lock()
 	p.toward = func(port uint16, b []byte) {
 		if h, body, err := wire.ParseHeader(b); err == nil && len(body) > 0 {
-			w.server.Receive(p, port, wire.AppendZLB(nil, wire.Header{TunnelID: 16, Nr: h.Ns + 1}))
+			w.receive(p, port, wire.AppendZLB(nil, wire.Header{TunnelID: 16, Nr: h.Ns + 1}))
 		}
 	}
 	p.mu.Unlock()
@@ -61,7 +61,7 @@ func (r *raw) body(session uint16, b []byte) {
 	h := wire.Header{TunnelID: 16, SessionID: session, Ns: r.ns, Control: true, HasLength: true, HasSequence: true}
 	h.Length = uint16(h.Len() + len(b))
 	msg, _ := h.AppendBinary(nil)
-	r.w.server.Receive(r.peer, 1701, append(msg, b...))
+	r.w.receive(r.peer, 1701, append(msg, b...))
 	r.ns++
 	time.Sleep(100 * time.Millisecond)
 	synctest.Wait()
@@ -190,10 +190,10 @@ func TestStrays(t *testing.T) {
 		p.inject(1701, wire.Header{}, &wire.HELLO{})
 		p.inject(1701, wire.Header{}, nil)
 		p.inject(1701, wire.Header{Ns: 1}, request(9))
-		w.server.Receive(p, 1701, []byte("garbage"))
-		w.server.Receive(p, 1701, nil)
-		w.server.Receive(p, 1701, []byte{0, 2, 0, 16, 0, 1, 0xff, 3})
-		w.server.Receive(p, 1701, wire.Append(nil, wire.Header{}, request(9), nil,
+		w.receive(p, 1701, []byte("garbage"))
+		w.receive(p, 1701, nil)
+		w.receive(p, 1701, []byte{0, 2, 0, 16, 0, 1, 0xff, 3})
+		w.receive(p, 1701, wire.Append(nil, wire.Header{}, request(9), nil,
 			slices.Repeat([]wire.AVP{{Attribute: 99, Value: make([]byte, 1000)}}, 5)...))
 		synctest.Wait()
 		if st := w.server.Stats(); st.Malformed != 7 || st.Open != 1 {
@@ -906,7 +906,7 @@ func TestPeerTextsAreHarmless(t *testing.T) {
 func TestAllOctets(t *testing.T) {
 	bubble(t, Config{}, func(w *world, p *peer) {
 		for i := range 256 {
-			w.server.Receive(p, 1701, bytes.Repeat([]byte{byte(i)}, i))
+			w.receive(p, 1701, bytes.Repeat([]byte{byte(i)}, i))
 		}
 		if st := w.server.Stats(); st.Malformed != 256 {
 			t.Errorf("%+v", st)

@@ -38,7 +38,6 @@ func (s *Server) receiveNew(p Peer, port uint16, h wire.Header, body []byte) {
 		}
 	case err != nil || t != wire.TypeSCCRQ || h.Ns != 0:
 		s.countMessage(&s.stats.Malformed)
-	case p.Plain() && !s.welcome(p, port, body):
 	default:
 		m, err := wire.Parse(body, nil)
 		if r, ok := m.(*wire.SCCRQ); ok {
@@ -49,9 +48,17 @@ func (s *Server) receiveNew(p Peer, port uint16, h wire.Header, body []byte) {
 	}
 }
 
-// welcome says whether an SCCRQ of a plain source is looked at. It costs a hundred times what it costs to send, so from where
-// nobody has logged in there may not be many, unless they come twice.
-func (s *Server) welcome(p Peer, port uint16, body []byte) bool {
+// Welcome says whether a control message of a plain source may come to Receive, and counts those that may not. It does not block,
+// nor keep anything of msg. An SCCRQ costs a hundred times what it costs to send, so from where nobody has logged in there may not be
+// many, unless they come twice; all else may.
+func (s *Server) Welcome(p Peer, port uint16, msg []byte) bool {
+	h, body, err := wire.ParseHeader(msg)
+	if err != nil || h.TunnelID != 0 {
+		return true
+	}
+	if t, _, err := wire.TypeOf(body); err != nil || t != wire.TypeSCCRQ || h.Ns != 0 {
+		return true
+	}
 	now := time.Now()
 	src := source(p.Remote())
 	s.mu.Lock()

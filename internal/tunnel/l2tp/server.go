@@ -84,8 +84,8 @@ func NewServer(cfg Config, h Handler) *Server {
 	}
 }
 
-// Receive takes a control message that came from the peer's UDP port, and takes msg over. It never blocks; what can't be
-// used is dropped and counted.
+// Receive takes a control message that came from the peer's UDP port, and takes msg over; of a plain peer one that is welcome. It never
+// blocks; what can't be used is dropped and counted.
 func (s *Server) Receive(p Peer, port uint16, msg []byte) {
 	h, body, err := wire.ParseHeader(msg)
 	if err != nil || !h.Control || len(msg) > maxMessage {

@@ -261,7 +261,7 @@ func TestOldTunnelSpeaks(t *testing.T) {
 		w.events()
 		r := cfg.Start
 		r.ProtocolVersion = wire.Version
-		w.server.Receive(p, 1701, wire.Append(nil, wire.Header{}, &r, nil))
+		w.receive(p, 1701, wire.Append(nil, wire.Header{}, &r, nil))
 		time.Sleep(time.Second)
 		call.Hangup(wire.Result{Code: wire.CallResultAdministrative})
 		time.Sleep(time.Second)
@@ -271,7 +271,7 @@ func TestOldTunnelSpeaks(t *testing.T) {
 		// The second comes to nothing, and its place is free again.
 		time.Sleep(20 * time.Second)
 		w.expect("refused L2TP_TUNNEL PEER_TIMEOUT", "tunnel closed")
-		w.server.Receive(p, 1701, wire.Append(nil, wire.Header{}, &r, nil))
+		w.receive(p, 1701, wire.Append(nil, wire.Header{}, &r, nil))
 		synctest.Wait()
 		w.expect("tunnel 1: 0")
 		p.set(func() { p.cut = true })

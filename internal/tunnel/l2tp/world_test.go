@@ -230,6 +230,13 @@ func (p *peer) Remote() netip.AddrPort { return p.name }
 // Local implements Peer.
 func (p *peer) Local() netip.AddrPort { return netip.MustParseAddrPort("192.0.2.1:1701") }
 
+// receive hands a message to the server as its owner does.
+func (w *world) receive(p *peer, port uint16, msg []byte) {
+	if !p.plain || w.server.Welcome(p, port, msg) {
+		w.server.Receive(p, port, msg)
+	}
+}
+
 // Plain implements Peer.
 func (p *peer) Plain() bool { return p.plain }
 
@@ -250,7 +257,7 @@ func (p *peer) set(f func()) {
 // client puts a client behind a port, instead of the one that is there.
 func (p *peer) client(port uint16, cfg lac.Config) *lac.Client {
 	c := lac.New(cfg, func(msg []byte) {
-		p.carry(func(b []byte) { p.w.server.Receive(p, port, b) }, msg)
+		p.carry(func(b []byte) { p.w.receive(p, port, b) }, msg)
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -261,10 +268,10 @@ func (p *peer) client(port uint16, cfg lac.Config) *lac.Client {
 // inject sends the server a message as it is.
 func (p *peer) inject(port uint16, h wire.Header, m wire.Message, extra ...wire.AVP) {
 	if m == nil {
-		p.w.server.Receive(p, port, wire.AppendZLB(nil, h))
+		p.w.receive(p, port, wire.AppendZLB(nil, h))
 		return
 	}
-	p.w.server.Receive(p, port, wire.Append(nil, h, m, nil, extra...))
+	p.w.receive(p, port, wire.Append(nil, h, m, nil, extra...))
 }
 
 // sent takes what the server has sent to the peer.
