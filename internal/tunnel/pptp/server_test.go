@@ -467,7 +467,7 @@ func TestHalfOpenTimeouts(t *testing.T) {
 		h.expect(t, nil, []string{"PEER_TIMEOUT"})
 
 		start = time.Now()
-		c := p.start(t, "192.0.2.1:3", client.Config{})
+		c := p.start(t, "192.0.2.1:3", client.Config{EchoInterval: -1})
 		if d := after(start, c.Done()); d != pptp.DefaultCallTimeout || !errors.Is(c.Err(), client.ErrStopped) {
 			t.Errorf("a connection without a call lived %v and ended with %v", d, c.Err())
 		}
