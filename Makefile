@@ -33,10 +33,11 @@ test: ## installs what is needed, then unit, in-process and real-client tests (r
 	CONCENTRATOR_REAL=1 $(GO) test -count=1 -shuffle=on -vet=off -p 3 ./... # they wait a lot; make check vets
 	$(MAKE) interop
 
-test-long: build ## real clients, the full matrix; kills, floods and an hour's soak, 90 minutes in all (root)
+test-long: build ## real clients, the full matrix; kills, floods and an hour's soak, two hours in all (root)
 	test/setup.sh
 	$(RELIABILITY) -timeout 60m -tags=interop,interop_long $(MEASURING)
-	$(RELIABILITY) -p 2 -parallel 3 -timeout 120m -tags=interop,interop_long $(SOAK) ./test/interop $(filter-out $(SOAK),$(OTHERS))
+	$(INTEROP) -timeout 60m -tags=interop,interop_long ./test/interop
+	$(RELIABILITY) -p 2 -parallel 3 -timeout 120m -tags=interop,interop_long $(SOAK) $(filter-out $(SOAK),$(OTHERS))
 
 unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...

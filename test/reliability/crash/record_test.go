@@ -77,10 +77,18 @@ type disk []byte
 
 func (d disk) write(e *entry) { copy(d[e.sector*sectorLen:], e.data) }
 
-// tear writes each sector of an entry or not, as chance has it.
+// superblock is the first of the two sectors that have ext4's superblock, with a checksum over both: it can't bear that one of them
+// is written without the other.
+const superblock = 2
+
+// tear writes each sector of an entry or not, as chance has it, and the superblock as a whole.
 func (d disk) tear(e *entry, rnd *rand.Rand) {
+	written := false
 	for at := 0; at < len(e.data); at += sectorLen {
-		if rnd.IntN(2) == 0 {
+		if at == 0 || e.sector+int64(at/sectorLen) != superblock+1 {
+			written = rnd.IntN(2) == 0
+		}
+		if written {
 			copy(d[e.sector*sectorLen+int64(at):], e.data[at:at+sectorLen])
 		}
 	}
