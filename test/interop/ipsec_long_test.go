@@ -76,7 +76,8 @@ func TestL2TPMatrix(t *testing.T) {
 }
 
 // TestRekeyEachSide holds a session over six new SAs of each phase, begun by the client and by the daemon, with lifetimes of
-// a minute.
+// a minute. The client has more time for it: now and then charon misses the answer to the first message of a new Main Mode, which comes
+// before it has put its new SA away, asks again 4 s later, and the daemon's clock replaces the ESP SA meanwhile.
 func TestRekeyEachSide(t *testing.T) {
 	byClient := overIPsec(acmeServer, acmePSK, cbcSHA1)
 	byClient.L2TP.IPsec.ESPLifetime, byClient.L2TP.IPsec.IKELifetime, byClient.L2TP.IPsec.Margin = time.Minute, time.Minute, 9*time.Second
@@ -86,13 +87,13 @@ func TestRekeyEachSide(t *testing.T) {
 		name string
 		rekeyCase
 	}{
-		{"by the client, raw ESP", rekeyCase{dial: byClient, tenant: "acme"}},
-		{"by the daemon, raw ESP", rekeyCase{dial: byDaemon, byDaemon: true, tenant: "brief"}},
-		{"by the daemon, NAT", rekeyCase{dial: byDaemon, byDaemon: true, nat: true, tenant: "brief"}},
+		{"by the client, raw ESP", rekeyCase{dial: byClient, tenant: "acme", over: 480 * time.Second}},
+		{"by the daemon, raw ESP", rekeyCase{dial: byDaemon, byDaemon: true, tenant: "brief", over: 375 * time.Second}},
+		{"by the daemon, NAT", rekeyCase{dial: byDaemon, byDaemon: true, nat: true, tenant: "brief", over: 375 * time.Second}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			c.over, c.wantESP, c.wantIKE = 375*time.Second, 6, 6
+			c.wantESP, c.wantIKE = 6, 6
 			checkRekey(t, c.rekeyCase)
 		})
 	}
