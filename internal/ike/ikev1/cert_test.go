@@ -192,7 +192,7 @@ func TestCertificates(t *testing.T) {
 				mustCarry(t, s.only(), cl.only())
 				// Both phases, begun by the server.
 				old := s.only().sa.ID
-				s.e.postPeer(s.only(), func(m *peer, _ time.Time) { m.rekeySA(m.newest()) })
+				s.e.postPeer(s.only(), func(m *peer, now time.Time) { m.rekeySA(now, m.newest()) })
 				settle(time.Second)
 				if len(s.sas) != 2 || s.sas[1].ID == old || !s.sas[1].Initiated {
 					t.Errorf("%+v; %+v %+v", s.sas, s.refused(), cl.refused())

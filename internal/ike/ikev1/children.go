@@ -22,6 +22,7 @@ type child struct {
 	complete         bool          // outbound may be used
 	superseded       bool          // there is a newer one with the same identities
 	rekeying         bool
+	putOff           bool    // its rekeying has waited for a new ISAKMP SA
 	retried          bool    // a failed rekey was tried again
 	replaces         *child  // we negotiated it in the place of this one
 	by               *isakmp // that it was negotiated in; it may be gone
@@ -142,10 +143,18 @@ func (p *peer) limit(now time.Time, spi uint32, hard bool) {
 	}
 }
 
-// rekeyChild negotiates a new child in the place of one.
+// renewalPause is how long a new child waits for a Main Mode of ours that is under way.
+const renewalPause = 5 * time.Second
+
+// rekeyChild negotiates a new child in the place of one. While a Main Mode of ours is under way it waits: charon, as the client, hands
+// its children to the new ISAKMP SA in the midst of that, and a child that is not complete then goes with the old one.
 func (p *peer) rekeyChild(now time.Time, c *child) {
 	c.rekeyAt = time.Time{}
 	if c.superseded || c.rekeying || !c.complete {
+		return
+	}
+	if p.renewing && !c.putOff && c.expires.Sub(now) > renewalPause {
+		c.putOff, c.rekeyAt = true, now.Add(renewalPause)
 		return
 	}
 	c.rekeying = true

@@ -275,7 +275,7 @@ func TestNewMainModeTakesOver(t *testing.T) {
 		sp, cp := s.only(), cl.only()
 		_, out := sp.state()
 		for i := range 4 {
-			cl.e.postPeer(cp, func(m *peer, _ time.Time) { m.rekeySA(m.newest()) })
+			cl.e.postPeer(cp, func(m *peer, now time.Time) { m.rekeySA(now, m.newest()) })
 			settle(time.Minute)
 			if len(s.sas) != i+2 {
 				t.Fatalf("%d SAs after %d Main Modes; %+v", len(s.sas), i+1, s.refused())

@@ -373,7 +373,7 @@ func (p *peer) tick(now time.Time) {
 			sendAll(p.e.h, p.path, s.remind.pieces)
 		}
 		if reached(s.rekeyAt) {
-			p.rekeySA(s)
+			p.rekeySA(now, s)
 		}
 		if reached(s.expires) {
 			p.send(s, payload{wireike.PayloadDelete, wireike.AppendDelete(nil, wireike.ProtocolISAKMP, s.spi())})
@@ -430,11 +430,20 @@ func (p *peer) dead() {
 	p.checkEmpty(tenant.ReasonLostCarrier, detail)
 }
 
-// rekeySA negotiates a new ISAKMP SA in the place of one, unless there is a newer one already or nobody needs it.
-func (p *peer) rekeySA(s *isakmp) {
+// rekeySA negotiates a new ISAKMP SA in the place of one, unless there is a newer one already or nobody needs it. It waits for a Quick
+// Mode that is under way, as that waits for it (rekeyChild), if there is time.
+func (p *peer) rekeySA(now time.Time, s *isakmp) {
 	s.rekeyAt = time.Time{}
 	if s != p.newest() || len(p.children) == 0 {
 		return
+	}
+	if s.expires.Sub(now) > renewalPause {
+		for _, q := range s.quicks {
+			if q.pending() {
+				s.rekeyAt = now.Add(time.Second)
+				return
+			}
+		}
 	}
 	p.renew(s)
 }

@@ -2,6 +2,8 @@ package ikev1
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -236,6 +238,55 @@ func TestPFS(t *testing.T) {
 			}
 			mustCarry(t, sp, cl.only())
 			w.shutdown(cl, s)
+		})
+	}
+}
+
+// TestBothPhasesAtTheSameTime: a new ISAKMP SA and a new child that are due together are made one after the other, whichever is
+// first: a child that is not complete when its peer moves to the new ISAKMP SA may be lost there with the old one.
+func TestBothPhasesAtTheSameTime(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		begin func(m *peer, now time.Time)
+		want  []wireike.ExchangeType // the server's, each until the next begins
+	}{
+		{"ISAKMP first", func(m *peer, now time.Time) {
+			m.rekeySA(now, m.newest())
+			m.rekeyChild(now, m.children[0])
+		}, []wireike.ExchangeType{wireike.ExchangeMain, wireike.ExchangeQuick}},
+		{"child first", func(m *peer, now time.Time) {
+			m.rekeyChild(now, m.children[0])
+			m.rekeySA(now, m.newest())
+		}, []wireike.ExchangeType{wireike.ExchangeQuick, wireike.ExchangeMain}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			run(t, func(t *testing.T, w *world) {
+				w.delay = 100 * time.Millisecond
+				s, cl := pair(w, linux("10.0.0.2", "secret"), pskPolicy("tenants/a", "secret"), pskPolicy("tenants/client", "secret"))
+				sp := s.only()
+				var seen []wireike.ExchangeType
+				var ids []wireike.Cookie
+				w.tap = func(from, _ netip.AddrPort, msg []byte) bool {
+					h, err := wireike.ParseHeader(msg)
+					if err != nil || h.Exchange == wireike.ExchangeInformational || from.Addr() != s.addr {
+						return true
+					}
+					if len(seen) == 0 || seen[len(seen)-1] != h.Exchange {
+						seen, ids = append(seen, h.Exchange), append(ids, h.Initiator)
+					}
+					return true
+				}
+				s.e.postPeer(sp, tc.begin)
+				settle(8 * time.Second)
+				if !slices.Equal(seen, tc.want) {
+					t.Fatalf("the server sends %v, want %v", seen, tc.want)
+				}
+				if seen[0] == wireike.ExchangeMain && ids[0] != ids[1] {
+					t.Error("the child is not made in the new ISAKMP SA")
+				}
+				mustCarry(t, sp, cl.only())
+				w.shutdown(cl, s)
+			})
 		})
 	}
 }
