@@ -143,7 +143,8 @@ func (p *peer) limit(now time.Time, spi uint32, hard bool) {
 	}
 }
 
-// renewalPause is how long a new child waits for a Main Mode of ours that is under way.
+// renewalPause is how long a new child waits for a Main Mode of ours that is under way, and what must be left of an SA's lifetime for
+// it to wait for anything.
 const renewalPause = 5 * time.Second
 
 // rekeyChild negotiates a new child in the place of one. While a Main Mode of ours is under way it waits: charon, as the client, hands
