@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-
-	"concentrator/internal/dataplane/netio"
 )
 
 // UDP ports: RFC 2408 section 2.5.1, RFC 3947 section 4 and RFC 2661 section 8.1.
@@ -167,12 +165,15 @@ func (g *Datagrams) send(faces []*face, local netip.Addr, remote netip.AddrPort,
 	}
 	i := (int(to[3]) + int(remote.Port())) % len(faces)
 	g.d.shards[i].inbox.push(func(s *shard) {
-		m := netio.Message{Data: msg, From: from, To: to, Port: remote.Port()}
+		m := s.enqueue(faces[i], nil)
+		if m == nil {
+			return
+		}
+		m.Data, m.From, m.To, m.Port = msg, from, to, remote.Port()
 		if faces[i].kind == faceL2TP {
 			for at := range s.controlTaps {
-				s.controlTaps[at].sent(&m)
+				s.controlTaps[at].sent(m)
 			}
 		}
-		s.enqueue(faces[i], nil, m)
 	})
 }

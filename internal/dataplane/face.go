@@ -198,15 +198,17 @@ func (s *shard) queue(c *call, b *pktbuf.Buf) {
 	if len(c.outer) != 0 {
 		c.tapGRE(b)
 	}
-	s.enqueue(c.face, c, netio.Message{Data: b.Bytes(), From: c.local, To: c.remote, TOS: b.TOS})
+	if m := s.enqueue(c.face, c); m != nil {
+		m.Data, m.From, m.To, m.TOS = b.Bytes(), c.local, c.remote, b.TOS
+	}
 }
 
-// enqueue puts a finished packet of c, or nobody's, into the next batch to the wire. Its data must stay as it is until
-// the flush.
-func (s *shard) enqueue(f *face, c *call, m netio.Message) {
+// enqueue gives a finished packet of c, or nobody's, its place in the next batch to the wire, for the caller to fill in: an
+// empty message. Its data must stay as it is until the flush. nil, and counted: the socket is gone.
+func (s *shard) enqueue(f *face, c *call) *netio.Message {
 	if f.gone {
 		s.drop(c, DropWireSend)
-		return
+		return nil
 	}
 	if f.n == batchSize {
 		s.write(f)
@@ -215,9 +217,10 @@ func (s *shard) enqueue(f *face, c *call, m netio.Message) {
 		f.dirty = true
 		s.dirty = append(s.dirty, f)
 	}
-	f.pending[f.n] = m
+	m := &f.pending[f.n]
 	f.calls[f.n] = c
 	f.n++
+	return m
 }
 
 // write sends what is pending on f. A message that can't be sent is dropped and never keeps the others.

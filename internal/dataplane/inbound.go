@@ -284,15 +284,15 @@ func (s *shard) deliverFrame(c *call, b *pktbuf.Buf, encrypted bool) {
 // admit decides whether an inner packet may enter the network, cuts padding off and clamps its MSS. ours says that it was
 // for us and goes no further.
 func (s *shard) admit(c *call, b *pktbuf.Buf) (d Drop, ours bool) {
-	h, ok := policy.ParseIPv4(b.Bytes())
-	if !ok {
+	var h policy.IPv4
+	if !h.Parse(b.Bytes()) {
 		return DropIPMalformed, false
 	}
 	b.Truncate(h.TotalLen)
 	if !c.sources.Allow(h.Src) {
 		return DropSpoofedSource, false
 	}
-	if c.inform.hears(h.Dst) && s.answerDHCP(c, b, h) {
+	if c.inform.hears(h.Dst) && s.answerDHCP(c, b, &h) {
 		return Pass, true
 	}
 	if to := c.net.table.lookup(h.Dst); to != nil {
@@ -303,10 +303,10 @@ func (s *shard) admit(c *call, b *pktbuf.Buf) (d Drop, ours bool) {
 			return DropClientToClient, false
 		}
 	}
-	if c.acl != nil && !c.acl.Permit(true, b.Bytes(), h) {
+	if c.acl != nil && !c.acl.Permit(true, b.Bytes(), &h) {
 		return DropACL, false
 	}
-	policy.ClampMSS(b.Bytes(), h, c.mtu)
+	policy.ClampMSS(b.Bytes(), &h, c.mtu)
 	c.dscp.Inner(b.Bytes(), b.TOS)
 	return Pass, false
 }

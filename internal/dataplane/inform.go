@@ -45,7 +45,7 @@ func (f *informer) allow(now int64) bool {
 
 // answerDHCP answers b, which the client sent to somebody that informer hears, if it asks a DHCP server. Then it reports
 // true: b goes no further and is counted. The answer is a service of ours, as IPCP is: ACL and rates don't concern it.
-func (s *shard) answerDHCP(c *call, b *pktbuf.Buf, h policy.IPv4) bool {
+func (s *shard) answerDHCP(c *call, b *pktbuf.Buf, h *policy.IPv4) bool {
 	if c.inform.answer == nil || !dhcp.Asks(b.Bytes(), h) {
 		return false
 	}

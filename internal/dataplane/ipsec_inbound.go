@@ -194,20 +194,22 @@ func (s *shard) acceptESP(it *espItem, op *esp.OpenOp) {
 		s.drop(nil, l2tpDrops[v])
 		return
 	}
-	h, _, err := wirel2tp.ParseHeader(it.buf.Bytes())
-	if err != nil {
-		s.drop(nil, DropL2TPMalformed)
-		return
-	}
-	if h.Control {
+	var h wirel2tp.Header
+	frame, v := l2tpdata.Read(it.buf, &h)
+	switch v {
+	case l2tpdata.OK:
+	case l2tpdata.Control:
 		p.sink.Control(port, append(make([]byte, 0, it.buf.Len()), it.buf.Bytes()...))
+		return
+	default:
+		s.drop(nil, l2tpDrops[v])
 		return
 	}
 	if int(h.SessionID)%steer.MaxShards != s.id {
 		s.drop(nil, DropL2TPUnknownSession)
 		return
 	}
-	s.l2tpData(p, port, it.buf)
+	s.l2tpData(p, port, it.buf, &h, frame)
 }
 
 // checkLimit tells the control side, once each, that an SA's use has come near its lifetime or reached it.
@@ -228,17 +230,19 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 		s.drop(nil, DropL2TPCleartext)
 		return
 	}
-	h, _, err := wirel2tp.ParseHeader(b.Bytes())
-	if err != nil {
-		s.drop(nil, DropL2TPMalformed)
-		return
-	}
-	if h.Control {
+	var h wirel2tp.Header
+	frame, v := l2tpdata.Read(b, &h)
+	switch v {
+	case l2tpdata.OK:
+	case l2tpdata.Control:
 		for i := range s.controlTaps {
 			s.controlTaps[i].received(d, b.Bytes())
 		}
 		msg := append(make([]byte, 0, b.Len()), b.Bytes()...)
 		f.sink.PlainL2TP(netip.AddrFrom4(d.To), netip.AddrPortFrom(netip.AddrFrom4(d.From), d.FromPort), msg)
+		return
+	default:
+		s.drop(nil, l2tpDrops[v])
 		return
 	}
 	if shard := int(h.SessionID) % steer.MaxShards; shard != s.id {
@@ -267,7 +271,7 @@ func (s *shard) plainL2TP(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool
 		s.drop(c, d)
 		return
 	}
-	s.l2tpData(p, d.FromPort, b)
+	s.l2tpData(p, d.FromPort, b, &h, frame)
 }
 
 // l2tpDrops says how a verdict of l2tpdata is counted.
@@ -284,14 +288,10 @@ var l2tpDrops = [...]Drop{
 // strayInterval is how often, in nanoseconds, a peer's data for another peer's tunnel is told of.
 const strayInterval = int64(time.Second)
 
-// l2tpData takes a data message of a peer: session ID → call, which must be the peer's, in the tunnel that the header
-// names (RFC 2661 section 3.1).
-func (s *shard) l2tpData(p *peer, port uint16, b *pktbuf.Buf) {
-	h, v := l2tpdata.Strip(b) // 5
-	if v != l2tpdata.OK {
-		s.drop(nil, l2tpDrops[v])
-		return
-	}
+// l2tpData takes a data message of a peer, whose header h was read and whose PPP frame has frame octets: session ID → call,
+// which must be the peer's, in the tunnel that the header names (RFC 2661 section 3.1).
+func (s *shard) l2tpData(p *peer, port uint16, b *pktbuf.Buf, h *wirel2tp.Header, frame int) {
+	l2tpdata.Cut(b, h, frame) // 5
 	c := s.calls[h.SessionID>>steer.ShardBits]
 	if c == nil || c.l2tp == nil {
 		s.drop(nil, DropL2TPUnknownSession)

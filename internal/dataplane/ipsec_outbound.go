@@ -5,7 +5,6 @@ import (
 
 	"concentrator/internal/dataplane/esp"
 	"concentrator/internal/dataplane/l2tpdata"
-	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -33,7 +32,9 @@ func (s *shard) sendToPeer(p *peer, c *call, port uint16, b *pktbuf.Buf, size in
 		if len(p.outer) != 0 {
 			p.tapOut(p.udp, b)
 		}
-		s.enqueue(p.udp, c, netio.Message{Data: b.Bytes(), From: p.local, To: p.remote, Port: p.port, TOS: b.TOS})
+		if m := s.enqueue(p.udp, c); m != nil {
+			m.Data, m.From, m.To, m.Port, m.TOS = b.Bytes(), p.local, p.remote, p.port, b.TOS
+		}
 		c.countSent(s.now, size)
 		return
 	}
@@ -69,15 +70,16 @@ func (s *shard) sealESP() {
 			s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
 			continue
 		}
-		m := netio.Message{Data: it.buf.Bytes(), From: p.local, To: p.remote, TOS: it.buf.TOS}
-		f := p.raw
+		f, port := p.raw, uint16(0)
 		if a.encap {
-			f, m.Port = p.udp, p.port
+			f, port = p.udp, p.port
 		}
 		if len(p.outer) != 0 {
 			p.tapOut(f, it.buf)
 		}
-		s.enqueue(f, it.call, m)
+		if m := s.enqueue(f, it.call); m != nil {
+			m.Data, m.From, m.To, m.Port, m.TOS = it.buf.Bytes(), p.local, p.remote, port, it.buf.TOS
+		}
 		it.call.countSent(s.now, it.size)
 		s.checkLimit(p, a.spi, &a.outLimit, a.out.PastSoft(), a.out.PastHard())
 	}

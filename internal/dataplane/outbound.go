@@ -27,7 +27,7 @@ func (s *shard) readTUN(n *network) (full bool) {
 	before := s.stats.TUNInPackets
 	for s.used < batchSize && s.stats.TUNInPackets-before < batchSize {
 		b := &s.in[s.used]
-		what, errno := s.train.Read(n.queue.FD, b) // 1
+		what, errno := s.train.Read(n.queue, b) // 1
 		if errno != 0 {
 			if gone(errno) {
 				s.loseNetwork(n)
@@ -84,8 +84,8 @@ func (s *shard) takeTUN(n *network, b *pktbuf.Buf) {
 // route does steps 2 to 4 for an inner packet: the session, the policy and the PPP header. passed says that it came
 // through the ring.
 func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
-	h, ok := policy.ParseIPv4(b.Bytes())
-	if !ok {
+	var h policy.IPv4
+	if !h.Parse(b.Bytes()) {
 		s.drop(nil, DropIPMalformed)
 		return
 	}
@@ -120,23 +120,23 @@ func (s *shard) route(n *network, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropShardBusy)
 		return
 	}
-	if c.acl != nil && !c.acl.Permit(false, b.Bytes(), h) {
+	if c.acl != nil && !c.acl.Permit(false, b.Bytes(), &h) {
 		s.drop(c, DropACL)
 		return
 	}
-	policy.ClampMSS(b.Bytes(), h, c.mtu)
+	policy.ClampMSS(b.Bytes(), &h, c.mtu)
 	b.TOS = c.dscp.Outer(policy.TOS(b.Bytes()))
 	if h.TotalLen > c.mtu && h.DontFragment {
-		s.tooBig(n, c, b, h)
+		s.tooBig(n, c, b, &h)
 		return
 	}
 	if s.withinRate(c, c.down, b) {
-		s.toClient(c, b, h)
+		s.toClient(c, b, &h)
 	}
 }
 
 // toClient gives an inner packet, in pieces where it is longer than the session takes, to what encapsulates it.
-func (s *shard) toClient(c *call, b *pktbuf.Buf, h policy.IPv4) {
+func (s *shard) toClient(c *call, b *pktbuf.Buf, h *policy.IPv4) {
 	if len(c.inner) != 0 {
 		c.inner.Put(b.Bytes())
 	}
@@ -164,7 +164,7 @@ func (s *shard) toClient(c *call, b *pktbuf.Buf, h policy.IPv4) {
 }
 
 // tooBig tells the sender of an inner packet that it does not fit the session (RFC 1191 section 4).
-func (s *shard) tooBig(n *network, c *call, b *pktbuf.Buf, h policy.IPv4) {
+func (s *shard) tooBig(n *network, c *call, b *pktbuf.Buf, h *policy.IPv4) {
 	s.drop(c, DropTooBig)
 	answer := s.buf()
 	if answer == nil || n.gateway == [4]byte{} {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"concentrator/internal/dataplane/esp"
-	"concentrator/internal/dataplane/netio"
 	"concentrator/internal/telemetry"
 )
 
@@ -192,7 +191,9 @@ var keepalive = []byte{0xff}
 func (p *Peer) Keepalive() {
 	p.push(func(s *shard) {
 		if q := p.peer.now(); !q.removed {
-			s.enqueue(q.udp, nil, netio.Message{Data: keepalive, From: q.local, To: q.remote, Port: q.port})
+			if m := s.enqueue(q.udp, nil); m != nil {
+				m.Data, m.From, m.To, m.Port = keepalive, q.local, q.remote, q.port
+			}
 		}
 	})
 }

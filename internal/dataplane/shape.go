@@ -102,12 +102,12 @@ func (s *shard) unshape(c *call) {
 			return
 		}
 		s.lend(b, s.shaped)
-		h, ok := policy.ParseIPv4(b.Bytes())
-		if !ok || !c.open || c.requireMPPE && c.encrypt == nil { // it has changed meanwhile
+		var h policy.IPv4
+		if !h.Parse(b.Bytes()) || !c.open || c.requireMPPE && c.encrypt == nil { // it has changed meanwhile
 			s.drop(c, DropNotOpen)
 			continue
 		}
-		s.toClient(c, b, h)
+		s.toClient(c, b, &h)
 	}
 }
 

@@ -131,7 +131,7 @@ func seesRate(_ *world, c *client) string {
 func seesFilter(w *world, c *client) string {
 	udp := policy.IPv4{HeaderLen: 20, TotalLen: 28, Protocol: 17}
 	rules := c.fc.attached().ACL
-	return fmt.Sprintf("%q, pass %v", w.session(acme).ACL, rules == nil || rules.Permit(true, make([]byte, 28), udp))
+	return fmt.Sprintf("%q, pass %v", w.session(acme).ACL, rules == nil || rules.Permit(true, make([]byte, 28), &udp))
 }
 
 // seesKeys is whether both ends encrypt with the same keys.

@@ -126,7 +126,7 @@ func (c *client) carryUp() error {
 				n++
 				continue
 			}
-			switch r, errno := train.Read(fd, &bufs[n]); {
+			switch r, errno := train.Read(tun.Queue{FD: fd, Offloads: c.dev.Offloads()}, &bufs[n]); {
 			case errno != 0:
 				break read
 			case r == tun.Single:

@@ -44,3 +44,11 @@ func Pseudo(src, dst [4]byte, protocol uint8, length int) uint64 {
 
 // Of is the checksum of p alone: what belongs into its checksum field if that is 0 now, and 0 if it is there and right.
 func Of(p []byte) uint16 { return ^Fold(Add(0, p)) }
+
+// RightIPv4 says whether the checksum in an IPv4 header without options is right (RFC 791 section 3.1).
+func RightIPv4(header *[20]byte) bool {
+	// The order of octets does not matter to all ones.
+	sum, carry := bits.Add64(binary.NativeEndian.Uint64(header[:]), binary.NativeEndian.Uint64(header[8:]), 0)
+	sum, carry = bits.Add64(sum, uint64(binary.NativeEndian.Uint32(header[16:])), carry)
+	return Fold(sum+carry) == 0xffff // a sum that has just carried is small
+}

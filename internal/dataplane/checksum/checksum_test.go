@@ -39,6 +39,39 @@ func TestRFC1071Section3(t *testing.T) {
 	}
 }
 
+// TestRightIPv4: a header seen in the wild, the same with each of its bits turned, and none at all.
+func TestRightIPv4(t *testing.T) {
+	h := [20]byte{0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0xb8, 0x61, 192, 168, 0, 1, 192, 168, 0, 199}
+	if !RightIPv4(&h) || Of(h[:]) != 0 {
+		t.Error("the right one is wrong")
+	}
+	for bit := range 8 * len(h) {
+		h[bit/8] ^= 1 << (bit % 8)
+		if RightIPv4(&h) {
+			t.Errorf("right with bit %d turned", bit)
+		}
+		h[bit/8] ^= 1 << (bit % 8)
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 100_000 {
+		for i := range h {
+			h[i] = byte(r.Uint32()) | byte(r.IntN(2)*255) // many carries
+		}
+		h[10], h[11] = 0, 0
+		binary.BigEndian.PutUint16(h[10:], Of(h[:]))
+		if !RightIPv4(&h) {
+			t.Fatalf("%x: wrong", h)
+		}
+		h[r.IntN(len(h))]++
+		if RightIPv4(&h) != (Of(h[:]) == 0) {
+			t.Fatalf("%x: %t", h, RightIPv4(&h))
+		}
+	}
+	if RightIPv4(new([20]byte)) {
+		t.Error("nothing but zeros is right")
+	}
+}
+
 // eachWay runs test with every implementation that this processor has.
 func eachWay(t *testing.T, test func(t *testing.T)) {
 	t.Helper()

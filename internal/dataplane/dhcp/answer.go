@@ -97,7 +97,7 @@ func (a *Answer) Server() uint32 { return a.server }
 // session's client, or if most is less than MinLen.
 //
 // Told is what the client asks for, or everything if it doesn't say; what does not fit is left out, routes last.
-func (a *Answer) Append(b, p []byte, h policy.IPv4, most int) ([]byte, bool) {
+func (a *Answer) Append(b, p []byte, h *policy.IPv4, most int) ([]byte, bool) {
 	most = min(most, MaxLen)
 	if most < MinLen || h.Src != a.client || !Asks(p, h) {
 		return b, false

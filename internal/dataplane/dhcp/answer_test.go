@@ -241,7 +241,7 @@ func TestQuestions(t *testing.T) {
 			c.change(&q)
 			p := q.bytes(t)
 			h, ok := policy.ParseIPv4(p)
-			if !ok || Asks(p, h) != c.asks {
+			if !ok || Asks(p, &h) != c.asks {
 				t.Errorf("Asks says %v", !c.asks)
 			}
 			if _, ok := ask(t, New(config()), p, 576); ok != c.want {
@@ -284,7 +284,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	h, _ := policy.ParseIPv4(p)
 	b := make([]byte, 0, MaxLen)
 	if n := testing.AllocsPerRun(1000, func() {
-		if _, ok := a.Append(b, p, h, MaxLen); !ok {
+		if _, ok := a.Append(b, p, &h, MaxLen); !ok {
 			t.Fatal("no answer")
 		}
 	}); n != 0 {
@@ -299,9 +299,9 @@ func TestAppendKeepsWhatIsThere(t *testing.T) {
 		cfg.Routes = many(routes)
 		a, p := New(cfg), windows().bytes(t)
 		h, _ := policy.ParseIPv4(p)
-		alone, _ := a.Append(nil, p, h, 500)
+		alone, _ := a.Append(nil, p, &h, 500)
 		dirty := slices.Repeat([]byte{0xee}, 2000)
-		got, ok := a.Append(dirty[:100], p, h, 500)
+		got, ok := a.Append(dirty[:100], p, &h, 500)
 		if !ok || !slices.Equal(got[:100], slices.Repeat([]byte{0xee}, 100)) || !slices.Equal(got[100:], alone) {
 			t.Errorf("%d routes: % x, want % x", routes, got, alone)
 		}
@@ -319,7 +319,7 @@ func TestChecksumOfZero(t *testing.T) {
 		q.xid = xid
 		p := q.bytes(t)
 		h, _ := policy.ParseIPv4(p)
-		out, ok := a.Append(nil, p, h, MaxLen)
+		out, ok := a.Append(nil, p, &h, MaxLen)
 		if !ok {
 			t.Fatal("no answer")
 		}

@@ -35,7 +35,7 @@ func FuzzAppend(f *testing.F) {
 		if !ok {
 			t.Fatal("no IPv4 header")
 		}
-		if out, ok := a.Append(nil, p, h, most); ok {
+		if out, ok := a.Append(nil, p, &h, most); ok {
 			read(t, out, p, h, most)
 		}
 	})

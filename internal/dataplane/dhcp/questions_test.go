@@ -128,7 +128,7 @@ func ask(t testing.TB, a *Answer, p []byte, most int) (reply, bool) {
 	if !ok {
 		t.Fatal("the question is no IPv4 packet")
 	}
-	out, ok := a.Append(nil, p, h, most)
+	out, ok := a.Append(nil, p, &h, most)
 	if !ok {
 		if len(out) != 0 {
 			t.Errorf("no answer, but % x", out)

@@ -43,7 +43,7 @@ const (
 
 // Asks reports whether the inner IPv4 packet p, whose header is h, is for a DHCP server: whole, and from port 68 to 67. To
 // which address is for the caller to look at.
-func Asks(p []byte, h policy.IPv4) bool {
+func Asks(p []byte, h *policy.IPv4) bool {
 	return h.Protocol == protocolUDP && !h.MoreFragments && h.FragmentOffset == 0 &&
 		h.TotalLen >= h.HeaderLen+udpHeaderLen &&
 		binary.BigEndian.Uint16(p[h.HeaderLen:]) == clientPort && binary.BigEndian.Uint16(p[h.HeaderLen+2:]) == serverPort
@@ -59,7 +59,7 @@ type request struct {
 
 // parseRequest reads a DHCPINFORM out of a packet for which Asks is true. It reports false for any other message, for one
 // that is not sound, and for one that a relay has passed on: there is none on a PPP link.
-func parseRequest(p []byte, h policy.IPv4) (request, bool) {
+func parseRequest(p []byte, h *policy.IPv4) (request, bool) {
 	datagram := p[h.HeaderLen:h.TotalLen]
 	n := int(binary.BigEndian.Uint16(datagram[4:]))
 	if n < udpHeaderLen+fixedLen || n > len(datagram) {

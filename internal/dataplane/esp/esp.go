@@ -109,16 +109,18 @@ type SealOp struct {
 
 // OpenBatch opens packets of any SAs, in order, with x to work on. Every packet is in a buffer of its own.
 func OpenBatch(ops []OpenOp, x *Scratch) {
-	for ; len(ops) > stage; ops = ops[stage:] {
-		x.open(ops[:stage])
+	for len(ops) > 0 {
+		n := min(len(ops), stage)
+		x.open(ops[:n])
+		ops = ops[n:]
 	}
-	x.open(ops)
 }
 
 // SealBatch seals packets of any SAs, in order, with x to work on. Every packet is in a buffer of its own.
 func SealBatch(ops []SealOp, x *Scratch) {
-	for ; len(ops) > stage; ops = ops[stage:] {
-		x.seal(ops[:stage])
+	for len(ops) > 0 {
+		n := min(len(ops), stage)
+		x.seal(ops[:n])
+		ops = ops[n:]
 	}
-	x.seal(ops)
 }

@@ -101,12 +101,12 @@ func BenchmarkPermit(b *testing.B) {
 			packets, headers := make([][48]byte, benchPackets), make([]IPv4, benchPackets)
 			for i := range packets {
 				copy(packets[i][:], c.packet(i))
-				headers[i] = parse(b, packets[i][:])
+				headers[i] = *parse(b, packets[i][:])
 			}
 			b.ReportAllocs()
 			i, permitted := 0, 0
 			for b.Loop() {
-				if a.Permit(true, packets[i][:], headers[i]) {
+				if a.Permit(true, packets[i][:], &headers[i]) {
 					permitted++
 				}
 				i = (i + 1) % benchPackets

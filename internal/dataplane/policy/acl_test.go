@@ -180,7 +180,7 @@ func TestCompileNothing(t *testing.T) {
 }
 
 // slowPermit is what Permit must say, rule by rule.
-func slowPermit(rules []tenant.ACLRule, up bool, p []byte, h IPv4) bool {
+func slowPermit(rules []tenant.ACLRule, up bool, p []byte, h *IPv4) bool {
 	way, any := tenant.ACLDown, false
 	if up {
 		way = tenant.ACLUp

@@ -13,17 +13,17 @@ func TestNoAllocation(t *testing.T) {
 	wrong := 0
 	if n := testing.AllocsPerRun(1000, func() {
 		h, ok := ParseIPv4(p)
-		f, cut := Fragment(p, h, 576)
+		f, cut := Fragment(p, &h, 576)
 		pieces := 0
 		for f.Next(&b) {
 			pieces++
 		}
-		if !ok || !cut || pieces != 3 || !src.Allow(h.Src) || !FragmentationNeeded(&b, p, h, gateway, 1400) ||
+		if !ok || !cut || pieces != 3 || !src.Allow(h.Src) || !FragmentationNeeded(&b, p, &h, gateway, 1400) ||
 			!CredibleFrame(0x21, p, &src, true) {
 			wrong++
 		}
 		h, _ = ParseIPv4(syn)
-		ClampMSS(syn, h, 1400)
+		ClampMSS(syn, &h, 1400)
 	}); n != 0 || wrong != 0 {
 		t.Errorf("%v allocations, %d wrong", n, wrong)
 	}

@@ -24,8 +24,8 @@ func CredibleInner(head []byte, n int, src *Sources, far bool) bool {
 	head, n = head[used:], n-used
 	switch protocol {
 	case ppp.ProtocolIPv4:
-		h, ok := parseHead(head, n)
-		return ok && (!far || src.Allow(h.Src))
+		var h IPv4
+		return h.parseHead(head, n) && (!far || src.Allow(h.Src))
 	case ppp.ProtocolIPv6:
 		return !far && plausibleIPv6(head, n)
 	}
@@ -39,8 +39,8 @@ func CredibleInner(head []byte, n int, src *Sources, far bool) bool {
 func CredibleFrame(protocol uint16, info []byte, src *Sources, far bool) bool {
 	switch {
 	case protocol == ppp.ProtocolIPv4:
-		h, ok := ParseIPv4(info)
-		return ok && (!far || src.Allow(h.Src))
+		var h IPv4
+		return h.Parse(info) && (!far || src.Allow(h.Src))
 	case protocol == ppp.ProtocolLQR: // a control protocol without code, identifier and length
 		return !far
 	case protocol >= 0x8000:

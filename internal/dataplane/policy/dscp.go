@@ -1,6 +1,10 @@
 package policy
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"concentrator/internal/dataplane/checksum"
+)
 
 // DSCP says how the Differentiated Services fields of inner and outer packets are tied (RFC 2983 section 3).
 type DSCP uint8
@@ -55,5 +59,5 @@ func SetDSCP(p []byte, tos uint8) {
 	p[1] = now
 	// The word is version, header length and TOS; the first two stay, and cancel each other out.
 	sum := uint32(^binary.BigEndian.Uint16(p[10:])) + uint32(^uint16(was)) + uint32(now)
-	binary.BigEndian.PutUint16(p[10:], ^fold(sum))
+	binary.BigEndian.PutUint16(p[10:], ^checksum.Fold(uint64(sum)))
 }

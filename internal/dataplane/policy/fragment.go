@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 
+	"concentrator/internal/dataplane/checksum"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -27,7 +28,7 @@ type Fragments struct {
 // must not be cut (Don't Fragment: see FragmentationNeeded), claims to end beyond the longest datagram, or mtu is
 // below MinMTU. p is borrowed until the last
 // piece was made.
-func Fragment(p []byte, h IPv4, mtu int) (Fragments, bool) {
+func Fragment(p []byte, h *IPv4, mtu int) (Fragments, bool) {
 	if h.DontFragment || mtu < MinMTU || h.FragmentOffset+h.TotalLen > 0xffff {
 		return Fragments{}, false
 	}
@@ -101,5 +102,5 @@ func (f *Fragments) Next(b *pktbuf.Buf) bool {
 // putChecksum writes the checksum of an IPv4 header.
 func putChecksum(header []byte) {
 	binary.BigEndian.PutUint16(header[10:], 0)
-	binary.BigEndian.PutUint16(header[10:], checksum(header, 0))
+	binary.BigEndian.PutUint16(header[10:], checksum.Of(header))
 }

@@ -41,10 +41,10 @@ func FuzzParseIPv4(f *testing.F) {
 			t.Fatalf("%+v of %d octets", h, len(p))
 		}
 		var b pktbuf.Buf
-		if FragmentationNeeded(&b, p, h, gateway, int(mtu)) {
+		if FragmentationNeeded(&b, p, &h, gateway, int(mtu)) {
 			parse(t, b.Bytes())
 		}
-		if fs, ok := Fragment(p, h, int(mtu)); ok {
+		if fs, ok := Fragment(p, &h, int(mtu)); ok {
 			var whole []byte
 			for fs.Next(&b) {
 				piece := parse(t, b.Bytes())
@@ -58,7 +58,7 @@ func FuzzParseIPv4(f *testing.F) {
 			}
 		}
 		was := slices.Clone(p)
-		if ClampMSS(p, h, int(mtu)) == bytes.Equal(was, p) {
+		if ClampMSS(p, &h, int(mtu)) == bytes.Equal(was, p) {
 			t.Fatal("ClampMSS doesn't tell what it did")
 		}
 	})
@@ -89,7 +89,7 @@ func FuzzPermit(f *testing.F) {
 		rules := randomRules(rand.New(rand.NewPCG(seed, 0)), 1+int(n)%130)
 		a := compile(t, rules...)
 		for _, up := range []bool{true, false} {
-			if got, want := a.Permit(up, p, h), slowPermit(rules, up, p, h); got != want {
+			if got, want := a.Permit(up, p, &h), slowPermit(rules, up, p, &h); got != want {
 				t.Fatalf("up %v: %v, rule by rule %v", up, got, want)
 			}
 		}

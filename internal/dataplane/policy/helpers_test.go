@@ -44,11 +44,11 @@ func withFragment(p []byte, word uint16) []byte {
 }
 
 // parse fails the test when p isn't right.
-func parse(t testing.TB, p []byte) IPv4 {
+func parse(t testing.TB, p []byte) *IPv4 {
 	t.Helper()
 	h, ok := ParseIPv4(p)
 	if !ok {
 		t.Fatalf("malformed: %x", p)
 	}
-	return h
+	return &h
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"encoding/binary"
 
+	"concentrator/internal/dataplane/checksum"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -25,7 +26,7 @@ const (
 // octets get through (RFC 792, RFC 1191 section 4). from is our address, in host order. It reports false, and leaves b
 // empty, when no error may be sent about p (RFC 1122 section 3.2.2): it is an ICMP error itself, a fragment but the
 // first, or not from and to single hosts.
-func FragmentationNeeded(b *pktbuf.Buf, p []byte, h IPv4, from uint32, mtu int) bool {
+func FragmentationNeeded(b *pktbuf.Buf, p []byte, h *IPv4, from uint32, mtu int) bool {
 	b.Reset()
 	if h.FragmentOffset != 0 || !singleHost(h.Src) || !singleHost(h.Dst) || isICMPError(p, h) {
 		return false
@@ -47,7 +48,7 @@ func FragmentationNeeded(b *pktbuf.Buf, p []byte, h IPv4, from uint32, mtu int) 
 	message[0], message[1] = icmpUnreachable, icmpFragNeeded
 	binary.BigEndian.PutUint16(message[6:], uint16(min(max(mtu, 0), 0xffff)))
 	copy(message[icmpHeaderLen:], quoted)
-	binary.BigEndian.PutUint16(message[2:], checksum(message, 0))
+	binary.BigEndian.PutUint16(message[2:], checksum.Of(message))
 	return true
 }
 
@@ -58,7 +59,7 @@ func singleHost(a uint32) bool {
 }
 
 // isICMPError reports whether p is an ICMP error message, or too short to tell.
-func isICMPError(p []byte, h IPv4) bool {
+func isICMPError(p []byte, h *IPv4) bool {
 	if h.Protocol != protocolICMP {
 		return false
 	}

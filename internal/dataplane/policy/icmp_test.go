@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"concentrator/internal/dataplane/checksum"
 	"concentrator/internal/dataplane/pktbuf"
 )
 
@@ -22,7 +23,7 @@ func TestFragmentationNeeded(t *testing.T) {
 		t.Errorf("header %+v", h)
 	}
 	icmp := out[h.HeaderLen:]
-	if checksum(icmp, 0) != 0 {
+	if checksum.Of(icmp) != 0 {
 		t.Error("the ICMP checksum is wrong")
 	}
 	if icmp[0] != 3 || icmp[1] != 4 || icmp[4] != 0 || icmp[5] != 0 || binary.BigEndian.Uint16(icmp[6:]) != 1400 {

@@ -1,6 +1,10 @@
 package policy
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"concentrator/internal/dataplane/checksum"
+)
 
 // MinMTU is the smallest packet in octets that every link must carry whole (RFC 791 section 3.2).
 const MinMTU = 68
@@ -31,51 +35,42 @@ type IPv4 struct {
 
 // ParseIPv4 reads and checks the header of p: version, lengths, header checksum. Everything that it reports
 // is inside p.
-func ParseIPv4(p []byte) (IPv4, bool) {
-	return parseHead(p, len(p))
+func ParseIPv4(p []byte) (h IPv4, ok bool) {
+	if !h.Parse(p) {
+		return IPv4{}, false
+	}
+	return h, true
 }
 
-// parseHead is ParseIPv4 for a packet of n octets of which only head is there; the header must be whole.
-func parseHead(head []byte, n int) (IPv4, bool) {
+// Parse is ParseIPv4 into h, for who reads so many that copying them counts. If it reports false h is undefined.
+func (h *IPv4) Parse(p []byte) bool { return h.parseHead(p, len(p)) }
+
+// parseHead is Parse for a packet of n octets of which only head is there; the header must be whole.
+func (h *IPv4) parseHead(head []byte, n int) bool {
 	if len(head) < minHeaderLen || head[0]>>4 != 4 {
-		return IPv4{}, false
+		return false
 	}
 	headerLen := int(head[0]&0x0f) * 4
 	totalLen := int(binary.BigEndian.Uint16(head[2:]))
 	if headerLen < minHeaderLen || headerLen > len(head) || totalLen < headerLen || totalLen > n {
-		return IPv4{}, false
+		return false
 	}
-	if checksum(head[:headerLen], 0) != 0 {
-		return IPv4{}, false
+	if !rightSum(head[:headerLen]) {
+		return false
 	}
 	fragment := binary.BigEndian.Uint16(head[6:])
-	return IPv4{
-		HeaderLen:      headerLen,
-		TotalLen:       totalLen,
-		Src:            binary.BigEndian.Uint32(head[12:]),
-		Dst:            binary.BigEndian.Uint32(head[16:]),
-		Protocol:       head[9],
-		DontFragment:   fragment&flagDontFragment != 0,
-		MoreFragments:  fragment&flagMoreFragments != 0,
-		FragmentOffset: int(fragment&offsetMask) * 8,
-	}, true
+	h.HeaderLen, h.TotalLen = headerLen, totalLen
+	h.Src, h.Dst = binary.BigEndian.Uint32(head[12:]), binary.BigEndian.Uint32(head[16:])
+	h.Protocol = head[9]
+	h.DontFragment, h.MoreFragments = fragment&flagDontFragment != 0, fragment&flagMoreFragments != 0
+	h.FragmentOffset = int(fragment&offsetMask) * 8
+	return true
 }
 
-// checksum is the Internet checksum of b (RFC 1071), with sum added. Over a header that includes its own
-// checksum it is 0 when that is right.
-func checksum(b []byte, sum uint32) uint16 {
-	for len(b) >= 2 {
-		sum += uint32(binary.BigEndian.Uint16(b))
-		b = b[2:]
+// rightSum says whether the checksum in an IPv4 header is right.
+func rightSum(header []byte) bool {
+	if len(header) == minHeaderLen {
+		return checksum.RightIPv4((*[minHeaderLen]byte)(header))
 	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	return ^fold(sum)
-}
-
-// fold adds the carries of a ones' complement sum.
-func fold(sum uint32) uint16 {
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum>>16 + sum)
+	return checksum.Of(header) == 0
 }

@@ -47,19 +47,6 @@ func TestParseIPv4(t *testing.T) {
 	}
 }
 
-// TestChecksum is the example of RFC 1071 section 3, and a header seen in the wild.
-func TestChecksum(t *testing.T) {
-	if got := ^checksum(unhex(t, "0001f203f4f5f6f7"), 0); got != 0xddf2 {
-		t.Errorf("sum %x, want ddf2", got)
-	}
-	if got := checksum(unhex(t, "450000730000400040110000c0a80001c0a800c7"), 0); got != 0xb861 {
-		t.Errorf("checksum %x, want b861", got)
-	}
-	if got := ^checksum([]byte{1, 2, 3}, 0); got != 0x0402 {
-		t.Errorf("odd sum %x, want 0402", got)
-	}
-}
-
 func TestSources(t *testing.T) {
 	routes := []netip.Prefix{
 		netip.MustParsePrefix("172.16.5.77/24"), netip.MustParsePrefix("10.1.0.8/32"), netip.MustParsePrefix("2001:db8::/32"), {},

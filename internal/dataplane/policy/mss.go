@@ -1,6 +1,10 @@
 package policy
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"concentrator/internal/dataplane/checksum"
+)
 
 const (
 	tcpHeaderLen  = 20
@@ -15,7 +19,7 @@ const (
 // ClampMSS lowers the maximum segment size that a TCP SYN announces to what fits packets of mtu octets, and
 // corrects the checksum (RFC 1624). It never raises it, and leaves alone what isn't a SYN in the first fragment, or
 // is malformed. h is the header of p. It reports whether it changed p, whose TCP checksum must be a finished one.
-func ClampMSS(p []byte, h IPv4, mtu int) bool {
+func ClampMSS(p []byte, h *IPv4, mtu int) bool {
 	if h.Protocol != protocolTCP || h.FragmentOffset != 0 || mtu <= headersOfTCP4 {
 		return false
 	}
@@ -66,6 +70,6 @@ func lowerMSS(tcp []byte, at int, most uint16) bool {
 		from, to = from<<8|from>>8, to<<8|to>>8
 	}
 	sum := uint32(^binary.BigEndian.Uint16(tcp[16:])) + uint32(^from) + uint32(to)
-	binary.BigEndian.PutUint16(tcp[16:], ^fold(sum))
+	binary.BigEndian.PutUint16(tcp[16:], ^checksum.Fold(uint64(sum)))
 	return true
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+
+	"concentrator/internal/dataplane/checksum"
 )
 
 // segment builds an IPv4 packet with a TCP segment whose checksum is right.
@@ -23,7 +25,7 @@ func tcpSum(p []byte) uint16 {
 	for i := 12; i < 20; i += 2 {
 		sum += uint32(binary.BigEndian.Uint16(p[i:]))
 	}
-	return checksum(tcp, sum)
+	return ^checksum.Fold(checksum.Add(uint64(sum), tcp))
 }
 
 // mss is the option with one value.

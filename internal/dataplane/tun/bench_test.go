@@ -171,7 +171,7 @@ func BenchmarkRead(b *testing.B) {
 				}
 				m.begin()
 				for {
-					got, errno := tr.Read(fd, buf)
+					got, errno := tr.Read(Queue{fd, both}, buf)
 					if errno != 0 {
 						break
 					}

@@ -419,14 +419,14 @@ func TestThroughTrain(t *testing.T) {
 	for q, e := range ends {
 		for f := range flows {
 			var b pktbuf.Buf
-			if got, errno := tr.Read(e.far, &b); got != Several || errno != 0 {
+			if got, errno := tr.Read(Queue{e.far, both}, &b); got != Several || errno != 0 {
 				t.Fatalf("queue %d, flow %d: %d, %v", q, f, got, errno)
 			}
 			if !equal(all(t, tr), want[q][f]) {
 				t.Errorf("queue %d, flow %d: not what went in", q, f)
 			}
 		}
-		if _, errno := tr.Read(e.far, new(pktbuf.Buf)); errno != unix.EAGAIN {
+		if _, errno := tr.Read(Queue{e.far, both}, new(pktbuf.Buf)); errno != unix.EAGAIN {
 			t.Errorf("queue %d has more: %v", q, errno)
 		}
 	}
@@ -698,7 +698,7 @@ func TestCoalescerDoesNotAllocate(t *testing.T) {
 		c.Flush()
 		reads := 0
 		for {
-			if _, errno := tr.Read(far, b); errno != 0 {
+			if _, errno := tr.Read(Queue{far, both}, b); errno != 0 {
 				break
 			}
 			reads++

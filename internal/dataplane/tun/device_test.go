@@ -231,7 +231,7 @@ func TestDeletedDevice(t *testing.T) {
 	}
 	in(t, ns, "ip", "link", "del", "vpn0")
 	var b pktbuf.Buf
-	if _, errno := NewTrain().Read(d.Queues()[0], &b); errno != unix.EBADFD {
+	if _, errno := NewTrain().Read(Queue{d.Queues()[0], both}, &b); errno != unix.EBADFD {
 		t.Errorf("read: %v", errno)
 	}
 	c := NewCoalescer()
@@ -309,13 +309,13 @@ func TestQueues(t *testing.T) {
 			}
 		}
 		for i := range 2 {
-			got, errno := tr.Read(d.Queues()[queue], b)
+			got, errno := tr.Read(Queue{d.Queues()[queue], both}, b)
 			if p := b.Bytes(); got != Single || errno != 0 || len(p) != 20+8+5 || p[19] != byte(6+queue) {
 				t.Errorf("queue %d, packet %d: %d, %v, % x", queue, i, got, errno, p)
 			}
 		}
 		for i := range 2 {
-			if _, errno := tr.Read(d.Queues()[i], b); errno != unix.EAGAIN {
+			if _, errno := tr.Read(Queue{d.Queues()[i], both}, b); errno != unix.EAGAIN {
 				t.Errorf("queue %d has one more, %v", i, errno)
 			}
 		}

@@ -138,7 +138,7 @@ func (c *carrier) run(a, b *host, stop <-chan struct{}) {
 func (c *carrier) carry(fd int, to Queue) {
 	for {
 		b := &c.bufs[c.out.Len()]
-		got, errno := c.train.Read(fd, b)
+		got, errno := c.train.Read(Queue{fd, both}, b)
 		if errno != 0 {
 			c.flush()
 			return
@@ -406,7 +406,7 @@ func route(t *testing.T, in, out *Device, to [4]byte) {
 		var got [][]byte
 		for {
 			var b pktbuf.Buf
-			kind, errno := tr.Read(out.Queues()[0], &b)
+			kind, errno := tr.Read(Queue{out.Queues()[0], both}, &b)
 			if errno == unix.EAGAIN {
 				break
 			}

@@ -105,7 +105,7 @@ func (s *shape) shapeUDP(p []byte) {
 // intact says whether the checksums of a packet of class tcp or udp are right.
 func intact(p []byte) bool {
 	l4 := p[ipHeaderLen:]
-	return checksum.Of(p[:ipHeaderLen]) == 0 && checksum.Fold(checksum.Add(pseudo(p), l4)) == 0xffff
+	return checksum.RightIPv4((*[ipHeaderLen]byte)(p)) && checksum.Fold(checksum.Add(pseudo(p), l4)) == 0xffff
 }
 
 // pseudo is the sum of the pseudo header of the packet p, which has no IP options.

@@ -93,7 +93,7 @@ func TestTrainIsCutAsLinuxDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		var b pktbuf.Buf
-		if got, errno := tr.Read(far, &b); got != Several || errno != 0 {
+		if got, errno := tr.Read(Queue{far, both}, &b); got != Several || errno != 0 {
 			t.Fatalf("%d, %v, want Several", got, errno)
 		}
 		got := all(t, tr)
@@ -164,7 +164,7 @@ func TestSinglePackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := new(pktbuf.Buf)
-		got, errno := tr.Read(far, b)
+		got, errno := tr.Read(Queue{far, both}, b)
 		if errno != 0 {
 			t.Fatal(errno)
 		}
@@ -219,10 +219,37 @@ func TestSinglePackets(t *testing.T) {
 	if ps := all(t, tr); len(ps) != 1 || ps[0][26] != 0xff || ps[0][27] != 0xff {
 		t.Errorf("% x", ps)
 	}
-	if _, errno := tr.Read(far, new(pktbuf.Buf)); errno != unix.EAGAIN {
+	if _, errno := tr.Read(Queue{far, both}, new(pktbuf.Buf)); errno != unix.EAGAIN {
 		t.Errorf("an empty queue: %v", errno)
 	}
-	if _, errno := tr.Read(-1, new(pktbuf.Buf)); errno != unix.EBADF {
+	if _, errno := tr.Read(Queue{-1, both}, new(pktbuf.Buf)); errno != unix.EBADF {
+		t.Errorf("no queue: %v", errno)
+	}
+}
+
+// TestReadWithoutTrains: of a queue that gives none only what a buffer can hold is read, and a whole buffer may be a cut packet.
+func TestReadWithoutTrains(t *testing.T) {
+	near, far := link(t)
+	tr, q := NewTrain(), Queue{FD: far}
+	for n, want := range map[int]ReadResult{
+		0: Single, 20: Single, 1400: Single, pktbuf.MaxRead - HeaderLen - 1: Single, pktbuf.MaxRead - HeaderLen: Oversize,
+		pktbuf.MaxRead - HeaderLen + 1: Oversize, 65535: Oversize, -1: Malformed,
+	} {
+		p := octets(n+HeaderLen, 3)
+		clear(p[:min(len(p), HeaderLen)])
+		if _, err := unix.Write(near, p); err != nil {
+			t.Fatal(err)
+		}
+		b := new(pktbuf.Buf)
+		got, errno := tr.Read(q, b)
+		if got != want || errno != 0 || got == Single && !bytes.Equal(b.Bytes(), p[HeaderLen:]) {
+			t.Errorf("%d octets: %d, want %d, %v, %d octets", n, got, want, errno, b.Len())
+		}
+	}
+	if _, errno := tr.Read(q, new(pktbuf.Buf)); errno != unix.EAGAIN {
+		t.Errorf("an empty queue: %v", errno)
+	}
+	if _, errno := tr.Read(Queue{FD: -1}, new(pktbuf.Buf)); errno != unix.EBADF {
 		t.Errorf("no queue: %v", errno)
 	}
 }
@@ -321,7 +348,7 @@ func TestReadEndsTrain(t *testing.T) {
 		t.Fatal("no train")
 	}
 	_, far := link(t)
-	if _, errno := tr.Read(far, b); errno != unix.EAGAIN || tr.Left() != 0 || tr.Next(b) {
+	if _, errno := tr.Read(Queue{far, both}, b); errno != unix.EAGAIN || tr.Left() != 0 || tr.Next(b) {
 		t.Errorf("%v, %d are left", errno, tr.Left())
 	}
 }
@@ -378,7 +405,7 @@ func TestTrainDoesNotAllocate(t *testing.T) {
 			if errno := write(near, raw); errno != 0 {
 				t.Fatal(errno)
 			}
-			if _, errno := tr.Read(far, b); errno != 0 {
+			if _, errno := tr.Read(Queue{far, both}, b); errno != 0 {
 				t.Fatal(errno)
 			}
 			for tr.Next(b) {

@@ -64,60 +64,68 @@ type Header struct {
 // ParseHeader reads the header at the start of b, which is the payload of a UDP datagram. The second result is what
 // follows it, without the padding of Offset and without octets behind Length, which some links add; it borrows b. The
 // errors are the Err values of this file, never wrapped.
-func ParseHeader(b []byte) (Header, []byte, error) {
+func ParseHeader(b []byte) (h Header, rest []byte, err error) {
+	if rest, err = h.Parse(b); err != nil {
+		return Header{}, nil, err
+	}
+	return h, rest, nil
+}
+
+// Parse is ParseHeader into h, for who reads so many that copying them counts. With an error h is undefined.
+func (h *Header) Parse(b []byte) (rest []byte, err error) {
 	if len(b) < MinHeaderLen {
-		return Header{}, nil, ErrShort
+		return nil, ErrShort
 	}
 	flags := binary.BigEndian.Uint16(b)
 	if flags&versionMask != version2 {
-		return Header{}, nil, ErrVersion
+		return nil, ErrVersion
 	}
-	h := Header{
-		Control:     flags&bitType != 0,
-		HasLength:   flags&bitLength != 0,
-		HasSequence: flags&bitSequence != 0,
-		HasOffset:   flags&bitOffset != 0,
-		Priority:    flags&bitPriority != 0,
+	if flags&bitType != 0 && flags&(bitLength|bitSequence|bitOffset) != bitLength|bitSequence {
+		return nil, ErrFlags
 	}
-	if h.Control && (!h.HasLength || !h.HasSequence || h.HasOffset) {
-		return Header{}, nil, ErrFlags
+	h.Control = flags&bitType != 0
+	h.HasLength = flags&bitLength != 0
+	h.HasSequence = flags&bitSequence != 0
+	h.HasOffset = flags&bitOffset != 0
+	h.Priority = flags&bitPriority != 0
+	h.Length, h.Ns, h.Nr, h.Offset = 0, 0, 0, 0
+	at, end := 2, len(b)
+	if flags&bitLength != 0 {
+		h.Length = binary.BigEndian.Uint16(b[at:])
+		at, end = at+2, int(h.Length)
 	}
-	n := h.Len()
-	if len(b) < n {
-		return Header{}, nil, ErrShort
+	if len(b) < at+4 {
+		return nil, ErrShort
 	}
-	rest := b[2:]
-	if h.HasLength {
-		h.Length = binary.BigEndian.Uint16(rest)
-		rest = rest[2:]
+	h.TunnelID = binary.BigEndian.Uint16(b[at:])
+	h.SessionID = binary.BigEndian.Uint16(b[at+2:])
+	at += 4
+	if flags&bitSequence != 0 {
+		if len(b) < at+4 {
+			return nil, ErrShort
+		}
+		h.Ns = binary.BigEndian.Uint16(b[at:])
+		h.Nr = binary.BigEndian.Uint16(b[at+2:])
+		at += 4
 	}
-	h.TunnelID = binary.BigEndian.Uint16(rest)
-	h.SessionID = binary.BigEndian.Uint16(rest[2:])
-	rest = rest[4:]
-	if h.HasSequence {
-		h.Ns = binary.BigEndian.Uint16(rest)
-		h.Nr = binary.BigEndian.Uint16(rest[2:])
-		rest = rest[4:]
-	}
-	if h.HasOffset {
-		h.Offset = binary.BigEndian.Uint16(rest)
-		n += int(h.Offset)
-	}
-	end := len(b)
-	if h.HasLength {
-		end = int(h.Length)
+	if flags&bitOffset != 0 {
+		if len(b) < at+2 {
+			return nil, ErrShort
+		}
+		h.Offset = binary.BigEndian.Uint16(b[at:])
+		at += 2 + int(h.Offset)
 	}
 	if len(b) < end {
-		return Header{}, nil, ErrShort
+		return nil, ErrShort
 	}
-	if end < n {
-		return Header{}, nil, ErrLength
+	if end < at {
+		return nil, ErrLength
 	}
-	return h, b[n:end:end], nil
+	return b[at:end:end], nil
 }
 
 // Len is the length of the encoded header in octets, from 6 to 14, and up to 65549 with the padding of Offset.
-func (h Header) Len() int {
+func (h *Header) Len() int {
 	n := MinHeaderLen
 	if h.HasLength {
 		n += 2
@@ -132,7 +140,7 @@ func (h Header) Len() int {
 }
 
 // Put writes the header, and zeros as the padding of Offset, into the first Len octets of b, which must be that long.
-func (h Header) Put(b []byte) {
+func (h *Header) Put(b []byte) {
 	b = b[:h.Len()]
 	flags := uint16(version2)
 	if h.Control {
@@ -168,6 +176,15 @@ func (h Header) Put(b []byte) {
 		binary.BigEndian.PutUint16(rest, h.Offset)
 		clear(rest[2:])
 	}
+}
+
+// DataHeaderLen is the length in octets of the header that PutData writes.
+const DataHeaderLen = 8
+
+// PutData writes the header of a data message with nothing but its length, in octets and including the header, into the first
+// DataHeaderLen octets of b: what Put writes for a Header with HasLength and these fields.
+func PutData(b []byte, length, tunnelID, sessionID uint16) {
+	binary.BigEndian.PutUint64(b, (bitLength|version2)<<48|uint64(length)<<32|uint64(tunnelID)<<16|uint64(sessionID))
 }
 
 // AppendBinary appends the header to b. It never fails.

@@ -149,3 +149,16 @@ func FuzzParseHeader(f *testing.F) {
 		}
 	})
 }
+
+// TestPutData: the same as Put.
+func TestPutData(t *testing.T) {
+	for _, n := range []uint16{8, 9, 0x1234, 0xffff} {
+		h := Header{HasLength: true, Length: n, TunnelID: n * 3, SessionID: n * 5}
+		want, got := make([]byte, h.Len()), make([]byte, DataHeaderLen)
+		h.Put(want)
+		PutData(got, h.Length, h.TunnelID, h.SessionID)
+		if !bytes.Equal(got, want) {
+			t.Errorf("%x, want %x", got, want)
+		}
+	}
+}
