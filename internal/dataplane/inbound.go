@@ -52,7 +52,8 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		s.drop(nil, DropWireMalformed)
 		return
 	}
-	h, payload, err := wiregre.ParseHeader(outer[length:])
+	var h wiregre.Header
+	payload, err := h.Parse(outer[length:])
 	if err != nil {
 		s.drop(nil, DropGREMalformed)
 		return
@@ -96,7 +97,7 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		return
 	}
 	b.TOS = outer[ipTOS]
-	item := inboundItem{call: c, buf: b, seq: h.Seq}
+	kind, op := inClear, 0
 	head := length + h.Len() + len(payload) - len(info) // up to what follows the protocol number
 	switch {
 	case protocol != ppp.ProtocolCompressed:
@@ -106,15 +107,17 @@ func (s *shard) find(f *face, b *pktbuf.Buf, passed bool) {
 		s.drop(c, DropMPPENoKey)
 		return
 	case c.stateful:
-		item.kind = inStateful
+		kind = inStateful
 	default:
-		item.kind, item.op = inOpened, len(s.opens)
-		s.opens = append(s.opens, mppe.OpenOp{Receiver: c.decrypt, Buf: b, Seq: h.Seq, Credible: c.credible})
+		kind, op = inOpened, len(s.opens)
+		o := extend(&s.opens)
+		o.Receiver, o.Buf, o.Seq, o.Credible = c.decrypt, b, h.Seq, c.credible
 	}
 	end := length + h.Len() + len(payload)
 	b.Truncate(end)
 	b.TrimFront(head)
-	s.items = append(s.items, item)
+	it := extend(&s.items)
+	it.call, it.buf, it.seq, it.kind, it.op = c, b, h.Seq, kind, op
 }
 
 // protocolLen is the length of the protocol number in a frame that ParseFrame has read: 1 or 2 octets.

@@ -28,7 +28,8 @@ func (s *shard) toNetwork(c *call, n *network, b *pktbuf.Buf) { // 8
 	if s.coalescer.Full() {
 		s.flushTUN()
 	}
-	s.tunOuts = append(s.tunOuts, tunOut{call: c, net: n, size: b.Len()})
+	out := extend(&s.tunOuts)
+	out.call, out.net, out.size = c, n, b.Len()
 	s.coalescer.Add(n.queue, b)
 }
 

@@ -52,7 +52,7 @@ func (s *shard) rawESP(f *face, b *pktbuf.Buf, passed bool) {
 	}
 	b.TOS = outer[ipTOS]
 	b.TrimFront(length)
-	s.findSA(b, h, espItem{buf: b, from: from, to: to}, f, outer)
+	s.findSA(b, h, from, to, 0, f, outer)
 }
 
 // datagram does step 2 for what came by UDP: IKE goes out to the control side, the rest to its shard.
@@ -96,7 +96,7 @@ func (s *shard) datagram(f *face, b *pktbuf.Buf, d *netio.Datagram, passed bool)
 		}
 		return
 	}
-	s.findSA(b, h, espItem{buf: b, from: d.From, to: d.To, port: d.FromPort}, f, nil)
+	s.findSA(b, h, d.From, d.To, d.FromPort, f, nil)
 }
 
 // handIKE copies an IKE message to the control side.
@@ -107,34 +107,34 @@ func (s *shard) handIKE(f *face, d *netio.Datagram, head []byte, port uint16) {
 }
 
 // findSA does step 3: SPI → SA, which must be one of the address that the packet came to, and come as it was agreed. From
-// where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts. outer is the
-// whole packet of raw ESP.
-func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, it espItem, f *face, outer []byte) {
+// where it came is only asked of raw ESP: in UDP a NAT may have moved it, and only what the SA has proved counts. port is the
+// peer's in UDP, outer the whole packet of raw ESP.
+func (s *shard) findSA(b *pktbuf.Buf, h esphdr.Header, from, to [4]byte, port uint16, f *face, outer []byte) {
 	a := s.lookupSA(h.SPI) // 3
 	if a == nil {
 		s.drop(nil, DropESPUnknownSPI)
 		return
 	}
 	p := a.peer
-	mine := p.raw == f && it.from == p.remote
+	mine := p.raw == f && from == p.remote
 	if a.encap {
 		mine = p.udp == f
 	}
-	if !mine || a.encap != (f.kind == faceNATT) || it.to != p.local {
+	if !mine || a.encap != (f.kind == faceNATT) || to != p.local {
 		s.drop(nil, DropESPWrongAddress)
 		return
 	}
 	s.at = blame{peer: p}
 	if len(p.outer) != 0 {
-		p.tapIn(f, outer, it.from, it.port, b)
+		p.tapIn(f, outer, from, port, b)
 	}
 	if d := s.worth(p, b.Len()); d != Pass {
 		s.drop(p.only, d)
 		return
 	}
-	it.sa, it.seq = a, h.Seq
-	s.espItems = append(s.espItems, it)
-	s.espOpens = append(s.espOpens, esp.OpenOp{SA: a.in, Buf: b})
+	it, op := extend(&s.espItems), extend(&s.espOpens)
+	it.sa, it.buf, it.from, it.to, it.port, it.seq = a, b, from, to, port, h.Seq
+	op.SA, op.Buf = a.in, b
 }
 
 // openESP does steps 4 to 8 for the packets in s.espItems. Decryption is one call for all of them.

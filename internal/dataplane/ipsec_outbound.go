@@ -49,8 +49,9 @@ func (s *shard) sendToPeer(p *peer, c *call, port uint16, b *pktbuf.Buf, size in
 	if len(s.espSeals) == cap(s.espSeals) {
 		s.sealESP()
 	}
-	s.espSeals = append(s.espSeals, esp.SealOp{SA: p.out.out, Buf: b, NextHeader: unix.IPPROTO_UDP})
-	s.espOuts = append(s.espOuts, espOut{sa: p.out, call: c, size: size, buf: b})
+	op, out := extend(&s.espSeals), extend(&s.espOuts)
+	op.SA, op.Buf, op.NextHeader = p.out.out, b, unix.IPPROTO_UDP
+	out.sa, out.call, out.size, out.buf = p.out, c, size, b
 }
 
 // sealESP encrypts what waits and queues it for the wire, in order.

@@ -183,7 +183,7 @@ func (s *shard) encapsulate(c *call, b *pktbuf.Buf) { // 4
 		s.drop(c, DropNoRoom)
 		return
 	}
-	it := outboundItem{call: c, buf: b, size: b.Len(), op: -1}
+	size, op := b.Len(), -1
 	if c.encrypt != nil {
 		// Inside MPPE the number is never compressed: Linux and Windows send it whole whatever was negotiated.
 		protocol := b.Prepend(2)
@@ -192,10 +192,12 @@ func (s *shard) encapsulate(c *call, b *pktbuf.Buf) { // 4
 			return
 		}
 		binary.BigEndian.PutUint16(protocol, ppp.ProtocolIPv4)
-		it.op = len(s.seals)
-		s.seals = append(s.seals, mppe.SealOp{Sender: c.encrypt, Buf: b})
+		op = len(s.seals)
+		seal := extend(&s.seals)
+		seal.Sender, seal.Buf = c.encrypt, b
 	}
-	s.outs = append(s.outs, it)
+	it := extend(&s.outs)
+	it.call, it.buf, it.size, it.op = c, b, size, op
 }
 
 // sendAll does steps 5 to 7 for the packets in s.outs: one call encrypts all of MPPE, then each packet gets its GRE or
@@ -240,13 +242,11 @@ func (s *shard) send(c *call, b *pktbuf.Buf, protocol uint16, acfc, pfc bool) bo
 
 // putFrameHeader is ppp.AppendHeader in place: RFC 1661 section 6.5 and 6.6 say what may be left out.
 func putFrameHeader(b *pktbuf.Buf, protocol uint16, acfc, pfc bool) bool {
-	var header [4]byte
-	h := ppp.AppendHeader(header[:0], protocol, acfc, pfc)
-	room := b.Prepend(len(h))
+	room := b.Prepend(ppp.HeaderLen(protocol, acfc, pfc))
 	if room == nil {
 		return false
 	}
-	copy(room, h)
+	ppp.AppendHeader(room[:0], protocol, acfc, pfc)
 	return true
 }
 

@@ -18,6 +18,11 @@ type entry struct {
 type prefixes struct {
 	lengths uint64 // bit n: some prefix is n bits long
 	byLen   [33]map[uint32]*entry
+
+	// What was found last, nil for nothing: packets come in trains.
+	known bool
+	addr  uint32
+	found *entry
 }
 
 // hostOrder is a as a number.
@@ -29,6 +34,13 @@ func hostOrder(a netip.Addr) uint32 {
 func maskOf(length int) uint32 { return uint32(0xffffffff << (32 - length)) }
 
 func (t *prefixes) lookup(addr uint32) *entry {
+	if !t.known || t.addr != addr {
+		t.known, t.addr, t.found = true, addr, t.search(addr)
+	}
+	return t.found
+}
+
+func (t *prefixes) search(addr uint32) *entry {
 	for left := t.lengths; left != 0; {
 		n := bits.Len64(left) - 1
 		if e := t.byLen[n][addr&maskOf(n)]; e != nil {
@@ -39,7 +51,11 @@ func (t *prefixes) lookup(addr uint32) *entry {
 	return nil
 }
 
+// forget is for when what was found may be another now.
+func (t *prefixes) forget() { t.known, t.found = false, nil }
+
 func (t *prefixes) set(p netip.Prefix, e *entry) {
+	t.forget()
 	n := p.Bits()
 	if t.byLen[n] == nil {
 		t.byLen[n] = map[uint32]*entry{}
@@ -50,6 +66,7 @@ func (t *prefixes) set(p netip.Prefix, e *entry) {
 
 // unset removes p.
 func (t *prefixes) unset(p netip.Prefix) {
+	t.forget()
 	n := p.Bits()
 	delete(t.byLen[n], hostOrder(p.Masked().Addr()))
 	if len(t.byLen[n]) == 0 {
@@ -59,6 +76,7 @@ func (t *prefixes) unset(p netip.Prefix) {
 
 // unsetNetwork removes all that leads to net.
 func (t *prefixes) unsetNetwork(net *network) {
+	t.forget()
 	for n, m := range t.byLen {
 		for addr, e := range m {
 			if e.net == net {

@@ -494,6 +494,18 @@ func (s *shard) makeRoom() {
 	}
 }
 
+// extend makes a list of a batch longer by an element, which is zero, for the caller to fill in where it is: one that is made
+// elsewhere and copied costs several times as much.
+func extend[T any](list *[]T) *T {
+	n := len(*list)
+	if n == cap(*list) {
+		*list = append(*list, *new(T))
+	} else {
+		*list = (*list)[:n+1]
+	}
+	return &(*list)[n]
+}
+
 // lend notes a buffer that its pool gets back at the next flush.
 func (s *shard) lend(b *pktbuf.Buf, of *pktbuf.Pool) { s.lent = append(s.lent, loan{b, of}) }
 

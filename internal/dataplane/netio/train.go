@@ -39,7 +39,7 @@ type trains struct {
 func (t *trains) plan(msgs []Message) int {
 	if !t.on {
 		for i := range msgs {
-			t.runs[i] = run{first: i, last: i, n: 1}
+			t.runs[i].begin(i, 0)
 			t.next[i] = none
 		}
 		return len(msgs)
@@ -57,11 +57,17 @@ func (t *trains) plan(msgs []Message) int {
 		if *slot != 0 && t.join(&t.runs[*slot-1], msgs, i) {
 			continue
 		}
-		t.runs[n] = run{first: i, last: i, n: 1, size: len(msgs[i].Data), total: len(msgs[i].Data)}
+		t.runs[n].begin(i, len(msgs[i].Data))
 		n++
 		*slot = uint8(n) // another peer's run that was there grows no more, and nothing changes its place
 	}
 	return n
+}
+
+// begin makes r a run of message i alone, of size octets.
+func (r *run) begin(i, size int) {
+	r.first, r.last, r.n = i, i, 1
+	r.size, r.total, r.full = size, size, false
 }
 
 // join makes message i the next of r, if it may be.

@@ -22,7 +22,7 @@ type cutter struct {
 	id    uint16 // of the next packet
 	seq   uint32 // of the next packet
 	fixed uint64 // folded sum over the IPv4 header without length, ID and checksum
-	ends  uint64 // sum over the pseudo header without length
+	ends  uint64 // sum over the pseudo header without length, and over what the headers behind it have in common
 }
 
 // begin takes a train of TCP or UDP over IPv4 to cut and reports Several, or why it can't be cut.
@@ -68,7 +68,12 @@ func (c *cutter) begin(p []byte, h vnetHeader) ReadResult {
 	c.id = binary.BigEndian.Uint16(p[ipID:])
 	fixed := checksum.Add(checksum.Add(checksum.Add(0, p[:ipLength]), p[ipFragment:ipChecksum]), p[ipSource:c.ip])
 	c.fixed = uint64(checksum.Fold(fixed))
-	c.ends = checksum.Pseudo([4]byte(p[ipSource:]), [4]byte(p[ipDest:]), p[ipProtocol], 0)
+	c.ends = checksum.Pseudo([4]byte(p[ipSource:]), [4]byte(p[ipDest:]), p[ipProtocol], 0) +
+		uint64(binary.BigEndian.Uint32(l4)) // the ports
+	if c.tcp { // all but sequence number, flags and checksum
+		rest := checksum.Add(checksum.Add(0, l4[tcpUrgent:c.head-c.ip]), l4[tcpWindow:tcpChecksum])
+		c.ends += uint64(binary.BigEndian.Uint32(l4[tcpAck:])) + uint64(checksum.Fold(rest))
+	}
 	c.left = (payload + c.size - 1) / c.size
 	return Several
 }
@@ -91,16 +96,15 @@ func (c *cutter) next(b *pktbuf.Buf) bool {
 	binary.BigEndian.PutUint16(p[ipChecksum:], ^checksum.Fold(sum))
 
 	l4 := p[c.ip:]
-	rest := c.ends + uint64(len(l4)) + payload
-	head := l4[:c.head-c.ip] // of even length: the payload's words need no turning
+	// The header is of even length: the payload's words need no turning.
+	sum = c.ends + uint64(len(l4)) + payload
 	if c.tcp {
 		c.markTCP(l4)
-		clear(l4[tcpChecksum : tcpChecksum+2])
-		binary.BigEndian.PutUint16(l4[tcpChecksum:], ^checksum.Fold(checksum.Add(rest, head)))
+		sum += uint64(c.seq) + uint64(binary.BigEndian.Uint16(l4[tcpOffset:]))
+		binary.BigEndian.PutUint16(l4[tcpChecksum:], ^checksum.Fold(sum))
 	} else {
 		binary.BigEndian.PutUint16(l4[udpLength:], uint16(len(l4)))
-		clear(l4[udpChecksum : udpChecksum+2])
-		putNonZero(l4[udpChecksum:], checksum.Add(rest, head))
+		putNonZero(l4[udpChecksum:], sum+uint64(len(l4)))
 	}
 
 	c.at += n

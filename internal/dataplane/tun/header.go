@@ -67,6 +67,7 @@ const (
 	tcpAck       = 8
 	tcpOffset    = 12
 	tcpFlags     = 13
+	tcpWindow    = 14
 	tcpChecksum  = 16
 	tcpUrgent    = 18
 

@@ -65,29 +65,33 @@ type Header struct {
 
 // ParseHeader reads the header at the start of b, which is the payload of an IP packet. The second result is
 // the payload of PayloadLen octets; it borrows b. Octets behind it are ignored: links pad short packets.
-func ParseHeader(b []byte) (Header, []byte, error) {
+func ParseHeader(b []byte) (h Header, payload []byte, err error) {
+	if payload, err = h.Parse(b); err != nil {
+		return Header{}, nil, err
+	}
+	return h, payload, nil
+}
+
+// Parse is ParseHeader into h, for who reads so many that copying them counts. With an error h is undefined.
+func (h *Header) Parse(b []byte) (payload []byte, err error) {
 	if len(b) < MinHeaderLen {
-		return Header{}, nil, ErrShort
+		return nil, ErrShort
 	}
 	flags := binary.BigEndian.Uint16(b)
 	if flags&fixedMask != fixedBits {
-		return Header{}, nil, ErrFlags
+		return nil, ErrFlags
 	}
 	if binary.BigEndian.Uint16(b[2:]) != ProtocolPPP {
-		return Header{}, nil, ErrProtocol
+		return nil, ErrProtocol
 	}
-	h := Header{
-		PayloadLen: binary.BigEndian.Uint16(b[4:]),
-		CallID:     binary.BigEndian.Uint16(b[6:]),
-		HasSeq:     flags&bitSeq != 0,
-		HasAck:     flags&bitAck != 0,
-	}
-	n := h.Len()
-	if len(b) < n+int(h.PayloadLen) {
-		return Header{}, nil, ErrShort
+	h.PayloadLen, h.CallID = binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
+	h.HasSeq, h.HasAck = flags&bitSeq != 0, flags&bitAck != 0
+	h.Seq, h.Ack = 0, 0
+	if len(b) < h.Len()+int(h.PayloadLen) {
+		return nil, ErrShort
 	}
 	if !h.HasSeq && h.PayloadLen != 0 {
-		return Header{}, nil, ErrPayloadWithoutSeq
+		return nil, ErrPayloadWithoutSeq
 	}
 	rest := b[MinHeaderLen:]
 	if h.HasSeq {
@@ -98,11 +102,11 @@ func ParseHeader(b []byte) (Header, []byte, error) {
 		h.Ack = binary.BigEndian.Uint32(rest)
 		rest = rest[4:]
 	}
-	return h, rest[:h.PayloadLen:h.PayloadLen], nil
+	return rest[:h.PayloadLen:h.PayloadLen], nil
 }
 
 // Len is the length of the encoded header in octets: 8, 12 or 16.
-func (h Header) Len() int {
+func (h *Header) Len() int {
 	n := MinHeaderLen
 	if h.HasSeq {
 		n += 4
@@ -114,7 +118,7 @@ func (h Header) Len() int {
 }
 
 // Put writes the header into the first Len octets of b, which must be that long.
-func (h Header) Put(b []byte) {
+func (h *Header) Put(b []byte) {
 	b = b[:h.Len()]
 	flags := uint16(fixedBits)
 	rest := b[MinHeaderLen:]

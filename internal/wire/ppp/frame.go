@@ -48,6 +48,18 @@ func ParseFrame(b []byte) (protocol uint16, info []byte, err error) {
 	return protocol, b[2:], nil
 }
 
+// HeaderLen is how many octets AppendHeader appends.
+func HeaderLen(protocol uint16, acfc, pfc bool) int {
+	n := 4
+	if acfc && protocol != ProtocolLCP {
+		n -= 2
+	}
+	if pfc && protocol <= 0xff {
+		n--
+	}
+	return n
+}
+
 // AppendHeader appends the header of a frame to b. acfc leaves out the address and control field, pfc shortens the
 // protocol field where the number allows it. An LCP frame is never shortened, because it must be understood by a peer
 // that has forgotten what was negotiated (RFC 1661 sections 6.5 and 6.6).
