@@ -345,42 +345,39 @@ func (c *Call) Close() Counters {
 	return c.last
 }
 
-// call is a Call's part on its shard, and belongs to it.
+// call is a Call's part on its shard, and belongs to it. What every packet needs comes first: with many sessions in turn
+// none of it is in the first cache, and each line of 64 octets must be fetched.
 type call struct {
 	id            uint16
 	removed       bool
+	open          bool // towards the client
+	hears         bool // from the client
+	requireMPPE   bool
+	stateful      bool // decrypt's mode as agreed: its packets are opened one by one, in order
+	timed         bool // in shard.timed
+	shaping       bool // in shard.shaping
+	pfc, acfc     bool
+	dscp          policy.DSCP
 	local, remote [4]byte
+	mtu           int
+	l2tp          *l2tpCall    // nil: PPTP
+	face          *face        // of PPTP, as the next three
+	gre           *gre.Session // nil: L2TP
+	decrypt       *mppe.Receiver
+	encrypt       *mppe.Sender
+	net           *network
+	acl           *policy.ACL    // nil: everything passes
+	up, down      *policy.Shaper // nil: no limit
+	inner, outer  capture.Taps   // of both sides; L2TP's outer ones are the peer's too
+	sources       policy.Sources
+	share         policy.Share // of the shard, towards the client
+	inform        informer
+	credible      mppe.Credible // judge
 	sink          Sink
-	inner, outer  capture.Taps // of both sides; L2TP's outer ones are the peer's too
-
-	// Of PPTP.
-	face     *face
-	gre      *gre.Session // nil: L2TP
-	encrypt  *mppe.Sender
-	decrypt  *mppe.Receiver
-	stateful bool          // decrypt's mode as agreed: its packets are opened one by one, in order
-	credible mppe.Credible // judge
-
-	l2tp *l2tpCall // nil: PPTP
-
-	open         bool // towards the client
-	hears        bool // from the client
-	timed        bool // in shard.timed
-	net          *network
-	sources      policy.Sources
-	mtu          int
-	pfc, acfc    bool
-	dscp         policy.DSCP
-	inform       informer
-	acl          *policy.ACL    // nil: everything passes
-	up, down     *policy.Shaper // nil: no limit
-	shaping      bool           // in shard.shaping
-	share        policy.Share   // of the shard, towards the client
-	requireMPPE  bool
-	opened       int64 // the shard's time
-	lastInbound  int64
-	lastActivity int64
-	counters     Counters
+	lastInbound   int64 // the shard's time, as the next two
+	lastActivity  int64
+	opened        int64
+	counters      Counters
 }
 
 func newCall(id uint16, spec CallSpec, f *face, s *shard) *call {

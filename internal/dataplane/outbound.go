@@ -10,7 +10,7 @@ import (
 	"concentrator/internal/wire/ppp"
 )
 
-// outboundItem is a packet of a batch on its way to a client.
+// outboundItem is a packet of a batch on its way to a client of PPTP.
 type outboundItem struct {
 	call *call
 	buf  *pktbuf.Buf // from the inner protocol number on, and after sealing from the MPPE header on
@@ -177,8 +177,13 @@ func (s *shard) tooBig(n *network, c *call, b *pktbuf.Buf, h *policy.IPv4) {
 	s.toNetwork(nil, n, answer)
 }
 
-// encapsulate puts the inner protocol number before an inner packet and adds it to the batch.
+// encapsulate puts the headers before an inner packet of L2TP, while it is in the cache, and of PPTP the inner protocol number
+// only, and adds it to the batch.
 func (s *shard) encapsulate(c *call, b *pktbuf.Buf) { // 4
+	if c.l2tp != nil {
+		s.sendL2TP(c, b, b.Len(), c.acfc, c.pfc, ppp.ProtocolIPv4)
+		return
+	}
 	if len(s.outs) == cap(s.outs) {
 		s.drop(c, DropNoRoom)
 		return
@@ -200,8 +205,8 @@ func (s *shard) encapsulate(c *call, b *pktbuf.Buf) { // 4
 	it.call, it.buf, it.size, it.op = c, b, size, op
 }
 
-// sendAll does steps 5 to 7 for the packets in s.outs: one call encrypts all of MPPE, then each packet gets its GRE or
-// L2TP header, then one call encrypts all of ESP.
+// sendAll does steps 5 to 7: one call encrypts all of MPPE, then each packet in s.outs gets its GRE header, and one call
+// encrypts all of ESP.
 func (s *shard) sendAll() {
 	mppe.SealBatch(s.seals, s.scratch) // 5
 	for i := range s.outs {
@@ -214,10 +219,6 @@ func (s *shard) sendAll() {
 				continue
 			}
 			protocol = ppp.ProtocolCompressed
-		}
-		if it.call.l2tp != nil {
-			s.sendL2TP(it.call, it.buf, it.size, it.call.acfc, it.call.pfc, protocol)
-			continue
 		}
 		if s.send(it.call, it.buf, protocol, it.call.acfc, it.call.pfc) {
 			it.call.countOut(s.now, it.size)

@@ -94,7 +94,7 @@ func (s *shard) unshape(c *call) {
 		s.toNetwork(c, c.net, b)
 	}
 	for {
-		if len(s.outs) >= batchSize {
+		if len(s.lent) >= batchSize {
 			s.flush() // before the next is lent, which must outlive it
 		}
 		b := next(c.down, s.now)

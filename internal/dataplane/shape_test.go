@@ -228,7 +228,7 @@ func TestShapedBuffersAreNotFreeTooSoon(t *testing.T) {
 	b.s.setRates(b.c, 0, 10_000_000_000)
 	b.s.now += int64(time.Second)
 	b.s.runShapers()
-	if pending := len(b.s.outs); b.s.shaped.Free()+pending != shapedBufs {
+	if pending := len(b.s.lent); b.s.shaped.Free()+pending != shapedBufs {
 		t.Errorf("%d buffers are free while %d wait to be sent", b.s.shaped.Free(), pending)
 	}
 	b.s.flush()

@@ -360,17 +360,17 @@ func TestCrypto(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ns, err := c()
-				if err != nil || (ns <= 0) != (p.carrier == plainL2TP) {
-					t.Errorf("%s %s: %v, %v", p.name, d, ns, err)
+				got, err := c()
+				if err != nil || (got.cpu <= 0) != (p.carrier == plainL2TP) || got.packets <= 0 {
+					t.Errorf("%s %s: %v, %v", p.name, d, got, err)
 				}
 			}
 			s, err := stdSampler(p, d, work)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if ns, err := s(); err != nil || (ns <= 0) != (p.carrier == plainL2TP) {
-				t.Errorf("%s %s with the standard library: %v, %v", p.name, d, ns, err)
+			if got, err := s(); err != nil || (got.cpu <= 0) != (p.carrier == plainL2TP) || got.packets <= 0 {
+				t.Errorf("%s %s with the standard library: %v, %v", p.name, d, got, err)
 			}
 		}
 	}

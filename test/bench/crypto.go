@@ -26,7 +26,7 @@ func cryptoSampler(p path, d direction, sessions int, work *thread) (sampler, er
 	var err error
 	switch {
 	case p.carrier == plainL2TP:
-		return func() (float64, error) { return 0, nil }, nil
+		return nothing, nil
 	case p.carrier == espInUDP && d == up:
 		batch, err = espOpen(p, sessions)
 	case p.carrier == espInUDP:
@@ -42,32 +42,33 @@ func cryptoSampler(p path, d direction, sessions int, work *thread) (sampler, er
 	return timed(batch, work), nil
 }
 
+// nothing is the sampler of what is not there.
+func nothing() (sample, error) { return sample{0, rawio.Batch}, nil }
+
 // timed makes a sampler of what works on a batch and returns how long that took.
 func timed(batch func() (time.Duration, error), work *thread) sampler {
-	return func() (ns float64, err error) {
+	return func() (got sample, err error) {
 		err = work.do(func() error {
-			var sum time.Duration
-			for range perRound / rawio.Batch {
+			for range hotQueue / rawio.Batch {
 				took, err := batch()
 				if err != nil {
 					return err
 				}
-				sum += took
+				got.add(sample{took, rawio.Batch})
 			}
-			ns = float64(sum) / perRound
 			return nil
 		})
-		return ns, err
+		return got, err
 	}
 }
 
-// sample is the inner packet that crypto works on.
-func sample() []byte {
+// example is the inner packet that crypto works on.
+func example() []byte {
 	return innerUDP(netip.MustParseAddr("10.50.1.1"), netip.MustParseAddr(sinkhole), clientPort, insidePort)
 }
 
 // espPayload is what ESP encrypts: UDP, L2TP and PPP before the inner packet.
-func espPayload() []byte { return append(make([]byte, udpLen+8+4), sample()...) }
+func espPayload() []byte { return append(make([]byte, udpLen+8+4), example()...) }
 
 func espOpen(p path, sessions int) (func() (time.Duration, error), error) {
 	var ins []*esp.Inbound
@@ -136,7 +137,7 @@ func espSeal(p path, sessions int) (func() (time.Duration, error), error) {
 
 // mppePayload is what MPPE encrypts: the protocol number before the inner packet.
 func mppePayload() []byte {
-	return append(binary.BigEndian.AppendUint16(nil, ppp.ProtocolIPv4), sample()...)
+	return append(binary.BigEndian.AppendUint16(nil, ppp.ProtocolIPv4), example()...)
 }
 
 func mppeOpen(p path, sessions int) func() (time.Duration, error) {

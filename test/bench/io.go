@@ -114,7 +114,7 @@ type ioLoad struct {
 	sources *sources
 	ports   []int
 	queue   int
-	last    rawio.Cost // of the last round
+	sum     rawio.Cost // since it was last set to zero
 }
 
 // newLoad prepares a measurement like one of a dataplane: as many sessions, packets of the same length on the wire.
@@ -175,31 +175,29 @@ func (l *ioLoad) sampler(d direction) sampler {
 	if d == up {
 		phase = l.up
 	}
-	return func() (float64, error) {
-		once := func(n int) (rawio.Cost, error) {
-			c, err := phase(n)
-			if err == nil && c.Packets != n {
-				err = fmt.Errorf("I/O alone of %s %s: %d of %d packets passed", l.path.name, d, c.Packets, n)
-			}
-			return c, err
+	once := func(n int) (rawio.Cost, error) {
+		c, err := phase(n)
+		if err == nil && c.Packets != n {
+			err = fmt.Errorf("I/O alone of %s %s: %d of %d packets passed", l.path.name, d, c.Packets, n)
 		}
-		var sum rawio.Cost
-		for head := without(l.queue); sum.Packets < perRound; {
-			if head > 0 {
-				c, err := once(head)
-				if err != nil {
-					return 0, err
-				}
-				sum = sum.Less(c)
+		return c, err
+	}
+	return func() (sample, error) {
+		var less rawio.Cost
+		head := without(l.queue)
+		if head > 0 {
+			var err error
+			if less, err = once(head); err != nil {
+				return sample{}, err
 			}
-			c, err := once(head + l.queue)
-			if err != nil {
-				return 0, err
-			}
-			sum = rawio.Sum(sum, c)
 		}
-		l.last = sum
-		return sum.PerPacket(), nil
+		c, err := once(head + l.queue)
+		if err != nil {
+			return sample{}, err
+		}
+		c = c.Less(less)
+		l.sum = rawio.Sum(l.sum, c)
+		return sample{c.Whole, c.Packets}, nil
 	}
 }
 

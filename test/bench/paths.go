@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"concentrator/internal/dataplane"
+	"concentrator/test/bench/rawio"
 )
 
 // How many packets wait in a phase: few, so that all is warm, as on a live server; and many, so that memory counts.
@@ -68,25 +69,35 @@ type cell struct {
 	read, write, ack       []float64
 }
 
-// round takes one sample of each. The order changes from round to round.
+// round measures each, a queue of packets at a time in turn. The order changes, and goes the other way in every second round:
+// none is always measured with what the same other one has left in the caches.
 func (c *cell) round(n int) error {
-	var v [4]float64
+	var got [4]sample
+	c.ioLoad.sum = rawio.Cost{}
 	samplers := [4]sampler{c.shard, c.io, c.crypto, c.std}
-	for i := range samplers {
-		k := (i + n + len(samplers)) % len(samplers)
-		var err error
-		if v[k], err = samplers[k](); err != nil {
-			return err
+	for packets := c.row.Queue; packets < perRound+c.row.Queue; packets += c.row.Queue {
+		for i := range samplers {
+			k := (i + n + warmUp) % len(samplers)
+			if n%2 != 0 {
+				k = len(samplers) - 1 - k
+			}
+			if err := samplers[k].until(packets, &got[k]); err != nil {
+				return err
+			}
 		}
 	}
 	if n < 0 {
 		return nil
 	}
+	var v [4]float64
+	for k := range got {
+		v[k] = got[k].perPacket()
+	}
 	c.ns, c.ioNS, c.cryptoNS = append(c.ns, v[0]), append(c.ioNS, v[1]), append(c.cryptoNS, v[2])
 	c.stdNS, c.ratio = append(c.stdNS, v[3]), append(c.ratio, v[0]/(v[1]+v[2]))
-	c.read = append(c.read, c.ioLoad.last.ReadPerPacket())
-	c.write = append(c.write, c.ioLoad.last.WritePerPacket())
-	c.ack = append(c.ack, c.ioLoad.last.AckPerPacket())
+	c.read = append(c.read, c.ioLoad.sum.ReadPerPacket())
+	c.write = append(c.write, c.ioLoad.sum.WritePerPacket())
+	c.ack = append(c.ack, c.ioLoad.sum.AckPerPacket())
 	return nil
 }
 
@@ -97,7 +108,7 @@ func (c *cell) finish(model string) Row {
 	r.NS, r.NSQ1, r.NSQ3 = rounded(ns.median, 1), rounded(ns.q1, 1), rounded(ns.q3, 1)
 	r.IONS, r.IONSQ1, r.IONSQ3 = rounded(io.median, 1), rounded(io.q1, 1), rounded(io.q3, 1)
 	r.CryptoNS, r.CryptoNSQ1, r.CryptoNSQ3 = rounded(crypto.median, 1), rounded(crypto.q1, 1), rounded(crypto.q3, 1)
-	r.Ratio = rounded(r.NS/(r.CryptoNS+r.IONS), 3)
+	r.Ratio = rounded(ratio.median, 3)
 	r.RatioQ1, r.RatioQ3 = rounded(ratio.q1, 3), rounded(ratio.q3, 3)
 	r.StdCryptoNS = rounded(spreadOf(c.stdNS).median, 1)
 	r.IOReadNS, r.IOWriteNS = rounded(spreadOf(c.read).median, 1), rounded(spreadOf(c.write).median, 1)
@@ -164,11 +175,11 @@ func (b *bench) measureMode(ctx context.Context, l *lab, k *ioLab, work, gen *th
 			return nil, err
 		}
 		defer x.close()
-		example, err := x.sessions[0].far.data(sample())
+		packet, err := x.sessions[0].far.data(example())
 		if err != nil {
 			return nil, err
 		}
-		wire := len(example)
+		wire := len(packet)
 		y, err := k.newLoad(p, sessions, offload, wire)
 		if err != nil {
 			return nil, err

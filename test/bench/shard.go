@@ -9,8 +9,37 @@ import (
 	"concentrator/internal/wire/ppp"
 )
 
-// sampler takes the measure of one round: nanoseconds of CPU time for each packet.
-type sampler func() (float64, error)
+// sample is what some packets have cost: CPU time.
+type sample struct {
+	cpu     time.Duration
+	packets int
+}
+
+func (a *sample) add(b sample) { a.cpu, a.packets = a.cpu+b.cpu, a.packets+b.packets }
+
+// perPacket is in nanoseconds; 0 without packets.
+func (a *sample) perPacket() float64 {
+	if a.packets == 0 {
+		return 0
+	}
+	return float64(a.cpu) / float64(a.packets)
+}
+
+// sampler takes the measure of some packets, so few that those to be compared can take turns: what else goes on in the
+// machine then meets all of them.
+type sampler func() (sample, error)
+
+// until has more measured until a has so many packets.
+func (s sampler) until(packets int, a *sample) error {
+	for a.packets < packets {
+		b, err := s()
+		if err != nil {
+			return err
+		}
+		a.add(b)
+	}
+	return nil
+}
 
 // perRound is how many packets make up a round at least.
 const perRound = 2048
@@ -92,25 +121,15 @@ func (l *load) sampler(d direction) sampler {
 	if d == up {
 		phase = l.up
 	}
-	return func() (float64, error) {
-		var sum time.Duration
-		packets, head := 0, without(l.queue)
-		for packets < perRound {
-			if head > 0 {
-				cpu, err := phase(head)
-				if err != nil {
-					return 0, err
-				}
-				sum -= cpu
+	return func() (got sample, err error) {
+		head := without(l.queue)
+		if head > 0 {
+			if got.cpu, err = phase(head); err != nil {
+				return got, err
 			}
-			cpu, err := phase(head + l.queue)
-			if err != nil {
-				return 0, err
-			}
-			sum += cpu
-			packets += l.queue
 		}
-		return float64(sum) / float64(packets), nil
+		cpu, err := phase(head + l.queue)
+		return sample{cpu - got.cpu, l.queue}, err
 	}
 }
 

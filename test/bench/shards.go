@@ -90,12 +90,12 @@ func (b *bench) shardPath(ctx context.Context, l *lab, gen *thread, p path, tag 
 					return nil, err
 				}
 				i := (k + n + warmUp) % len(loads)
-				v, err := loads[i].sampler(d)()
-				if err != nil {
+				var got sample
+				if err := loads[i].sampler(d).until(perRound, &got); err != nil {
 					return nil, err
 				}
 				if n >= 0 {
-					ns[i] = append(ns[i], v)
+					ns[i] = append(ns[i], got.perPacket())
 				}
 			}
 			runtime.GC()

@@ -21,7 +21,7 @@ func stdSampler(p path, d direction, work *thread) (sampler, error) {
 	var err error
 	switch p.carrier {
 	case plainL2TP:
-		return func() (float64, error) { return 0, nil }, nil
+		return nothing, nil
 	case pptp:
 		packet = stdMPPE()
 	default:

@@ -70,9 +70,13 @@ func sleeping(tid int) (bool, error) {
 	return at >= 0 && at+2 < len(text) && text[at+2] == 'S', nil
 }
 
+// lookEvery is how often quietAfter looks at a thread, seldom because each look disturbs it.
+const lookEvery = 2 * time.Millisecond
+
 // quietAfter waits until a thread has nothing more to do and returns its CPU time then.
 func quietAfter(tid int, limit time.Duration) (time.Duration, error) {
 	last := time.Duration(-1)
+	time.Sleep(lookEvery)
 	for end := time.Now().Add(limit); time.Now().Before(end); {
 		asleep, err := sleeping(tid)
 		if err != nil {
@@ -86,7 +90,7 @@ func quietAfter(tid int, limit time.Duration) (time.Duration, error) {
 			return now, nil
 		}
 		last = now
-		time.Sleep(200 * time.Microsecond)
+		time.Sleep(lookEvery)
 	}
 	return 0, fmt.Errorf("thread %d did not come to rest within %v", tid, limit)
 }

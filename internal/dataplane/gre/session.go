@@ -147,25 +147,25 @@ type Session struct {
 	next    uint32
 	// recent has bit i set when next-1-i was delivered.
 	recent uint64
-	// lost counts the numbers that were passed over.
-	lost uint64
-	// slots keeps early packets at their number modulo Window; held of them are full.
-	slots [Window]slot
-	held  int
-	// ready is a ring of packets to be popped: ready[(head+i)%Window], i < readyLen.
-	// held + readyLen never exceeds Window, so both always have room.
-	ready    [Window]Packet
-	head     int
-	readyLen int
 	// candidate is the number of a credible packet far away.
-	candidate    uint32
 	hasCandidate bool
+	candidate    uint32
 	// unacked counts packets delivered since the last acknowledgement, the first of them at unackedAt.
 	unacked   int
 	unackedAt int64
+	// lost counts the numbers that were passed over.
+	lost uint64
 
 	// Outbound: the next number to send.
 	sendSeq uint32
+
+	// What follows is for packets out of order; the rest, which all need, lies together.
+	// slots keeps early packets at their number modulo Window; held of them are full.
+	// ready is a ring of packets to be popped: ready[(head+i)%Window], i < readyLen.
+	// held + readyLen never exceeds Window, so both always have room.
+	held, head, readyLen int
+	slots                [Window]slot
+	ready                [Window]Packet
 }
 
 // NewSession returns the state of a new call. peerCallID is the call ID that the peer chose; it goes into every
