@@ -226,7 +226,11 @@ func (s *shard) enqueue(f *face, c *call) *netio.Message {
 // write sends what is pending on f. A message that can't be sent is dropped and never keeps the others.
 func (s *shard) write(f *face) {
 	pending := f.pending[:f.n]
-	f.wire().WriteBatch(pending)
+	if f.udp != nil { // not by wire, which takes longer
+		f.udp.WriteBatch(pending)
+	} else {
+		f.sock.WriteBatch(pending)
+	}
 	for i := range pending {
 		if pending[i].Errno != 0 {
 			s.drop(f.calls[i], DropWireSend)

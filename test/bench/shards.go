@@ -85,17 +85,21 @@ func (b *bench) shardPath(ctx context.Context, l *lab, gen *thread, p path, tag 
 		var ns [2][]float64
 		for n := -warmUp; n < b.rounds; n++ {
 			b.progress("shards: %s %s, round %d of %d", p.name, d, n+1, b.rounds)
-			for k := range loads {
-				if err := ctx.Err(); err != nil {
-					return nil, err
+			var got [2]sample // in turn, so that what else goes on in the machine meets both
+			for packets := 2 * shardQueue; packets <= perRound; packets += 2 * shardQueue {
+				for k := range loads {
+					if err := ctx.Err(); err != nil {
+						return nil, err
+					}
+					i := (k + n + warmUp) % len(loads)
+					if err := loads[i].sampler(d).until(packets, &got[i]); err != nil {
+						return nil, err
+					}
 				}
-				i := (k + n + warmUp) % len(loads)
-				var got sample
-				if err := loads[i].sampler(d).until(perRound, &got); err != nil {
-					return nil, err
-				}
+			}
+			for i := range got {
 				if n >= 0 {
-					ns[i] = append(ns[i], got.perPacket())
+					ns[i] = append(ns[i], got[i].perPacket())
 				}
 			}
 			runtime.GC()

@@ -16,7 +16,8 @@ import (
 	"concentrator/internal/dataplane"
 )
 
-// UDPRow is what single UDP packets through one session have cost the server: no trains, and mostly one packet waiting.
+// UDPRow is what single UDP packets through one session have cost the server: no trains, and mostly one packet waiting. Path
+// "I/O alone" is no session and no server, but a thread that does nothing with the packets.
 type UDPRow struct {
 	Path            string  `json:"path"`
 	Direction       string  `json:"direction"`
@@ -33,6 +34,8 @@ type UDPRow struct {
 const (
 	// udpRate is the rate of l2tpns' figures in packets a second.
 	udpRate = 60000
+	// relayRate is that of the figures of others that do nothing with the packets either.
+	relayRate = 200000
 	// floodRate is more than a session can be given.
 	floodRate = 500000
 	// floodTrain is how many packets of a flood one system call sends: nothing else is quick enough.
@@ -48,10 +51,24 @@ type udpLab struct {
 	host    string
 	hostFD  int // a UDP socket connected to the client's inner address
 	sender  *thread
+	inner   string       // the part of the TUN device
+	addr    netip.Addr   // of the client inside
+	end     func() error // of what has no server
+	under
 }
 
+// under is what a udpLab looks at.
+type under struct {
+	name   string
+	next   func() ([]byte, error) // the next packet of the client
+	passed func() uint64          // packets so far
+	cpu    func() time.Duration   // that they have cost
+	drops  func() string          // why some have not passed
+}
+
+// newUDPLab makes a server with a session.
 func newUDPLab(b *bench, l *lab, tag string, p path) (t *udpLab, err error) {
-	t = &udpLab{lab: l, host: "host" + tag, hostFD: -1}
+	t = &udpLab{lab: l, hostFD: -1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.close())
@@ -60,22 +77,38 @@ func newUDPLab(b *bench, l *lab, tag string, p path) (t *udpLab, err error) {
 	if t.server, err = newServer(l, tag, dataplane.Config{Shards: 1}); err != nil {
 		return t, err
 	}
-	if err = l.add(t.host); err != nil {
-		return t, err
-	}
-	if err = l.cable(t.server.inner, "t0", insideAddr, t.host, "h0", farHost); err != nil {
-		return t, err
-	}
-	if err = run("ip", "-n", l.ns(t.host), "route", "add", "default", "via", insideAddr); err != nil {
-		return t, err
-	}
 	if t.x, err = t.server.opened(p, nil); err != nil {
 		return t, err
 	}
-	if t.clients, err = dialClients(l, t.server.client, p.carrier, []uint16{t.x.port}, p.serverPort()); err != nil {
-		return t, err
+	inner := innerUDP(t.x.addr, netip.MustParseAddr(farHost), clientPort, insidePort)
+	t.inner, t.addr = t.server.inner, t.x.addr
+	t.under = under{
+		name:   p.name,
+		next:   func() ([]byte, error) { return t.x.far.data(inner) },
+		passed: func() uint64 { return t.server.passed([]*session{t.x}) },
+		cpu:    t.server.cpu,
+		drops:  t.server.drops,
 	}
-	if err = l.do(t.host, func() (err error) {
+	return t, t.connect(b, tag, t.server.client, p, t.x.port)
+}
+
+// connect makes the host behind the server, and the client's socket.
+func (t *udpLab) connect(b *bench, tag, client string, p path, port uint16) error {
+	t.host = "host" + tag
+	if err := t.lab.add(t.host); err != nil {
+		return err
+	}
+	if err := t.lab.cable(t.inner, "t0", insideAddr, t.host, "h0", farHost); err != nil {
+		return err
+	}
+	if err := run("ip", "-n", t.lab.ns(t.host), "route", "add", "default", "via", insideAddr); err != nil {
+		return err
+	}
+	var err error
+	if t.clients, err = dialClients(t.lab, client, p.carrier, []uint16{port}, p.serverPort()); err != nil {
+		return err
+	}
+	if err = t.lab.do(t.host, func() (err error) {
 		t.hostFD, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return err
@@ -84,13 +117,13 @@ func newUDPLab(b *bench, l *lab, tag string, p path) (t *udpLab, err error) {
 			unix.SetsockoptInt(t.hostFD, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, endBuffer),
 			unix.SetsockoptInt(t.hostFD, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, endBuffer),
 			unix.Bind(t.hostFD, &unix.SockaddrInet4{Port: insidePort, Addr: netip.MustParseAddr(farHost).As4()}),
-			unix.Connect(t.hostFD, &unix.SockaddrInet4{Port: clientPort, Addr: t.x.addr.As4()}),
+			unix.Connect(t.hostFD, &unix.SockaddrInet4{Port: clientPort, Addr: t.addr.As4()}),
 		)
 	}); err != nil {
-		return t, err
+		return err
 	}
 	t.sender, err = newThread(b.otherCPU)
-	return t, err
+	return err
 }
 
 func (t *udpLab) close() error {
@@ -102,6 +135,9 @@ func (t *udpLab) close() error {
 	}
 	if t.clients != nil {
 		t.clients.close()
+	}
+	if t.end != nil {
+		return t.end()
 	}
 	if t.server == nil {
 		return nil
@@ -119,13 +155,12 @@ func (s *server) cpu() (sum time.Duration) {
 
 // measure sends packets at a rate, through the session in a direction, and looks at the server.
 func (t *udpLab) measure(ctx context.Context, d direction, rate float64, long time.Duration) (r UDPRow, err error) {
-	inner := innerUDP(t.x.addr, netip.MustParseAddr(farHost), clientPort, insidePort)
-	drop := make([]byte, 2048)
-	sending := func(int) error { return sendOrLose(t.hostFD, inner[ipLen+udpLen:]) }
+	drop, payload := make([]byte, 2048), make([]byte, innerLen-ipLen-udpLen)
+	sending := func(int) error { return sendOrLose(t.hostFD, payload) }
 	emptying := func() { _ = receive(t.clients.fds[0], drop) }
 	if d == up {
 		sending = func(int) error {
-			p, err := t.x.far.data(inner)
+			p, err := t.next()
 			if err != nil {
 				return err
 			}
@@ -135,7 +170,7 @@ func (t *udpLab) measure(ctx context.Context, d direction, rate float64, long ti
 	}
 	pace := &pacer{rate: rate}
 	t.rest()
-	before, cpu, begin := t.server.passed([]*session{t.x}), t.server.cpu(), time.Now()
+	before, cpu, begin := t.passed(), t.cpu(), time.Now()
 	err = t.sender.do(func() error {
 		return pace.run(ctx, long, func(i int) error {
 			emptying()
@@ -147,12 +182,12 @@ func (t *udpLab) measure(ctx context.Context, d direction, rate float64, long ti
 	}
 	took := time.Since(begin)
 	t.rest()
-	spent, packets := t.server.cpu()-cpu, float64(t.server.passed([]*session{t.x})-before)
+	spent, packets := t.cpu()-cpu, float64(t.passed()-before)
 	if packets == 0 {
-		return r, fmt.Errorf("%s %s: nothing went through; dropped: %s", t.x.path.name, d, t.server.drops())
+		return r, fmt.Errorf("%s %s: nothing went through; dropped: %s", t.name, d, t.drops())
 	}
 	r = UDPRow{
-		Path: t.x.path.name, Direction: string(d),
+		Path: t.name, Direction: string(d),
 		OfferedPPS: rounded(float64(pace.sent)/long.Seconds(), 0), PassedPPS: rounded(packets/long.Seconds(), 0),
 		CPUSecondsPerGB: rounded(spent.Seconds()/(packets*(innerLen-ipLen-udpLen))*1e9, 3),
 		NS:              rounded(float64(spent)/packets, 0), Busy: rounded(float64(spent)/float64(took), 2),
@@ -165,7 +200,7 @@ func (t *udpLab) rest() {
 	last := uint64(0)
 	for quiet := 0; quiet < 3; quiet++ {
 		time.Sleep(10 * time.Millisecond)
-		if now := t.server.passed([]*session{t.x}); now != last {
+		if now := t.passed(); now != last {
 			last, quiet = now, 0
 		}
 	}
@@ -173,7 +208,7 @@ func (t *udpLab) rest() {
 
 // flood sends many times what the session can be given, and looks at the memory of this process.
 func (t *udpLab) flood(ctx context.Context, long time.Duration) (r UDPRow, err error) {
-	p, err := t.x.far.data(innerUDP(t.x.addr, netip.MustParseAddr(farHost), clientPort, insidePort))
+	p, err := t.next()
 	if err != nil {
 		return r, err
 	}
@@ -182,8 +217,8 @@ func (t *udpLab) flood(ctx context.Context, long time.Duration) (r UDPRow, err e
 	}
 	train := slices.Repeat(p, floodTrain)
 	pace := &pacer{rate: floodRate / floodTrain}
-	r = UDPRow{Path: t.x.path.name + " flood", Direction: string(up), RSSBefore: resident()}
-	before, cpu, begin := t.server.passed([]*session{t.x}), t.server.cpu(), time.Now()
+	r = UDPRow{Path: t.name + " flood", Direction: string(up), RSSBefore: resident()}
+	before, cpu, begin := t.passed(), t.cpu(), time.Now()
 	drop := make([]byte, 2048)
 	err = t.sender.do(func() error {
 		return pace.run(ctx, long, func(int) error { return sendOrLose(t.clients.fds[0], train) }, func() { _ = receive(t.hostFD, drop) })
@@ -193,7 +228,7 @@ func (t *udpLab) flood(ctx context.Context, long time.Duration) (r UDPRow, err e
 	}
 	took := time.Since(begin)
 	t.rest()
-	spent, packets := t.server.cpu()-cpu, float64(t.server.passed([]*session{t.x})-before)
+	spent, packets := t.cpu()-cpu, float64(t.passed()-before)
 	r.RSSAfter = resident()
 	r.OfferedPPS = rounded(float64(pace.sent*floodTrain)/took.Seconds(), 0)
 	r.PassedPPS = rounded(packets/took.Seconds(), 0)
@@ -228,10 +263,14 @@ func partUDP(ctx context.Context, b *bench) (any, error) {
 	if b.short {
 		long = time.Second
 	}
-	var rows []UDPRow
+	b.progress("udp: I/O alone")
+	rows, err := b.udpRows(ctx, func(l *lab) (*udpLab, error) { return newRelayLab(b, l) }, long)
+	if err != nil {
+		return nil, fmt.Errorf("I/O alone: %w", err)
+	}
 	for i, p := range b.paths {
 		b.progress("udp: %s", p.name)
-		more, err := b.udpPath(ctx, p, strconv.Itoa(i), long)
+		more, err := b.udpRows(ctx, func(l *lab) (*udpLab, error) { return newUDPLab(b, l, "u"+strconv.Itoa(i), p) }, long)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
@@ -240,25 +279,32 @@ func partUDP(ctx context.Context, b *bench) (any, error) {
 	return rows, nil
 }
 
-func (b *bench) udpPath(ctx context.Context, p path, tag string, long time.Duration) (rows []UDPRow, err error) {
+// udpRows measures both ways through what open makes.
+func (b *bench) udpRows(ctx context.Context, open func(*lab) (*udpLab, error), long time.Duration) (rows []UDPRow, err error) {
 	l := &lab{}
 	defer b.closing("udp", l.close)
-	t, err := newUDPLab(b, l, "u"+tag, p)
+	t, err := open(l)
 	if err != nil {
 		return nil, err
 	}
 	defer b.closing("udp", t.close)
-	for _, d := range []direction{up, down} {
-		if _, err := t.measure(ctx, d, udpRate, 200*time.Millisecond); err != nil { // neighbours and pages become known
-			return nil, err
-		}
-		r, err := t.measure(ctx, d, udpRate, long)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, r)
+	rates := []float64{udpRate}
+	if t.x == nil {
+		rates = append(rates, relayRate)
 	}
-	if p.carrier == plainL2TP { // the only one whose packets may be sent again and again
+	for _, rate := range rates {
+		for _, d := range []direction{up, down} {
+			if _, err := t.measure(ctx, d, udpRate, 200*time.Millisecond); err != nil { // neighbours and pages become known
+				return nil, err
+			}
+			r, err := t.measure(ctx, d, rate, long)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, r)
+		}
+	}
+	if t.x != nil && t.x.path.carrier == plainL2TP { // the only one whose packets may be sent again and again
 		r, err := t.flood(ctx, long)
 		if err != nil {
 			return nil, err
