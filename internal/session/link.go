@@ -39,11 +39,11 @@ func (h handler) Authenticate(r ppp.AuthRequest) {
 }
 
 func (h handler) MPPEReceive(p ppp.MPPEParams) {
-	wipe.Stack(func() { h.call.SetDecrypt(h.key(p, h.verdict.keys.Recv)) })
+	wipe.Shallow(func() { h.call.SetDecrypt(h.key(p, h.verdict.keys.Recv)) })
 }
 
 func (h handler) MPPEOpen(p ppp.MPPEParams) {
-	wipe.Stack(func() { h.call.SetEncrypt(h.key(p, h.verdict.keys.Send)) })
+	wipe.Shallow(func() { h.call.SetEncrypt(h.key(p, h.verdict.keys.Send)) })
 	h.encrypted = true
 	if !h.mustEncrypt {
 		h.mustEncrypt = true   // what was encrypted once never goes on in the clear

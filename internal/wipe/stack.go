@@ -12,6 +12,30 @@ func Stack(f func()) {
 	f()
 }
 
+// shallowLen is stackLen for Shallow.
+const shallowLen = 2 << 10
+
+// Shallow is Stack for an f that only copies keys and makes schedules of them (SHA-1, RC4), on a goroutine of which there are
+// many: each of them would keep the larger stack.
+func Shallow(f func()) {
+	singe()
+	defer singe()
+	f()
+}
+
+// singe is burn for Shallow.
+//
+//go:noinline
+func singe() {
+	var b [shallowLen]byte
+	graze(&b)
+}
+
+// graze is touch for singe.
+//
+//go:noinline
+func graze(b *[shallowLen]byte) { clear(b[:]) }
+
 // burn overwrites the stack below its caller.
 //
 //go:noinline

@@ -269,6 +269,7 @@ func (t *sessionsLab) memory(ctx context.Context, b *bench) (m MemoryRow, err er
 	}
 	m.Sessions = t.count
 	m.PerSession = rounded(float64(m.AtMost-m.Idle)/float64(t.count), 0)
+	b.progress("sessions: %.1f KiB each", m.PerSession/1024)
 	return m, t.ended(ctx, t.count)
 }
 
