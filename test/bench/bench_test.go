@@ -107,7 +107,7 @@ func TestHeadlines(t *testing.T) {
 		t.Fatalf("%d headlines", len(heads))
 	}
 	for _, h := range heads {
-		if !h.Offload || h.Queue != hotQueue || len(h.Variants) != 3 || h.Run == nil {
+		if h.Offload || h.Queue != coldQueue || len(h.Variants) != 3 || h.Run == nil {
 			t.Errorf("%+v", h)
 		}
 	}
@@ -407,7 +407,7 @@ func TestRealPaths(t *testing.T) {
 		t.Errorf("%d rows", len(rows))
 	}
 	for _, r := range rows {
-		if r.NS <= 0 || r.IONS <= 0 || r.Ratio <= 0 || !r.Offload || len(r.Variants) != 1 || r.Run == nil || r.Run.Model == "" {
+		if r.NS <= 0 || r.IONS <= 0 || r.Ratio <= 0 || len(r.Variants) != 1 || r.Run == nil || r.Run.Model == "" {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -24,7 +24,8 @@ const warmUp = 2
 const sessionsSingle = 16
 
 // Row is one path's figures in one direction, in nanoseconds of CPU time for a packet of innerLen octets. NS is the shard's,
-// CryptoNS that of the batch calls alone, IONS that of the system calls alone; Ratio is the first over the sum of the others.
+// CryptoNS that of the batch calls alone, IONS that of the system calls alone; Ratio is the first over the sum of the
+// others, of each round.
 // Q1 and Q3 are quartiles of the rounds, of which all others are the median.
 type Row struct {
 	Path       string  `json:"path"`
@@ -224,7 +225,9 @@ func (b *bench) measureMode(ctx context.Context, l *lab, k *ioLab, work, gen *th
 	return rows, nil
 }
 
-// headlines puts the rows of each path and direction below one of them: the one with offload and the short queue.
+// headlines puts the rows of each path and direction below one of them: single packets and the long queue. A packet's costs
+// are compared with those of its system calls there, of which it has its own; and a shard at its limit, where the costs are the
+// limit, has a socket buffer full of packets before it.
 func headlines(all []Row, run *Run) (heads []Row) {
 	for _, p := range paths {
 		for _, d := range []direction{up, down} {
@@ -234,7 +237,7 @@ func headlines(all []Row, run *Run) (heads []Row) {
 					same = append(same, r)
 				}
 			}
-			i := slices.IndexFunc(same, func(r Row) bool { return r.Offload && r.Queue == hotQueue })
+			i := slices.IndexFunc(same, func(r Row) bool { return !r.Offload && r.Queue == coldQueue })
 			if i < 0 {
 				if len(same) == 0 {
 					continue

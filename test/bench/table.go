@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -65,6 +67,9 @@ func pathTable(rows []Row) table {
 		t.rows = append(t.rows, r.cells())
 		rest = append(rest, r.Variants...)
 	}
+	slices.SortStableFunc(rest, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(index(a.Offload), index(b.Offload)), cmp.Compare(a.Queue, b.Queue))
+	})
 	for _, r := range rest {
 		t.rows = append(t.rows, r.cells())
 	}
