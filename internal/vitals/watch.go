@@ -119,9 +119,17 @@ func memory() (used, limit uint64) {
 	return s[0].Value.Uint64() - s[1].Value.Uint64(), max(limit, 1)
 }
 
-// LimitMemory makes the garbage collector work harder near the memory that the control group has, unless GOMEMLIMIT says
-// something. It returns the limit in octets, 0 for none.
+// growth is how much garbage there may be for each octet in use until the collector runs, in percent (GOGC). Only logins make
+// garbage, traffic makes none: half of what is usual saves a third of the memory of a thousand logins at once, and costs each a
+// few percent.
+const growth = 50
+
+// LimitMemory makes the garbage collector run sooner than is usual, unless GOGC says something, and work harder near the memory
+// that the control group has, unless GOMEMLIMIT does. It returns the limit in octets, 0 for none.
 func LimitMemory() uint64 {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(growth)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		if group := groupMemory("/proc/self/cgroup", "/sys/fs/cgroup"); group > 0 {
 			debug.SetMemoryLimit(int64(float64(group) * groupShare))
