@@ -10,11 +10,11 @@ import (
 // touched: Control.
 func Strip(b *pktbuf.Buf) (h l2tp.Header, v Verdict) {
 	frame, v := Read(b, &h)
-	switch v {
-	case OK:
+	if v == Malformed {
+		return l2tp.Header{}, v
+	}
+	if v == OK {
 		Cut(b, &h, frame)
-	case Malformed:
-		h = l2tp.Header{}
 	}
 	return h, v
 }

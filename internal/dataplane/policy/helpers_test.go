@@ -2,19 +2,9 @@ package policy
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"net/netip"
 	"testing"
 )
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 var (
 	client = netip.MustParseAddr("10.1.0.2")
