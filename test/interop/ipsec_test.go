@@ -297,6 +297,13 @@ func TestRebornByESP(t *testing.T) {
 // rebornWithin is how long a client that boots again may take from the start of its machine to the first ping.
 const rebornWithin = 10 * time.Second
 
+// usualBoot is how long a guest's boot may take of that. A machine that others use as well may need several times as much,
+// which is not the daemon's.
+const usualBoot = 3 * time.Second
+
+// beyondUsual is how much of a boot that is.
+func beyondUsual(boot time.Duration) time.Duration { return max(0, boot-usualBoot) }
+
 // checkReborn cuts a client's power and boots it at once, with the same address, ports and tunnel ID. It is in again within
 // rebornWithin, though the daemon does not know yet that its old session is dead; and then the old one ends.
 func checkReborn(t *testing.T, d Dial, tenant string, nat bool) {
@@ -328,8 +335,8 @@ func checkReborn(t *testing.T, d Dial, tenant string, nat bool) {
 	if pings.Received < 1 {
 		t.Error("no ping came back")
 	}
-	if back > rebornWithin {
-		t.Errorf("back in after %v, want at most %v", back, rebornWithin)
+	if most := rebornWithin + beyondUsual(booted); back > most {
+		t.Errorf("back in after %v, want at most %v", back, most)
 	}
 	if a, b := old.TunnelID(t), link.TunnelID(t); a != b {
 		t.Errorf("the tunnel IDs are %s and %s: this test is about one and the same", a, b)
