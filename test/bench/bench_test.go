@@ -113,7 +113,7 @@ func TestHeadlines(t *testing.T) {
 	}
 }
 
-// TestFinish: medians, and the ratio of the medians.
+// TestFinish: medians, that of the ratios too.
 func TestFinish(t *testing.T) {
 	c := &cell{
 		path: paths[0], row: Row{Direction: "up", Queue: hotQueue},
