@@ -356,20 +356,20 @@ func TestCrypto(t *testing.T) {
 	for _, p := range paths {
 		for _, d := range []direction{up, down} {
 			for _, sessions := range []int{1, 3} {
-				c, err := cryptoSampler(p, d, sessions, work)
+				c, err := cryptoBatch(p, d, sessions)
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, err := c()
+				got, err := c.sampler(work)()
 				if err != nil || (got.cpu <= 0) != (p.carrier == plainL2TP) || got.packets <= 0 {
 					t.Errorf("%s %s: %v, %v", p.name, d, got, err)
 				}
 			}
-			s, err := stdSampler(p, d, work)
+			s, err := stdBatch(p, d)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s(); err != nil || (got.cpu <= 0) != (p.carrier == plainL2TP) || got.packets <= 0 {
+			if got, err := s.sampler(work)(); err != nil || (got.cpu <= 0) != (p.carrier == plainL2TP) || got.packets <= 0 {
 				t.Errorf("%s %s with the standard library: %v, %v", p.name, d, got, err)
 			}
 		}

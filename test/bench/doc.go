@@ -10,7 +10,8 @@
 //	far.go       the clients' half of these sessions, made of the dataplane's codecs; client.go gives it a TUN device
 //	phase.go     a shard that is held up while its queue is filled, and then drains it; shard.go fills it
 //	rawio, io.go the I/O alone: loops that share no code with the dataplane; reference.go: what they should need
-//	crypto.go    the crypto alone: the batch calls of esp and mppe; stdcrypto.go: the standard library for comparison
+//	crypto.go    the crypto alone: the batch calls of esp and mppe; stdcrypto.go: the standard library for comparison;
+//	             hot.go: both with nothing else in between
 //	lab.go       network namespaces, which are removed at the end; those of a run that was killed, by the next one
 //	table.go, store.go: the tables and the JSON files; machine.go: what is said about the machine
 //

@@ -4,18 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"concentrator/test/bench/rawio"
-)
-
-// Parts of the lab for the I/O alone: the same places as the dataplane's, in namespaces of their own, because two raw sockets
-// in one would both get a copy of each packet.
-const (
-	ioServer = "iosrv"
-	ioClient = "iocli"
-	ioInner  = "ionet"
 )
 
 // ioDevices are the two TUN devices, without and with offload, and who lives behind them.
@@ -26,9 +19,11 @@ var ioDevices = [2]struct {
 	{"tun1", "10.52.0.0/16", "10.52.1.1"},
 }
 
-// ioLab holds what moves packets without a dataplane.
+// ioLab holds what moves packets without a dataplane: the same places as the dataplane's, in namespaces of its own, because
+// two raw sockets in one would both get a copy of each packet.
 type ioLab struct {
 	lab      *lab
+	tag      string // in the names of the namespaces
 	udp, gre int
 	tun      [2]int
 	work     *thread // runs the loops
@@ -38,8 +33,10 @@ type ioLab struct {
 }
 
 // newIOLab makes the namespaces, sockets and devices.
-func newIOLab(l *lab, work, gen *thread) (*ioLab, error) {
-	k := &ioLab{lab: l, udp: -1, gre: -1, tun: [2]int{-1, -1}, work: work, gen: gen, loops: map[[2]bool]*rawio.Loop{}, next: firstPort}
+func newIOLab(l *lab, tag string, work, gen *thread) (*ioLab, error) {
+	k := &ioLab{
+		lab: l, tag: tag, udp: -1, gre: -1, tun: [2]int{-1, -1}, work: work, gen: gen, loops: map[[2]bool]*rawio.Loop{}, next: firstPort,
+	}
 	if err := k.open(); err != nil {
 		k.close()
 		return nil, fmt.Errorf("I/O alone: %w", err)
@@ -47,12 +44,17 @@ func newIOLab(l *lab, work, gen *thread) (*ioLab, error) {
 	return k, nil
 }
 
+// The parts of the lab.
+func (k *ioLab) server() string { return "iosrv" + k.tag }
+func (k *ioLab) client() string { return "iocli" + k.tag }
+func (k *ioLab) inner() string  { return "ionet" + k.tag }
+
 func (k *ioLab) open() error {
-	if err := errors.Join(k.lab.outer(ioServer, ioClient), k.lab.add(ioInner)); err != nil {
+	if err := errors.Join(k.lab.outer(k.server(), k.client()), k.lab.add(k.inner())); err != nil {
 		return err
 	}
 	from := netip.MustParseAddr(serverAddr).As4()
-	if err := k.lab.do(ioServer, func() (err error) {
+	if err := k.lab.do(k.server(), func() (err error) {
 		if k.udp, err = rawio.OpenUDP(from, portL2TP); err != nil {
 			return err
 		}
@@ -61,9 +63,9 @@ func (k *ioLab) open() error {
 	}); err != nil {
 		return err
 	}
-	ns := k.lab.ns(ioInner)
+	ns := k.lab.ns(k.inner())
 	for i, dev := range ioDevices {
-		if err := k.lab.do(ioInner, func() (err error) {
+		if err := k.lab.do(k.inner(), func() (err error) {
 			k.tun[i], err = rawio.OpenTUN(dev.name, i == 1)
 			return err
 		}); err != nil {
@@ -136,14 +138,14 @@ func (k *ioLab) newLoad(p path, sessions int, offload bool, wire int) (*ioLoad, 
 		host = host.Next()
 	}
 	var err error
-	if l.clients, err = dialClients(k.lab, ioClient, p.carrier, ports, portL2TP); err != nil {
+	if l.clients, err = dialClients(k.lab, k.client(), p.carrier, ports, portL2TP); err != nil {
 		return nil, err
 	}
 	segment := 0
 	if offload {
 		segment = innerLen - ipLen - udpLen
 	}
-	if l.sources, err = dialSources(k.lab, ioInner, addrs, segment); err != nil {
+	if l.sources, err = dialSources(k.lab, k.inner(), addrs, segment); err != nil {
 		l.clients.close()
 		return nil, err
 	}
@@ -170,90 +172,100 @@ func (l *ioLoad) with(queue int) *ioLoad {
 }
 
 // sampler measures one direction.
-func (l *ioLoad) sampler(d direction) sampler {
-	phase := l.down
-	if d == up {
-		phase = l.up
-	}
-	once := func(n int) (rawio.Cost, error) {
-		c, err := phase(n)
-		if err == nil && c.Packets != n {
-			err = fmt.Errorf("I/O alone of %s %s: %d of %d packets passed", l.path.name, d, c.Packets, n)
-		}
-		return c, err
-	}
-	return func() (sample, error) {
-		var less rawio.Cost
-		head := without(l.queue)
+func (l *ioLoad) sampler(d direction) sampler { return together(d, l) }
+
+// together measures several loads, of which each has a loop and a thread of its own, at the same time.
+func together(d direction, loads ...*ioLoad) sampler {
+	return func() (got sample, err error) {
+		less := make([]rawio.Cost, len(loads))
+		head := without(loads[0].queue)
 		if head > 0 {
-			var err error
-			if less, err = once(head); err != nil {
-				return sample{}, err
+			if less, err = phaseIO(d, head, loads); err != nil {
+				return got, err
 			}
 		}
-		c, err := once(head + l.queue)
+		costs, err := phaseIO(d, head+loads[0].queue, loads)
 		if err != nil {
-			return sample{}, err
+			return got, err
 		}
-		c = c.Less(less)
-		l.sum = rawio.Sum(l.sum, c)
-		return sample{c.Whole, c.Packets}, nil
+		for i, l := range loads {
+			c := costs[i].Less(less[i])
+			l.sum = rawio.Sum(l.sum, c)
+			got.add(sample{c.Whole, c.Packets})
+		}
+		return got, nil
 	}
+}
+
+// phaseIO fills every load's queue with n packets, has all loops drain theirs at once, and returns what each took.
+func phaseIO(d direction, n int, loads []*ioLoad) ([]rawio.Cost, error) {
+	for _, l := range loads {
+		if err := l.fill(d, n); err != nil {
+			return nil, err
+		}
+	}
+	costs, errs := make([]rawio.Cost, len(loads)), make([]error, len(loads))
+	var done sync.WaitGroup
+	for i, l := range loads {
+		done.Go(func() { costs[i], errs[i] = l.move(d, n) })
+	}
+	done.Wait()
+	for i, l := range loads {
+		l.clients.drain()
+		if errs[i] == nil && costs[i].Packets != n {
+			errs[i] = fmt.Errorf("I/O alone of %s %s: %d of %d packets passed", l.path.name, d, costs[i].Packets, n)
+		}
+	}
+	return costs, errors.Join(errs...)
 }
 
 func (l *ioLoad) loop() *rawio.Loop { return l.lab.loops[[2]bool{l.path.carrier == pptp, l.offload}] }
 
-func (l *ioLoad) up(n int) (cost rawio.Cost, err error) {
+// fill gives the loop n packets to move.
+func (l *ioLoad) fill(d direction, n int) error {
+	if d == down {
+		train := 0
+		if l.offload {
+			train = trainLen
+		}
+		return l.lab.gen.do(func() error { return fillDown(l.sources, n, train) })
+	}
 	host := netip.MustParseAddr(ioDevices[index(l.offload)].host)
 	packet := append(make([]byte, l.wire-innerLen), innerUDP(host, netip.MustParseAddr(sinkhole), clientPort, insidePort)...)
-	if err := l.lab.gen.do(func() error {
+	return l.lab.gen.do(func() error {
 		for i := range n {
 			if err := l.clients.send(i, packet); err != nil {
 				return err
 			}
 		}
 		return nil
-	}); err != nil {
-		return cost, err
-	}
-	u := rawio.Up{Inner: innerLen, To: netip.MustParseAddr(clientAddr).As4()}
-	if l.offload {
-		u.Train = trainLen
-	}
-	if l.path.carrier == pptp {
-		u.Acks = rawio.Batch / greAckEvery
-	}
-	err = l.lab.work.do(func() error {
-		cost, err = l.loop().Up(n, u)
-		return err
 	})
-	l.clients.drain()
-	return cost, err
 }
 
 // greAckEvery is for how many packets PPTP wants an acknowledgement when nothing else goes back.
 const greAckEvery = 16
 
-func (l *ioLoad) down(n int) (cost rawio.Cost, err error) {
-	train := 0
+// move has them moved.
+func (l *ioLoad) move(d direction, n int) (cost rawio.Cost, err error) {
+	to := netip.MustParseAddr(clientAddr).As4()
+	upward := rawio.Up{Inner: innerLen, To: to}
 	if l.offload {
-		train = trainLen
+		upward.Train = trainLen
 	}
-	if err := l.lab.gen.do(func() error { return fillDown(l.sources, n, train) }); err != nil {
-		return cost, err
+	if l.path.carrier == pptp {
+		upward.Acks = rawio.Batch / greAckEvery
 	}
-	d := rawio.Down{
-		Inner: innerLen, Wire: l.wire, To: netip.MustParseAddr(clientAddr).As4(), Ports: l.ports,
-		Segment: l.offload && l.path.segmentable(),
-	}
+	downward := rawio.Down{Inner: innerLen, Wire: l.wire, To: to, Ports: l.ports, Segment: l.offload && l.path.segmentable()}
 	err = l.lab.work.do(func() error {
-		if l.offload {
-			cost, err = l.loop().DownTrains(n, d)
-		} else {
-			cost, err = l.loop().Down(n, d)
+		switch {
+		case d == up:
+			cost, err = l.loop().Up(n, upward)
+		case l.offload:
+			cost, err = l.loop().DownTrains(n, downward)
+		default:
+			cost, err = l.loop().Down(n, downward)
 		}
 		return err
 	})
-	l.clients.drain()
 	return cost, err
 }

@@ -62,6 +62,7 @@ func showing[T any](tabulate func(T) table) func(json.RawMessage) (table, error)
 // parts are in the order in which they run.
 var parts = []part{
 	{"paths", "shard CPU time of a packet against crypto and I/O alone", partPaths, showing(pathTable)},
+	{"crypto", "the batch calls of esp and mppe in a loop of their own", partCrypto, showing(hotTable)},
 	{"tcp", "TCP through a session with segmentation offload and without", partTCP, showing(tcpTable)},
 	{"udp", "single UDP packets through a session, and a flood", partUDP, showing(udpTable)},
 	{"sessions", "the daemon with 1000 sessions of loadgen", partSessions, showing(sessionsTable)},

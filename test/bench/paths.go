@@ -136,7 +136,7 @@ func partPaths(ctx context.Context, b *bench) (any, error) {
 		return nil, err
 	}
 	defer gen.close()
-	k, err := newIOLab(l, work, gen)
+	k, err := newIOLab(l, "", work, gen)
 	if err != nil {
 		return nil, err
 	}
@@ -187,18 +187,19 @@ func (b *bench) measureMode(ctx context.Context, l *lab, k *ioLab, work, gen *th
 		}
 		defer y.close()
 		for _, d := range []direction{up, down} {
-			crypto, err := cryptoSampler(p, d, sessions, work)
+			crypto, err := cryptoBatch(p, d, sessions)
 			if err != nil {
 				return nil, err
 			}
-			std, err := stdSampler(p, d, work)
+			std, err := stdBatch(p, d)
 			if err != nil {
 				return nil, err
 			}
 			for _, queue := range b.queues {
 				io := y.with(queue)
 				cells = append(cells, &cell{
-					path: p, shard: x.with(queue).sampler(d), io: io.sampler(d), crypto: crypto, std: std, ioLoad: io,
+					path: p, shard: x.with(queue).sampler(d), io: io.sampler(d), crypto: crypto.sampler(work),
+					std: std.sampler(work), ioLoad: io,
 					row: Row{
 						Path: p.name, Direction: string(d), Offload: offload, Queue: queue, Sessions: sessions, WireOctets: wire,
 					},

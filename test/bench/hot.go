@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"slices"
+
+	"concentrator/test/bench/rawio"
+)
+
+// HotRow is what a path's crypto costs one thread that does nothing else, in nanoseconds of CPU time for a packet of innerLen
+// octets in batches of rawio.Batch: the least of many batches, since all that can go wrong makes one dearer, and the median.
+type HotRow struct {
+	Path        string  `json:"path"`
+	Direction   string  `json:"direction"`
+	Sessions    int     `json:"sessions"` // whose packets a batch has, in turn
+	NS          float64 `json:"ns"`
+	MedianNS    float64 `json:"medianNs"`
+	StdNS       float64 `json:"stdNs"`
+	StdMedianNS float64 `json:"stdMedianNs"`
+	Batches     int     `json:"batches"`
+	Run         *Run    `json:"run"`
+}
+
+// hotBatches are measured of each, in turns of hotTurn: both meet what else goes on in the machine, and find their caches as
+// they left them.
+const (
+	hotBatches = 4000
+	hotTurn    = 100
+)
+
+// partCrypto is part "crypto".
+func partCrypto(ctx context.Context, b *bench) (any, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	work, err := newThread(b.shardCPU)
+	if err != nil {
+		return nil, err
+	}
+	defer work.close()
+	batches := hotBatches
+	if b.short {
+		batches /= 10
+	}
+	var rows []HotRow
+	for _, p := range b.paths {
+		for _, d := range []direction{up, down} {
+			for _, sessions := range []int{1, sessionsSingle} {
+				ours, err := cryptoBatch(p, d, sessions)
+				if err != nil {
+					return nil, err
+				}
+				if ours == nil {
+					continue
+				}
+				std, err := stdBatch(p, d)
+				if err != nil {
+					return nil, err
+				}
+				b.progress("crypto: %s %s, %d sessions", p.name, d, sessions)
+				var costs [2][]float64
+				for n := 0; n < batches; n += hotTurn {
+					if err := ctx.Err(); err != nil {
+						return nil, err
+					}
+					runtime.GC() // between what is measured: the standard library's RC4 is garbage for each packet
+					for i, f := range []batch{ours, std} {
+						if err := work.do(func() error { return f.turn(&costs[i]) }); err != nil {
+							return nil, fmt.Errorf("%s %s: %w", p.name, d, err)
+						}
+					}
+				}
+				rows = append(rows, HotRow{
+					Path: p.name, Direction: string(d), Sessions: sessions, Batches: len(costs[0]), Run: b.run,
+					NS: rounded(least(costs[0]), 1), MedianNS: rounded(spreadOf(costs[0]).median, 1),
+					StdNS: rounded(least(costs[1]), 1), StdMedianNS: rounded(spreadOf(costs[1]).median, 1),
+				})
+			}
+		}
+	}
+	return rows, nil
+}
+
+// turn notes what a packet of each of hotTurn batches costs.
+func (f batch) turn(costs *[]float64) error {
+	for range hotTurn {
+		took, err := f()
+		if err != nil {
+			return err
+		}
+		*costs = append(*costs, float64(took)/rawio.Batch)
+	}
+	return nil
+}
+
+// least is the smallest of them; 0 without any.
+func least(costs []float64) float64 {
+	if len(costs) == 0 {
+		return 0
+	}
+	return slices.Min(costs)
+}
+
+func hotTable(rows []HotRow) table {
+	t := table{
+		title: "Crypto alone, in a loop of its own: CPU time of a packet, nanoseconds; the least of many batches, and their median",
+		head:  []string{"path", "way", "sessions", "batch", "median", "std crypto", "median"},
+	}
+	for _, r := range rows {
+		t.rows = append(t.rows, []string{
+			r.Path, r.Direction, fmt.Sprint(r.Sessions), fmt.Sprintf("%.0f", r.NS), fmt.Sprintf("%.0f", r.MedianNS),
+			fmt.Sprintf("%.0f", r.StdNS), fmt.Sprintf("%.0f", r.StdMedianNS),
+		})
+	}
+	return t
+}
