@@ -27,7 +27,7 @@ const maxSessions = 1000
 type daemon struct {
 	lab  *lab
 	part string // of the lab, where it runs
-	dir  string // holds its programs, configuration, state and log
+	dir  string // holds its configuration, state and log
 	cmd  *exec.Cmd
 	rest *http.Client
 	done chan error
@@ -68,12 +68,17 @@ const (
 	metricsAddress = "127.0.0.1:9090"
 )
 
-// startDaemon builds the daemon and loadgen into dir and starts the former in a part of the lab.
-func startDaemon(ctx context.Context, l *lab, part, dir string) (*daemon, error) {
+// buildPrograms builds the daemon and loadgen into dir.
+func buildPrograms(ctx context.Context, dir string) error {
 	build := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", "concentrator/cmd/concentrator", "concentrator/cmd/loadgen")
 	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build: %w: %s", err, out)
+		return fmt.Errorf("go build: %w: %s", err, out)
 	}
+	return nil
+}
+
+// startDaemon starts the daemon that is in the folder programs in a part of the lab; dir is for all else of its.
+func startDaemon(ctx context.Context, l *lab, part, programs, dir string) (*daemon, error) {
 	d := &daemon{lab: l, part: part, dir: dir, done: make(chan error, 1)}
 	var docs strings.Builder
 	docs.WriteString(documents)
@@ -96,7 +101,7 @@ log: {level: warn, format: text}
 	}
 	defer log.Close()
 	// nsenter, not `ip netns exec`: it becomes the daemon, so that the process ID is the daemon's.
-	d.cmd = exec.Command("nsenter", "--net="+netns.Dir+"/"+l.ns(part), filepath.Join(dir, "concentrator"), "serve",
+	d.cmd = exec.Command("nsenter", "--net="+netns.Dir+"/"+l.ns(part), filepath.Join(programs, "concentrator"), "serve",
 		"--config", filepath.Join(dir, "config.yaml"), "--apply", filepath.Join(dir, "apply.yaml"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}

@@ -66,6 +66,7 @@ var parts = []part{
 	{"tcp", "TCP through a session with segmentation offload and without", partTCP, showing(tcpTable)},
 	{"udp", "single UDP packets through a session, and a flood", partUDP, showing(udpTable)},
 	{"sessions", "the daemon with 1000 sessions of loadgen", partSessions, showing(sessionsTable)},
+	{"others", "the daemon and other servers, where they are installed", partOthers, showing(othersTable)},
 	{"shards", "one shard and two", partShards, showing(shardTable)},
 	{"fairness", "one session while another sends ten times its limit", partFairness, showing(fairTable)},
 	{"gc", "the garbage collector at full speed", partGC, showing(gcTable)},

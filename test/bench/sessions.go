@@ -133,7 +133,10 @@ func (b *bench) measureSessions(ctx context.Context) (row SessionsRow, err error
 	}
 	defer b.closing("sessions", func() error { return os.RemoveAll(t.dir) })
 	b.progress("sessions: building the daemon and loadgen")
-	if t.daemon, err = startDaemon(ctx, l, "srv", t.dir); err != nil {
+	if err := buildPrograms(ctx, t.dir); err != nil {
+		return row, err
+	}
+	if t.daemon, err = startDaemon(ctx, l, "srv", t.dir, t.dir); err != nil {
 		if t.daemon != nil {
 			err = errors.Join(err, t.daemon.stop())
 		}

@@ -1,0 +1,418 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"layeh.com/radius"
+	"layeh.com/radius/rfc2865"
+
+	"concentrator/internal/dataplane/netns"
+)
+
+// OtherRow is what single UDP packets through one session have cost a whole server, ours or another: medians of interleaved
+// runs of loadgen.
+type OtherRow struct {
+	Server          string  `json:"server"`
+	Protocol        string  `json:"protocol"`
+	Direction       string  `json:"direction"`
+	OfferedPPS      float64 `json:"offeredPps"`
+	PassedPPS       float64 `json:"passedPps"`
+	CPUSecondsPerGB float64 `json:"cpuSecondsPerGB"` // of its process, for 1e9 octets of UDP payload
+	Run             *Run    `json:"run"`
+}
+
+// Others is what part "others" found out, and whom it could not ask.
+type Others struct {
+	Rows    []OtherRow `json:"rows"`
+	Missing []string   `json:"missing"`
+	Run     *Run       `json:"run"`
+}
+
+// othersRate is one that the slowest of them carries; the quicker ones carry udpRate too.
+const othersRate = 20000
+
+// rival is a server to which the same clients are sent, with a place for them and a host behind it.
+type rival struct {
+	name      string
+	protocols []string
+	rates     []float64
+	needs     []string // programs
+	args      []string // how loadgen logs in
+	start     func(context.Context, *rival) error
+
+	lab    *lab
+	tag    string // of its parts of the lab
+	dir    string
+	cmd    *exec.Cmd
+	pid    int // of the process that does the work
+	ending []func() error
+}
+
+// rivals are those that Debian has and whose set-up is a few lines: with one user, a pool and, for IPsec, benchPSK.
+func rivals() []*rival {
+	both, ms := []string{"L2TP", "L2TP_IPSEC"}, []string{"--password", "pw1"}
+	return []*rival{
+		{name: "concentrator", protocols: both, rates: []float64{othersRate, udpRate}, args: ms, start: startOurs},
+		{
+			name: "l2tpns", protocols: []string{"L2TP"}, rates: []float64{othersRate, udpRate}, needs: []string{"l2tpns"},
+			args: []string{"--password", "pw1", "--auth", "PAP", "--tunnel-secret", benchPSK}, start: startL2TPNS,
+		},
+		{
+			name: "SoftEther", protocols: both, rates: []float64{othersRate}, needs: []string{"vpnserver", "vpncmd"}, args: ms,
+			start: startSoftEther,
+		},
+	}
+}
+
+func (r *rival) server() string { return "srv" + r.tag }
+func (r *rival) client() string { return "cli" + r.tag }
+func (r *rival) host() string   { return "host" + r.tag }
+
+// missing is the first program that isn't there; "" if none is.
+func (r *rival) missing() string {
+	for _, name := range r.needs {
+		if _, err := exec.LookPath(name); err != nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// open starts the server in namespaces of its own.
+func (r *rival) open(ctx context.Context, l *lab, tag, dir string) error {
+	r.lab, r.tag, r.dir = l, tag, dir
+	if err := errors.Join(l.outer(r.server(), r.client()), l.add(r.host())); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		l.cable(r.server(), "t0", insideAddr, r.host(), "h0", farHost),
+		run("ip", "-n", l.ns(r.host()), "route", "add", "default", "via", insideAddr),
+		os.MkdirAll(dir, 0o755),
+	); err != nil {
+		return err
+	}
+	if err := r.start(ctx, r); err != nil {
+		return fmt.Errorf("%s: %w", r.name, err)
+	}
+	return nil
+}
+
+func (r *rival) close() error {
+	var errs []error
+	for i := len(r.ending) - 1; i >= 0; i-- {
+		errs = append(errs, r.ending[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func startOurs(ctx context.Context, r *rival) error {
+	d, err := startDaemon(ctx, r.lab, r.server(), filepath.Dir(r.dir), r.dir)
+	if d != nil {
+		r.ending = append(r.ending, d.stop)
+	}
+	if err == nil {
+		r.pid = d.pid()
+	}
+	return err
+}
+
+// launch starts a server whose files are in fixed places: script prepares them, where nobody else sees them, and becomes the
+// server. All its processes end with it, and it with us.
+func (r *rival) launch(script string) error {
+	log, err := os.Create(filepath.Join(r.dir, "out"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	r.cmd = exec.Command("nsenter", "--net="+netns.Dir+"/"+r.lab.ns(r.server()),
+		"unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script)
+	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = r.dir, log, log
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if err := r.cmd.Start(); err != nil {
+		return err
+	}
+	r.ending = append(r.ending, func() error {
+		// The first process of the new PID namespace takes the others with it, and unshare, which waits for it, ends.
+		if first, err := child(r.cmd.Process.Pid); err == nil && first != 0 {
+			_ = syscall.Kill(first, syscall.SIGKILL) // it may have ended
+		} else {
+			_ = r.cmd.Process.Kill()
+		}
+		_ = r.cmd.Wait()
+		return nil
+	})
+	return nil
+}
+
+// child is the first process that another has started; 0 if there is none.
+func child(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return 0, err
+	}
+	children := strings.Fields(string(text))
+	if len(children) == 0 {
+		return 0, nil
+	}
+	return strconv.Atoi(children[0])
+}
+
+// worker is the last of the processes that a process has started one from the other.
+func worker(pid int) (int, error) {
+	for {
+		next, err := child(pid)
+		if err != nil || next == 0 {
+			return pid, err
+		}
+		pid = next
+	}
+}
+
+// answers waits until somebody can log in and notes which process that took.
+func (r *rival) answers(ctx context.Context) error {
+	var err error
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err = r.loadgen(ctx, "login", r.protocols[0], "--timeout", "3s"); err == nil {
+			r.pid, err = worker(r.cmd.Process.Pid)
+			return err
+		}
+	}
+	text, _ := os.ReadFile(filepath.Join(r.dir, "out")) // for the message only
+	return fmt.Errorf("nobody can log in after 30 s: %w: %s", err, text)
+}
+
+// loadgen runs it with one client of this server's.
+func (r *rival) loadgen(ctx context.Context, command, protocol string, args ...string) (got report, err error) {
+	line := []string{
+		"--net=" + netns.Dir + "/" + r.lab.ns(r.client()), filepath.Join(filepath.Dir(r.dir), "loadgen"), command,
+		"--server", serverAddr, "--protocol", protocol, "--user", "u1", "--psk", benchPSK, "--nat-t", "--group", "modp2048",
+		"--count", "1", "-q", "-o", "json",
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "nsenter", append(append(line, r.args...), args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	runErr := cmd.Run()
+	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
+		return got, fmt.Errorf("loadgen: %w: %s", errors.Join(runErr, err), stderr.String())
+	}
+	if got.OK != 1 {
+		return got, fmt.Errorf("loadgen: %s: login failed: %v", protocol, got.Failed)
+	}
+	return got, nil
+}
+
+// once sends packets one way and tells what of them came through and what that took.
+func (r *rival) once(ctx context.Context, protocol string, d direction, pps float64, long time.Duration) (row OtherRow, err error) {
+	got, err := r.loadgen(ctx, "traffic", protocol, "--responder", responder, "--responder-ns", r.lab.ns(r.host()),
+		"--direction", string(d), "--duration", long.String(), "--pps", fmt.Sprint(pps), "--max-loss", "1",
+		"--server-pid", strconv.Itoa(r.pid))
+	if err != nil {
+		return row, err
+	}
+	way := got.Traffic.Up
+	if d == down {
+		way = got.Traffic.Down
+	}
+	if way == nil || way.Received == 0 {
+		return row, fmt.Errorf("%s %s: nothing went through", protocol, d)
+	}
+	octets := float64(way.Received) * float64(innerLen-ipLen-udpLen)
+	return OtherRow{PassedPPS: way.PPS, CPUSecondsPerGB: got.ServerCPUS / octets * 1e9}, nil
+}
+
+// startL2TPNS asks our own RADIUS server about the user, as it has no users itself.
+func startL2TPNS(ctx context.Context, r *rival) error {
+	var conn net.PacketConn
+	if err := r.lab.do(r.server(), func() (err error) {
+		conn, err = net.ListenPacket("udp4", "127.0.0.1:1812")
+		return err
+	}); err != nil {
+		return err
+	}
+	server := &radius.PacketServer{
+		SecretSource: radius.StaticSecretSource([]byte(benchPSK)),
+		Handler: radius.HandlerFunc(func(w radius.ResponseWriter, q *radius.Request) {
+			p := q.Response(radius.CodeAccessReject)
+			if rfc2865.UserName_GetString(q.Packet) == "u1" && rfc2865.UserPassword_GetString(q.Packet) == "pw1" {
+				p = q.Response(radius.CodeAccessAccept)
+			}
+			_ = errors.Join( // the attributes are short, and whoever asks again gets another answer
+				rfc2865.ServiceType_Set(p, rfc2865.ServiceType_Value_FramedUser),
+				rfc2865.FramedProtocol_Set(p, rfc2865.FramedProtocol_Value_PPP),
+				w.Write(p),
+			)
+		}),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(conn) }()
+	r.ending = append(r.ending, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		err := server.Shutdown(ctx)
+		if e := <-served; !errors.Is(e, radius.ErrServerShutdown) {
+			err = errors.Join(err, e)
+		}
+		return err
+	})
+	config := fmt.Sprintf(`set l2tp_secret "%[1]s"
+set primary_radius 127.0.0.1
+set radius_secret "%[1]s"
+set radius_authtypes "pap"
+set allow_duplicate_users yes
+set bind_address %[2]s
+set peer_address %[3]s
+set primary_dns %[3]s
+set cluster_interface s0
+set cluster_hb_timeout 10
+set cluster_master_min_adv 1
+`, benchPSK, serverAddr, rivalGateway)
+	for name, text := range map[string]string{"startup-config": config, "ip_pool": rivalPool + "\n", "users": ""} {
+		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	if err := r.launch(`mount --bind . /etc/l2tpns; exec l2tpns`); err != nil {
+		return err
+	}
+	return r.answers(ctx)
+}
+
+// What the other servers give their clients.
+const (
+	rivalPool    = "10.64.0.0/21"
+	rivalGateway = "10.64.0.1"
+)
+
+// softEtherCommands give it a hub with a user, addresses by its own DHCP server, and a TAP device as the way to the host.
+const softEtherCommands = `HubCreate bench /PASSWORD:x
+Hub bench
+UserCreate u1 /GROUP:none /REALNAME:none /NOTE:none
+UserPasswordSet u1 /PASSWORD:pw1
+SecureNatEnable
+SecureNatHostSet /MAC:none /IP:10.64.0.2 /MASK:255.255.248.0
+DhcpSet /START:10.64.0.10 /END:10.64.0.200 /MASK:255.255.248.0 /EXPIRE:7200 /GW:` + rivalGateway + ` /DNS:none /DNS2:none /DOMAIN:none /LOG:no
+NatDisable
+IPsecEnable /L2TP:yes /L2TPRAW:yes /ETHERIP:no /PSK:` + benchPSK + ` /DEFAULTHUB:bench
+BridgeCreate bench /DEVICE:b /TAP:yes
+`
+
+func startSoftEther(ctx context.Context, r *rival) error {
+	if err := os.WriteFile(filepath.Join(r.dir, "commands"), []byte(softEtherCommands), 0o600); err != nil {
+		return err
+	}
+	if err := r.launch(`for d in /var/lib /var/log /run; do mount -t tmpfs none $d; mkdir $d/softether; done
+exec vpnserver execsvc`); err != nil {
+		return err
+	}
+	ns := r.lab.ns(r.server())
+	for _, step := range [][]string{
+		{"nsenter", "--net=" + netns.Dir + "/" + ns, "vpncmd", "localhost", "/SERVER", "/IN:" + filepath.Join(r.dir, "commands")},
+		{"ip", "-n", ns, "address", "add", rivalGateway + "/21", "dev", "tap_b"},
+		{"ip", "-n", ns, "link", "set", "tap_b", "up"},
+	} {
+		var err error
+		for range 20 { // it listens, and makes its device, when it gets round to it
+			if err = run(step[0], step[1:]...); err == nil || ctx.Err() != nil {
+				break
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.answers(ctx)
+}
+
+// partOthers is part "others".
+func partOthers(ctx context.Context, b *bench) (any, error) { return b.measureOthers(ctx) }
+
+func (b *bench) measureOthers(ctx context.Context) (o Others, err error) {
+	o.Run = b.run
+	l := &lab{}
+	defer b.closing("others", l.close)
+	dir, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return o, err
+	}
+	defer b.closing("others", func() error { return os.RemoveAll(dir) })
+	if err := buildPrograms(ctx, dir); err != nil {
+		return o, err
+	}
+	var there []*rival
+	for i, r := range rivals() {
+		if name := r.missing(); name != "" {
+			o.Missing = append(o.Missing, name)
+			continue
+		}
+		b.progress("others: starting %s", r.name)
+		defer b.closing("others", r.close)
+		if err := r.open(ctx, l, fmt.Sprint("o", i), filepath.Join(dir, fmt.Sprint(i))); err != nil {
+			return o, err
+		}
+		there = append(there, r)
+	}
+	long, rounds := b.tcpTimes()
+	costs, passed := map[OtherRow][]float64{}, map[OtherRow][]float64{}
+	for n := range rounds {
+		for _, r := range there {
+			for _, p := range r.protocols {
+				for _, pps := range r.rates {
+					for _, d := range []direction{up, down} {
+						b.progress("others: %s, %s %s, %.0f/s, round %d of %d", r.name, p, d, pps, n+1, rounds)
+						got, err := r.once(ctx, p, d, pps, long)
+						if err != nil {
+							return o, fmt.Errorf("%s: %w", r.name, err)
+						}
+						k := OtherRow{Server: r.name, Protocol: p, Direction: string(d), OfferedPPS: pps}
+						if n == 0 {
+							o.Rows = append(o.Rows, k)
+						}
+						costs[k], passed[k] = append(costs[k], got.CPUSecondsPerGB), append(passed[k], got.PassedPPS)
+					}
+				}
+			}
+		}
+	}
+	for i, k := range o.Rows {
+		o.Rows[i].CPUSecondsPerGB = rounded(spreadOf(costs[k]).median, 3)
+		o.Rows[i].PassedPPS = rounded(spreadOf(passed[k]).median, 0)
+		o.Rows[i].Run = b.run
+	}
+	return o, nil
+}
+
+func othersTable(o Others) table {
+	t := table{
+		title: "The daemon and other servers, single UDP packets through one session of loadgen: CPU seconds of the server's process for 1e9 octets of payload",
+		head:  []string{"server", "protocol", "way", "offered/s", "passed/s", "CPU s/GB"},
+	}
+	for _, r := range o.Rows {
+		t.rows = append(t.rows, []string{
+			r.Server, r.Protocol, r.Direction, fmt.Sprintf("%.0f", r.OfferedPPS), fmt.Sprintf("%.0f", r.PassedPPS),
+			fmt.Sprintf("%.2f", r.CPUSecondsPerGB),
+		})
+	}
+	if len(o.Missing) > 0 {
+		t.notes = append(t.notes, "Not installed, and so not asked: "+strings.Join(o.Missing, ", ")+".")
+	}
+	return t
+}
