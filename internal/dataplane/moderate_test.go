@@ -17,8 +17,9 @@ func TestModeration(t *testing.T) {
 		{"pings", 10 * time.Millisecond, 1, false},
 		{"10 000 a second", 100 * time.Microsecond, 1, false},
 		{"60 000 a second", 16 * time.Microsecond, 1, true},
-		{"60 000 a second, moderated", 66 * time.Microsecond, 4, true},
+		{"60 000 a second, moderated", 216 * time.Microsecond, 13, true},
 		{"300 000 a second in small batches", 10 * time.Microsecond, 3, true},
+		{"300 000 a second, moderated", 120 * time.Microsecond, 36, true},
 		{"300 000 a second in full batches", 200 * time.Microsecond, 64, false},
 		{"trains", 80 * time.Microsecond, 44, false},
 		{"bursts with rests", 5 * time.Millisecond, 40, false},
@@ -31,14 +32,17 @@ func TestModeration(t *testing.T) {
 			for range rounds {
 				now += int64(tt.interval)
 				read += tt.batch
-				if m.due(now, read) {
+				switch pause := m.due(now, read); {
+				case pause < 0 || pause > maxPause:
+					t.Fatalf("pauses for %d ns", pause)
+				case pause > 0:
 					paused++
 				}
 			}
 			if tt.want && paused < rounds*8/10 || !tt.want && paused > 0 {
 				t.Errorf("paused %d times of %d", paused, rounds)
 			}
-			if m.due(now+int64(time.Second), read+1) {
+			if m.due(now+int64(time.Second), read+1) != 0 {
 				t.Error("pauses for the first packet after a second of silence")
 			}
 		})
