@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -373,6 +377,65 @@ func TestCrypto(t *testing.T) {
 				t.Errorf("%s %s with the standard library: %v, %v", p.name, d, got, err)
 			}
 		}
+	}
+}
+
+// TestHot: part "crypto" has a row for each path with crypto, both ways, and its table says so.
+func TestHot(t *testing.T) {
+	b := &bench{short: true, stderr: io.Discard, run: newRun()}
+	for _, p := range paths {
+		if p.carrier == plainL2TP || p.carrier == pptp {
+			b.paths = append(b.paths, p)
+		}
+	}
+	got, err := partCrypto(t.Context(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := got.([]HotRow)
+	for _, r := range rows {
+		if r.NS <= 0 || r.NS > r.MedianNS || r.StdNS <= 0 || r.StdNS > r.StdMedianNS || r.Batches != hotBatches/10 {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(rows) != 2*2 || len(hotTable(rows).rows) != len(rows) {
+		t.Errorf("%d rows", len(rows))
+	}
+}
+
+// TestWorker: the last of a chain of processes is found.
+func TestWorker(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sh -c 'sleep 60; true'; true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+	}()
+	for range 500 {
+		pid, err := worker(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); strings.TrimSpace(string(name)) == "sleep" {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("the last process was not found within 5 s")
+}
+
+// TestOthersTable: who is not there is named, and the others are in the table.
+func TestOthersTable(t *testing.T) {
+	table := othersTable(Others{Rows: []OtherRow{{Server: "l2tpns", Protocol: "L2TP", Direction: "up"}}, Missing: []string{"vpnserver"}})
+	if len(table.rows) != 1 || len(table.rows[0]) != len(table.head) || len(table.notes) != 1 || !strings.Contains(table.notes[0], "vpnserver") {
+		t.Errorf("%+v", table)
+	}
+	r := &rival{needs: []string{"sh", "no-such-program"}}
+	if got := r.missing(); got != "no-such-program" {
+		t.Errorf("missing: %q", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,9 +15,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"layeh.com/radius"
-	"layeh.com/radius/rfc2865"
 
 	"concentrator/internal/dataplane/netns"
 )
@@ -238,7 +236,32 @@ func (r *rival) once(ctx context.Context, protocol string, d direction, pps floa
 	return OtherRow{PassedPPS: way.PPS, CPUSecondsPerGB: got.ServerCPUS / octets * 1e9}, nil
 }
 
-// startL2TPNS asks our own RADIUS server about the user, as it has no users itself.
+// acceptAll says yes to every request of RADIUS (RFC 2865 section 4.2) until conn is closed.
+func acceptAll(conn net.PacketConn, secret string) error {
+	const headerLen, accept, serviceType, framed, framedProtocol, ppp = 20, 2, 6, 2, 7, 1
+	attributes := []byte{serviceType, 6, 0, 0, 0, framed, framedProtocol, 6, 0, 0, 0, ppp}
+	for q := make([]byte, 4096); ; {
+		n, from, err := conn.ReadFrom(q)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n < headerLen {
+			continue
+		}
+		p := append([]byte{accept, q[1], 0, byte(headerLen + len(attributes))}, q[4:headerLen]...) // the authenticator asked with
+		p = append(p, attributes...)
+		sum := md5.Sum(append(bytes.Clone(p), secret...))
+		copy(p[4:], sum[:])
+		if _, err := conn.WriteTo(p, from); err != nil {
+			return err
+		}
+	}
+}
+
+// startL2TPNS starts it with a RADIUS server, as it has no users itself.
 func startL2TPNS(ctx context.Context, r *rival) error {
 	var conn net.PacketConn
 	if err := r.lab.do(r.server(), func() (err error) {
@@ -247,31 +270,9 @@ func startL2TPNS(ctx context.Context, r *rival) error {
 	}); err != nil {
 		return err
 	}
-	server := &radius.PacketServer{
-		SecretSource: radius.StaticSecretSource([]byte(benchPSK)),
-		Handler: radius.HandlerFunc(func(w radius.ResponseWriter, q *radius.Request) {
-			p := q.Response(radius.CodeAccessReject)
-			if rfc2865.UserName_GetString(q.Packet) == "u1" && rfc2865.UserPassword_GetString(q.Packet) == "pw1" {
-				p = q.Response(radius.CodeAccessAccept)
-			}
-			_ = errors.Join( // the attributes are short, and whoever asks again gets another answer
-				rfc2865.ServiceType_Set(p, rfc2865.ServiceType_Value_FramedUser),
-				rfc2865.FramedProtocol_Set(p, rfc2865.FramedProtocol_Value_PPP),
-				w.Write(p),
-			)
-		}),
-	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(conn) }()
-	r.ending = append(r.ending, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		err := server.Shutdown(ctx)
-		if e := <-served; !errors.Is(e, radius.ErrServerShutdown) {
-			err = errors.Join(err, e)
-		}
-		return err
-	})
+	go func() { served <- acceptAll(conn, benchPSK) }()
+	r.ending = append(r.ending, func() error { return errors.Join(conn.Close(), <-served) })
 	config := fmt.Sprintf(`set l2tp_secret "%[1]s"
 set primary_radius 127.0.0.1
 set radius_secret "%[1]s"
