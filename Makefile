@@ -43,7 +43,7 @@ unit: ## unit and in-process tests
 	$(GO) test -shuffle=on ./...
 
 race: ## the same under the race detector
-	$(GO) test -race -shuffle=on -vet=off ./...
+	$(GO) test -race -shuffle=on -vet=off -p 3 ./... # as in make test
 
 check: ## format, vet, linters, import rules, go.mod, API lint
 	$(LINT) run
@@ -75,7 +75,7 @@ interop: build ## real Linux clients in guests, and what may break it, in short 
 	$(RELIABILITY) -p 3 -timeout 5m -tags=interop $(OTHERS)
 	$(RELIABILITY) -timeout 5m -tags=interop $(MEASURING)
 
-bench: ## what a packet and a log-in cost, out/bench.json; about 15 minutes (root, test/setup.sh)
+bench: ## what a packet and a log-in cost, out/bench.json; about 20 minutes (root, test/setup.sh)
 	test/setup.sh
 	$(GO) run ./test/bench
 

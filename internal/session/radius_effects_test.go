@@ -88,7 +88,9 @@ func howItEnded(w *world, c *client) string {
 	if len(c.refusals()) > 0 {
 		c.stop()
 	}
-	w.until("the session is gone", func() bool { return w.m.byCallID(c.fc.id) == nil })
+	w.until("the session is gone, and its log-in told", func() bool {
+		return w.m.byCallID(c.fc.id) == nil && len(w.m.Logins(LoginFilter{})) > 0
+	})
 	a := w.m.Logins(LoginFilter{})[0]
 	return fmt.Sprintf("%s %s %s", a.Outcome, a.Stage, a.Reason)
 }
