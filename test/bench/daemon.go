@@ -16,8 +16,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"concentrator/internal/dataplane/netns"
 )
 
 // maxSessions is how many sessions the daemon is asked to carry.
@@ -100,8 +98,7 @@ log: {level: warn, format: text}
 		return nil, err
 	}
 	defer log.Close()
-	// nsenter, not `ip netns exec`: it becomes the daemon, so that the process ID is the daemon's.
-	d.cmd = exec.Command("nsenter", "--net="+netns.Dir+"/"+l.ns(part), filepath.Join(programs, "concentrator"), "serve",
+	d.cmd = exec.Command("nsenter", l.enter(part), filepath.Join(programs, "concentrator"), "serve",
 		"--config", filepath.Join(dir, "config.yaml"), "--apply", filepath.Join(dir, "apply.yaml"))
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}

@@ -46,41 +46,51 @@ func partCrypto(ctx context.Context, b *bench) (any, error) {
 	}
 	var rows []HotRow
 	for _, p := range b.paths {
+		if p.carrier == plainL2TP {
+			continue // it has no crypto
+		}
 		for _, d := range []direction{up, down} {
 			for _, sessions := range []int{1, sessionsSingle} {
-				ours, err := cryptoBatch(p, d, sessions)
-				if err != nil {
-					return nil, err
-				}
-				if ours == nil {
-					continue
-				}
-				std, err := stdBatch(p, d)
-				if err != nil {
-					return nil, err
-				}
 				b.progress("crypto: %s %s, %d sessions", p.name, d, sessions)
-				var costs [2][]float64
-				for n := 0; n < batches; n += hotTurn {
-					if err := ctx.Err(); err != nil {
-						return nil, err
-					}
-					runtime.GC() // between what is measured: the standard library's RC4 is garbage for each packet
-					for i, f := range []batch{ours, std} {
-						if err := work.do(func() error { return f.turn(&costs[i]) }); err != nil {
-							return nil, fmt.Errorf("%s %s: %w", p.name, d, err)
-						}
-					}
+				row, err := hot(ctx, work, p, d, sessions, batches)
+				if err != nil {
+					return nil, fmt.Errorf("%s %s: %w", p.name, d, err)
 				}
-				rows = append(rows, HotRow{
-					Path: p.name, Direction: string(d), Sessions: sessions, Batches: len(costs[0]), Run: b.run,
-					NS: rounded(quantile(costs[0], undisturbed), 1), MedianNS: rounded(spreadOf(costs[0]).median, 1),
-					StdNS: rounded(quantile(costs[1], undisturbed), 1), StdMedianNS: rounded(spreadOf(costs[1]).median, 1),
-				})
+				row.Run = b.run
+				rows = append(rows, row)
 			}
 		}
 	}
 	return rows, nil
+}
+
+// hot measures so many batches of a path and of the standard library in turn.
+func hot(ctx context.Context, work *thread, p path, d direction, sessions, batches int) (r HotRow, err error) {
+	ours, err := cryptoBatch(p, d, sessions)
+	if err != nil {
+		return r, err
+	}
+	std, err := stdBatch(p, d)
+	if err != nil {
+		return r, err
+	}
+	var costs [2][]float64
+	for n := 0; n < batches; n += hotTurn {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		runtime.GC() // between what is measured: the standard library's RC4 is garbage for each packet
+		for i, f := range []batch{ours, std} {
+			if err := work.do(func() error { return f.turn(&costs[i]) }); err != nil {
+				return r, err
+			}
+		}
+	}
+	return HotRow{
+		Path: p.name, Direction: string(d), Sessions: sessions, Batches: len(costs[0]),
+		NS: rounded(quantile(costs[0], undisturbed), 1), MedianNS: rounded(spreadOf(costs[0]).median, 1),
+		StdNS: rounded(quantile(costs[1], undisturbed), 1), StdMedianNS: rounded(spreadOf(costs[1]).median, 1),
+	}, nil
 }
 
 // turn notes what a packet of each of hotTurn batches costs.

@@ -103,6 +103,21 @@ func (l *lab) outer(server, client string) error {
 	return l.cable(server, "s0", serverAddr, client, "c0", clientAddr)
 }
 
+// behind makes a host that a server reaches from its inside, and that has its way to everybody through it.
+func (l *lab) behind(server, host string) error {
+	if err := l.add(host); err != nil {
+		return err
+	}
+	return errors.Join(
+		l.cable(server, "t0", insideAddr, host, "h0", farHost),
+		run("ip", "-n", l.ns(host), "route", "add", "default", "via", insideAddr),
+	)
+}
+
+// enter is the option with which nsenter(1) enters a part. It becomes the program that follows, so that the process ID is the
+// program's; `ip netns exec` would not.
+func (l *lab) enter(part string) string { return "--net=" + netns.Dir + "/" + l.ns(part) }
+
 // inside gives the namespace of a TUN device a source of packets, a sink for them and a long queue.
 func (l *lab) inside(part, device string) error {
 	ns := l.ns(part)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,8 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"concentrator/internal/dataplane/netns"
 )
 
 // OtherRow is what single UDP packets through one session have cost a whole server, ours or another: medians of interleaved
@@ -28,7 +25,6 @@ type OtherRow struct {
 	OfferedPPS      float64 `json:"offeredPps"`
 	PassedPPS       float64 `json:"passedPps"`
 	CPUSecondsPerGB float64 `json:"cpuSecondsPerGB"` // of its process, for 1e9 octets of UDP payload
-	Run             *Run    `json:"run"`
 }
 
 // Others is what part "others" found out, and whom it could not ask.
@@ -50,12 +46,13 @@ type rival struct {
 	args      []string // how loadgen logs in
 	start     func(context.Context, *rival) error
 
-	lab    *lab
-	tag    string // of its parts of the lab
-	dir    string
-	cmd    *exec.Cmd
-	pid    int // of the process that does the work
-	ending []func() error
+	lab      *lab
+	tag      string // of its parts of the lab
+	programs string // folder with the daemon and loadgen
+	dir      string
+	cmd      *exec.Cmd
+	pid      int // of the process that does the work
+	ending   []func() error
 }
 
 // rivals are those that Debian has and whose set-up is a few lines: with one user, a pool and, for IPsec, benchPSK.
@@ -89,16 +86,9 @@ func (r *rival) missing() string {
 }
 
 // open starts the server in namespaces of its own.
-func (r *rival) open(ctx context.Context, l *lab, tag, dir string) error {
-	r.lab, r.tag, r.dir = l, tag, dir
-	if err := errors.Join(l.outer(r.server(), r.client()), l.add(r.host())); err != nil {
-		return err
-	}
-	if err := errors.Join(
-		l.cable(r.server(), "t0", insideAddr, r.host(), "h0", farHost),
-		run("ip", "-n", l.ns(r.host()), "route", "add", "default", "via", insideAddr),
-		os.MkdirAll(dir, 0o755),
-	); err != nil {
+func (r *rival) open(ctx context.Context, l *lab, tag, programs string) error {
+	r.lab, r.tag, r.programs, r.dir = l, tag, programs, filepath.Join(programs, tag)
+	if err := errors.Join(l.outer(r.server(), r.client()), l.behind(r.server(), r.host()), os.Mkdir(r.dir, 0o755)); err != nil {
 		return err
 	}
 	if err := r.start(ctx, r); err != nil {
@@ -116,7 +106,7 @@ func (r *rival) close() error {
 }
 
 func startOurs(ctx context.Context, r *rival) error {
-	d, err := startDaemon(ctx, r.lab, r.server(), filepath.Dir(r.dir), r.dir)
+	d, err := startDaemon(ctx, r.lab, r.server(), r.programs, r.dir)
 	if d != nil {
 		r.ending = append(r.ending, d.stop)
 	}
@@ -134,7 +124,7 @@ func (r *rival) launch(script string) error {
 		return err
 	}
 	defer log.Close()
-	r.cmd = exec.Command("nsenter", "--net="+netns.Dir+"/"+r.lab.ns(r.server()),
+	r.cmd = exec.Command("nsenter", r.lab.enter(r.server()),
 		"unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script)
 	r.cmd.Dir, r.cmd.Stdout, r.cmd.Stderr = r.dir, log, log
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
@@ -197,7 +187,7 @@ func (r *rival) answers(ctx context.Context) error {
 // loadgen runs it with one client of this server's.
 func (r *rival) loadgen(ctx context.Context, command, protocol string, args ...string) (got report, err error) {
 	line := []string{
-		"--net=" + netns.Dir + "/" + r.lab.ns(r.client()), filepath.Join(filepath.Dir(r.dir), "loadgen"), command,
+		r.lab.enter(r.client()), filepath.Join(r.programs, "loadgen"), command,
 		"--server", serverAddr, "--protocol", protocol, "--user", "u1", "--psk", benchPSK, "--nat-t", "--group", "modp2048",
 		"--count", "1", "-q", "-o", "json",
 	}
@@ -205,11 +195,8 @@ func (r *rival) loadgen(ctx context.Context, command, protocol string, args ...s
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "nsenter", append(append(line, r.args...), args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	runErr := cmd.Run()
-	if err := json.Unmarshal(stdout.Bytes(), &got); err != nil {
-		return got, fmt.Errorf("loadgen: %w: %s", errors.Join(runErr, err), stderr.String())
+	if got, err = reportOf(cmd); err != nil {
+		return got, err
 	}
 	if got.OK != 1 {
 		return got, fmt.Errorf("loadgen: %s: login failed: %v", protocol, got.Failed)
@@ -217,23 +204,46 @@ func (r *rival) loadgen(ctx context.Context, command, protocol string, args ...s
 	return got, nil
 }
 
-// once sends packets one way and tells what of them came through and what that took.
-func (r *rival) once(ctx context.Context, protocol string, d direction, pps float64, long time.Duration) (row OtherRow, err error) {
-	got, err := r.loadgen(ctx, "traffic", protocol, "--responder", responder, "--responder-ns", r.lab.ns(r.host()),
-		"--direction", string(d), "--duration", long.String(), "--pps", fmt.Sprint(pps), "--max-loss", "1",
+// try is what one server is asked to carry, and how it did in each round.
+type try struct {
+	OtherRow
+	rival         *rival
+	costs, passed []float64
+}
+
+func (r *rival) tries() (all []*try) {
+	for _, p := range r.protocols {
+		for _, pps := range r.rates {
+			for _, d := range []direction{up, down} {
+				all = append(all, &try{rival: r, OtherRow: OtherRow{Server: r.name, Protocol: p, Direction: string(d), OfferedPPS: pps}})
+			}
+		}
+	}
+	return all
+}
+
+// once sends packets one way and notes what of them came through and what that took.
+func (t *try) once(ctx context.Context, long time.Duration) error {
+	r := t.rival
+	got, err := r.loadgen(ctx, "traffic", t.Protocol, "--responder", responder, "--responder-ns", r.lab.ns(r.host()),
+		"--direction", t.Direction, "--duration", long.String(), "--pps", fmt.Sprint(t.OfferedPPS), "--max-loss", "1",
 		"--server-pid", strconv.Itoa(r.pid))
 	if err != nil {
-		return row, err
+		return err
+	}
+	if got.Traffic == nil {
+		return fmt.Errorf("%s %s: loadgen tells of no traffic", t.Protocol, t.Direction)
 	}
 	way := got.Traffic.Up
-	if d == down {
+	if t.Direction == string(down) {
 		way = got.Traffic.Down
 	}
 	if way == nil || way.Received == 0 {
-		return row, fmt.Errorf("%s %s: nothing went through", protocol, d)
+		return fmt.Errorf("%s %s: nothing went through", t.Protocol, t.Direction)
 	}
 	octets := float64(way.Received) * float64(innerLen-ipLen-udpLen)
-	return OtherRow{PassedPPS: way.PPS, CPUSecondsPerGB: got.ServerCPUS / octets * 1e9}, nil
+	t.passed, t.costs = append(t.passed, way.PPS), append(t.costs, got.ServerCPUS/octets*1e9)
+	return nil
 }
 
 // acceptAll says yes to every request of RADIUS (RFC 2865 section 4.2) until conn is closed.
@@ -325,7 +335,7 @@ exec vpnserver execsvc`); err != nil {
 	}
 	ns := r.lab.ns(r.server())
 	for _, step := range [][]string{
-		{"nsenter", "--net=" + netns.Dir + "/" + ns, "vpncmd", "localhost", "/SERVER", "/IN:" + filepath.Join(r.dir, "commands")},
+		{"nsenter", r.lab.enter(r.server()), "vpncmd", "localhost", "/SERVER", "/IN:" + filepath.Join(r.dir, "commands")},
 		{"ip", "-n", ns, "address", "add", rivalGateway + "/21", "dev", "tap_b"},
 		{"ip", "-n", ns, "link", "set", "tap_b", "up"},
 	} {
@@ -358,7 +368,7 @@ func (b *bench) measureOthers(ctx context.Context) (o Others, err error) {
 	if err := buildPrograms(ctx, dir); err != nil {
 		return o, err
 	}
-	var there []*rival
+	var tries []*try
 	for i, r := range rivals() {
 		if name := r.missing(); name != "" {
 			o.Missing = append(o.Missing, name)
@@ -366,37 +376,24 @@ func (b *bench) measureOthers(ctx context.Context) (o Others, err error) {
 		}
 		b.progress("others: starting %s", r.name)
 		defer b.closing("others", r.close)
-		if err := r.open(ctx, l, fmt.Sprint("o", i), filepath.Join(dir, fmt.Sprint(i))); err != nil {
+		if err := r.open(ctx, l, fmt.Sprint("o", i), dir); err != nil {
 			return o, err
 		}
-		there = append(there, r)
+		tries = append(tries, r.tries()...)
 	}
 	long, rounds := b.tcpTimes()
-	costs, passed := map[OtherRow][]float64{}, map[OtherRow][]float64{}
 	for n := range rounds {
-		for _, r := range there {
-			for _, p := range r.protocols {
-				for _, pps := range r.rates {
-					for _, d := range []direction{up, down} {
-						b.progress("others: %s, %s %s, %.0f/s, round %d of %d", r.name, p, d, pps, n+1, rounds)
-						got, err := r.once(ctx, p, d, pps, long)
-						if err != nil {
-							return o, fmt.Errorf("%s: %w", r.name, err)
-						}
-						k := OtherRow{Server: r.name, Protocol: p, Direction: string(d), OfferedPPS: pps}
-						if n == 0 {
-							o.Rows = append(o.Rows, k)
-						}
-						costs[k], passed[k] = append(costs[k], got.CPUSecondsPerGB), append(passed[k], got.PassedPPS)
-					}
-				}
+		for _, t := range tries {
+			b.progress("others: %s, %s %s, %.0f/s, round %d of %d", t.Server, t.Protocol, t.Direction, t.OfferedPPS, n+1, rounds)
+			if err := t.once(ctx, long); err != nil {
+				return o, fmt.Errorf("%s: %w", t.Server, err)
 			}
 		}
 	}
-	for i, k := range o.Rows {
-		o.Rows[i].CPUSecondsPerGB = rounded(spreadOf(costs[k]).median, 3)
-		o.Rows[i].PassedPPS = rounded(spreadOf(passed[k]).median, 0)
-		o.Rows[i].Run = b.run
+	for _, t := range tries {
+		t.CPUSecondsPerGB = rounded(spreadOf(t.costs).median, 3)
+		t.PassedPPS = rounded(spreadOf(t.passed).median, 0)
+		o.Rows = append(o.Rows, t.OtherRow)
 	}
 	return o, nil
 }

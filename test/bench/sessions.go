@@ -13,8 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"concentrator/internal/dataplane/netns"
 )
 
 // SessionsRow is what part "sessions" found out about the built daemon, with loadgen as its clients on the same machine.
@@ -155,12 +153,10 @@ func (b *bench) measureSessions(ctx context.Context) (row SessionsRow, err error
 
 func (t *sessionsLab) build() error {
 	l := t.lab
-	if err := errors.Join(l.outer("srv", "cli"), l.add("host")); err != nil {
+	if err := errors.Join(l.outer("srv", "cli"), l.behind("srv", "host")); err != nil {
 		return err
 	}
 	return errors.Join(
-		l.cable("srv", "t0", insideAddr, "host", "h0", farHost),
-		run("ip", "-n", l.ns("host"), "route", "add", "default", "via", insideAddr),
 		// All addresses of the network are the clients'.
 		run("ip", "-n", l.ns("cli"), "route", "add", "local", sourceNet, "dev", "lo"),
 		run("ip", "-n", l.ns("srv"), "route", "add", sourceNet, "via", clientAddr),
@@ -169,7 +165,7 @@ func (t *sessionsLab) build() error {
 
 // loadgen prepares a run of loadgen among the clients.
 func (t *sessionsLab) loadgen(ctx context.Context, args ...string) *exec.Cmd {
-	line := append([]string{"--net=" + netns.Dir + "/" + t.lab.ns("cli"), filepath.Join(t.dir, "loadgen")}, args...)
+	line := append([]string{t.lab.enter("cli"), filepath.Join(t.dir, "loadgen")}, args...)
 	line = append(line, "--server", serverAddr, "--user", "u%d", "--password", "pw%d", "--psk", benchPSK, "--nat-t",
 		"--source-net", sourceNet, "--server-pid", strconv.Itoa(t.daemon.pid()), "-q", "-o", "json")
 	cmd := exec.CommandContext(ctx, "nsenter", line...)
@@ -177,21 +173,28 @@ func (t *sessionsLab) loadgen(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs loadgen to its end, which makes up to so many tunnels. It may have failed with some sessions: the report tells.
+// run runs loadgen, which makes up to so many tunnels.
 func (t *sessionsLab) run(ctx context.Context, tunnels int, args ...string) (r report, err error) {
 	if err := t.room(ctx, tunnels); err != nil {
 		return r, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	cmd := t.loadgen(ctx, args...)
+	if r, err = reportOf(t.loadgen(ctx, args...)); err != nil {
+		return r, err
+	}
+	return r, t.ended(ctx, tunnels)
+}
+
+// reportOf runs loadgen to its end. It may have failed with some sessions: the report tells.
+func reportOf(cmd *exec.Cmd) (r report, err error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	runErr := cmd.Run()
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
-		return r, fmt.Errorf("loadgen %s: %w: %s", strings.Join(args, " "), errors.Join(runErr, err), stderr.String())
+		return r, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), errors.Join(runErr, err), stderr.String())
 	}
-	return r, t.ended(ctx, tunnels)
+	return r, nil
 }
 
 // tunnelMemory is for how long the daemon remembers an L2TP tunnel that was closed, in case its goodbye was lost (RFC 2661

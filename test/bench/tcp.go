@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"concentrator/internal/dataplane"
-	"concentrator/internal/dataplane/netns"
 )
 
 // TCPRow is what TCP through one session has cost the server, offload on and off: medians of interleaved runs.
@@ -78,23 +77,17 @@ func newTCPLab(b *bench, l *lab, tag string, p path, offload, strict bool) (t *t
 	if t.server, err = newServer(l, tag, dataplane.Config{Shards: 1, NoOffload: !offload}); err != nil {
 		return t, err
 	}
-	if err = l.add(t.host); err != nil {
-		return t, err
-	}
-	if err = l.cable(t.server.inner, "t0", insideAddr, t.host, "h0", farHost); err != nil {
-		return t, err
-	}
-	if err = run("ip", "-n", l.ns(t.host), "route", "add", "default", "via", insideAddr); err != nil {
+	if err = l.behind(t.server.inner, t.host); err != nil {
 		return t, err
 	}
 	// What a client sends comes by the wire in packets, not in trains that only a veth pair can carry.
-	if err = ethtool(l.ns(t.server.client), "c0", "tx-udp-segmentation", "off"); err != nil {
+	if err = l.ethtool(t.server.client, "c0", "tx-udp-segmentation", "off"); err != nil {
 		return t, err
 	}
 	if strict {
 		if err = errors.Join(
-			ethtool(l.ns(t.server.inner), "t0", "tx", "off"),
-			ethtool(l.ns(t.host), "h0", "rx", "off"),
+			l.ethtool(t.server.inner, "t0", "tx", "off"),
+			l.ethtool(t.host, "h0", "rx", "off"),
 		); err != nil {
 			return t, err
 		}
@@ -123,13 +116,13 @@ func (t *tcpLab) close() error {
 	return errors.Join(errs...)
 }
 
-func ethtool(ns, device string, args ...string) error {
-	return run("nsenter", append([]string{"--net=" + netns.Dir + "/" + ns, "ethtool", "-K", device}, args...)...)
+func (l *lab) ethtool(part, device string, args ...string) error {
+	return run("nsenter", append([]string{l.enter(part), "ethtool", "-K", device}, args...)...)
 }
 
 // command prepares a program in a part of the lab, away from the server's CPU; it dies with us.
 func (t *tcpLab) command(ctx context.Context, part, name string, args ...string) *exec.Cmd {
-	line := append([]string{"-c", strconv.Itoa(t.cpu), "nsenter", "--net=" + netns.Dir + "/" + t.lab.ns(part), name}, args...)
+	line := append([]string{"-c", strconv.Itoa(t.cpu), "nsenter", t.lab.enter(part), name}, args...)
 	cmd := exec.CommandContext(ctx, "taskset", line...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd

@@ -95,13 +95,7 @@ func newUDPLab(b *bench, l *lab, tag string, p path) (t *udpLab, err error) {
 // connect makes the host behind the server, and the client's socket.
 func (t *udpLab) connect(b *bench, tag, client string, p path, port uint16) error {
 	t.host = "host" + tag
-	if err := t.lab.add(t.host); err != nil {
-		return err
-	}
-	if err := t.lab.cable(t.inner, "t0", insideAddr, t.host, "h0", farHost); err != nil {
-		return err
-	}
-	if err := run("ip", "-n", t.lab.ns(t.host), "route", "add", "default", "via", insideAddr); err != nil {
+	if err := t.lab.behind(t.inner, t.host); err != nil {
 		return err
 	}
 	var err error
